@@ -1,0 +1,113 @@
+"""One HTTP exchange at the ASGI level: read a body, stream a reply, notice that the client has gone.
+
+Every wait on a client has a bound here: bytes and seconds for a body, seconds for a reader that does
+not read. It knows nothing of what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.types import Receive, Send
+
+from netgpt.api.reply import BodyTooLarge
+from netgpt.core.errors import InvalidRequest
+from netgpt.core.scheduling import TaskGroup
+from netgpt.core.units import format_bytes
+
+MAX_BODY_BYTES = 1 << 20
+BODY_DEADLINE_S = 30.0
+STALLED_AFTER_S = 30.0  # a client that takes nothing for so long is treated as gone
+
+_SSE_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")],
+}
+
+
+class ClientStalled(Exception):
+    """The client has stopped reading its stream."""
+
+
+async def read_json(receive: Receive) -> object:
+    """The request's body as JSON, whatever its content type says.
+
+    Raises:
+        BodyTooLarge: more than `MAX_BODY_BYTES`.
+        InvalidRequest: not JSON, or not whole within `BODY_DEADLINE_S`.
+    """
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            body = await _read_body(receive)
+    except TimeoutError as error:
+        raise InvalidRequest(f"the body was not whole within {BODY_DEADLINE_S:g} s", hint="send the request again") from error
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not JSON: {error}", hint="send one JSON object") from error
+
+
+async def _read_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("the client left before its body was whole", hint="send the request again")
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"the body has more than {format_bytes(MAX_BODY_BYTES)}", hint="shorten the messages")
+        if not message.get("more_body", False):
+            return body
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end, or cancel it as soon as the client is gone. Its errors pass through,
+    but for `ClientStalled`, which ends it as if the client were gone.
+
+    `work` must not wait for anything after it has sent the last part of its reply: a server reports a
+    finished reply in the same way as a lost client.
+    """
+    try:
+        async with TaskGroup() as pair:
+            worker = pair.create_task(work)
+            watcher = pair.create_task(_wait_until_gone(receive))
+            worker.add_done_callback(lambda _: watcher.cancel())
+            watcher.add_done_callback(lambda _: worker.cancel())
+    except ExceptionGroup as failures:
+        error = failures.exceptions[0]  # the watcher has none: it is the worker's, out of its wrapping
+        if not isinstance(error, ClientStalled):
+            raise error from None
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStream:
+    """A reply of server-sent events. Nothing is sent, not even the status, before the first frame."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def write(self, frames: bytes) -> None:
+        await self._write(frames, more=True)
+
+    async def end(self, frames: bytes = b"") -> None:
+        """Send the last frames and close the reply."""
+        await self._write(frames, more=False)
+
+    async def _write(self, frames: bytes, *, more: bool) -> None:
+        try:
+            async with asyncio.timeout(STALLED_AFTER_S):
+                if not self.started:
+                    self.started = True
+                    await self._send(_SSE_START)
+                await self._send({"type": "http.response.body", "body": frames, "more_body": more})
+        except TimeoutError as error:
+            raise ClientStalled(f"nothing was taken for {STALLED_AFTER_S:g} s") from error

@@ -1,0 +1,116 @@
+"""Replies that all routes share: JSON, errors in OpenAI's shape, and an id on each reply.
+
+It decides what an exception looks like to a client. It knows no route and no door.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+
+import numpy as np
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
+from netgpt.core.ids import new_id
+from netgpt.core.spelling import did_you_mean
+
+REQUEST_ID = "netgpt.request_id"  # the key of a request's id in its ASGI scope
+REQUEST_ID_HEADER = "x-request-id"
+CHAT_PATH = "/v1/chat/completions"
+RETRY_AFTER_S = 1.0  # when the error does not say
+_RETRIED = (429, 503)
+
+
+class RouteNotFound(InvalidRequest):
+    """A path that this server does not have."""
+
+    type, status = "not_found_error", 404
+
+
+class MethodNotAllowed(InvalidRequest):
+    """A path that exists, asked with another method."""
+
+    status = 405
+
+
+class BodyTooLarge(InvalidRequest):
+    """A body beyond the limit; it is not read to its end."""
+
+    status = 413
+
+
+def to_json(value: object) -> bytes:
+    """Compact UTF-8 JSON. A lone surrogate, which no UTF-8 can hold, becomes `?`."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(to_json(value), status_code=status, headers=headers, media_type="application/json")
+
+
+def error_response(error: NetgptError, request_id: str) -> Response:
+    """The error in OpenAI's shape; 429 and 503 say when to come back."""
+    headers = {REQUEST_ID_HEADER: request_id}
+    if error.status in _RETRIED:
+        after_s = error.retry_after_s if isinstance(error, Overloaded) else RETRY_AFTER_S
+        headers["Retry-After"] = str(math.ceil(after_s))
+    return json_response(error.body(request_id), status=error.status, headers=headers)
+
+
+def as_netgpt_error(error: Exception, scope: Scope) -> NetgptError:
+    """What a client is told of any exception; of one that nobody expected, only that it happened."""
+    if isinstance(error, NetgptError):
+        return error
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return RouteNotFound(f"no route {scope['path']!r}", hint=did_you_mean(scope["path"], [route.path for route in scope["app"].routes]))
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(f"{scope['path']!r} does not answer {scope['method']}", hint=f"use {allowed}")
+    return NetgptError("the server failed on this request", hint="the server's log has the cause; report it with the request id")
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    response = error_response(as_netgpt_error(error, request.scope), request.scope[REQUEST_ID])
+    if isinstance(error, HTTPException):
+        response.headers.update(error.headers or {})
+    return response
+
+
+# `Exception` itself is answered by Starlette's outermost layer, which then raises it again for the server's log.
+EXCEPTION_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    NetgptError: _handle,
+    HTTPException: _handle,
+    Exception: _handle,
+}
+
+
+class RequestIds:
+    """ASGI middleware: draws an id for each request and puts it on the reply as `X-Request-Id`.
+
+    A chat completion's request id is the completion's id. What a client sends as X-Request-Id is not
+    used: ids name sessions, and a client must not choose another's.
+    """
+
+    def __init__(self, app: ASGIApp, *, stream: np.random.Generator) -> None:
+        self._app = app
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_id("chatcmpl" if scope["path"] == CHAT_PATH else "req", self._stream)
+        scope[REQUEST_ID] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)

@@ -1,0 +1,103 @@
+"""Tasks with an owner, scheduled and cancelled in the order in which they were created.
+
+`asyncio.TaskGroup` keeps its tasks in a set, whose order follows object ids: two runs of one seed may
+cancel in different orders. `TaskGroup` here keeps creation order and is otherwise the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class _InOrder:
+    """The part of a set's interface that `asyncio.TaskGroup` uses, in insertion order."""
+
+    def __init__(self) -> None:
+        self._items: dict[asyncio.Task[Any], None] = {}
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        self._items[task] = None
+
+    def discard(self, task: asyncio.Task[Any]) -> None:
+        self._items.pop(task, None)
+
+    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
+        return iter(tuple(self._items))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class TaskGroup(asyncio.TaskGroup):  # noqa: TID251 - the one that keeps creation order
+    """An `asyncio.TaskGroup` that cancels in creation order and can be cancelled from inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks: Any = _InOrder()
+
+    def cancel(self) -> None:
+        """Cancel every child that still runs; the group then ends without an error."""
+        for task in self._tasks:
+            task.cancel()
+
+
+class TaskOwner:
+    """Owns background tasks of an object that is started and closed rather than entered and left.
+
+    A task that fails keeps its exception until `close`, which raises the first one.
+    """
+
+    def __init__(self) -> None:
+        self._running = _InOrder()
+        self._failed: BaseException | None = None
+
+    def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None and self._failed is None:
+            self._failed = task.exception()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    async def close(self) -> None:
+        """Cancel what runs, in creation order, wait for it to end, and raise the first failure."""
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            try:
+                await task
+            except asyncio.CancelledError:
+                current = asyncio.current_task()
+                if current is not None and current.cancelling():
+                    raise
+            except Exception:
+                continue  # kept in self._failed
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
+
+
+def cancel_leftovers(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel every task of `loop`, oldest first by name counter, and run the loop until they have ended."""
+    leftovers = sorted(asyncio.all_tasks(loop), key=_creation_order)
+    for task in leftovers:
+        task.cancel()
+    if leftovers:
+        loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
+
+
+def _creation_order(task: asyncio.Task[Any]) -> tuple[int, str]:
+    name = task.get_name()
+    digits = name.rpartition("-")[2]
+    return (int(digits) if digits.isdigit() else 0, name)

@@ -1,0 +1,66 @@
+"""The transport protocol: how the bytes of one call cross from a caller to a node.
+
+A call is one request payload and a stream of reply payloads. The payload is what a message encodes
+to, the same bytes in every world; what a transport adds around it (HTTP/2 framing, say) is its
+own, published, overhead. Implementations: `wire.grpc_transport` (emulated, deployed) and
+`wire.memory_transport` (simulated).
+
+A transport knows nothing of what a payload means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One incoming call, as the serving side sees it."""
+
+    method: str
+    payload: bytes
+    credential: str = ""
+
+
+# Serves one call. The iterator is closed (aclose) as soon as the caller goes away. A NetgptError that
+# it raises reaches the caller as the same class with the same message and hint.
+Handler = Callable[[Call], AsyncIterator[bytes]]
+
+
+class Listener(Protocol):
+    """A served address; closing it ends every call in flight."""
+
+    @property
+    def address(self) -> str: ...
+
+    async def close(self) -> None: ...
+
+
+class Connection(Protocol):
+    """A caller's end of the way to one address."""
+
+    def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncIterator[bytes]:
+        """Send `payload` and yield the reply payloads in order.
+
+        Closing the iterator (aclose) cancels the work on the serving side.
+
+        Raises:
+            NodeUnreachable: the peer is not there, or vanished before the last reply.
+            DeadlineExceeded: `deadline_s` seconds passed before the last reply.
+            NetgptError: what the handler raised.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """Makes listeners and connections. Addresses are `host:port` or a node's name, as the world has it."""
+
+    async def listen(self, address: str, handler: Handler) -> Listener: ...
+
+    def connect(self, address: str, *, credential: str = "") -> Connection:
+        """A connection object; no byte is sent before the first call."""
+        ...

@@ -1,0 +1,51 @@
+"""The engine contract: what a node's model runner offers, whatever runs the model.
+
+Implementations: `engine.hash_engine` (a language without weights, for simulation and as the sharpest
+checker) and `engine.torch_engine`. `engine.timed` wraps any of them with a hardware profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from netgpt.models.card import ModelCard
+from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+
+
+class Engine(Protocol):
+    """Runs one model for many sessions at once. All methods are called on one event loop.
+
+    A call of an epoch older than one the session has already seen raises `SessionNotFound`.
+    """
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def prefill(self, request: Prefill) -> Held: ...
+
+    def generate(self, request: Generate) -> AsyncIterator[Tokens]:
+        """Yield tokens as they are made; the last item has `finish`.
+
+        Closing the iterator frees the slot, and the KV too unless `request.hold`.
+
+        Raises:
+            ContextLengthExceeded: prompt plus `max_tokens` do not fit `card.context_tokens`.
+            SessionNotFound: fewer than `keep` tokens are held.
+            Overloaded: the engine's queue is full.
+            InvalidRequest: an id outside the vocabulary, or no token at all.
+        """
+        ...
+
+    async def verify(self, request: Verify) -> Verdict: ...
+
+    async def rollback(self, request: Rollback) -> Held: ...
+
+    def load(self) -> Load: ...
+
+    async def close(self) -> None:
+        """End every call in flight and free everything."""
+        ...

@@ -1,0 +1,1 @@
+"""Strategies: who answers a request, and how the answer becomes final."""

@@ -1,0 +1,53 @@
+"""Which nodes may answer a model name, best first: a pure function of what the door knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netgpt.core.errors import ModelNotFound, NodeUnreachable, PrivacyRefused
+from netgpt.core.spelling import did_you_mean
+from netgpt.network.member import Member
+from netgpt.node.session import may_see_content
+
+AUTO = "auto"
+TIER_OF_MODEL = {"netgpt-device": "device", "netgpt-edge": "edge", "netgpt-cloud": "cloud"}
+MODEL_NAMES = (*TIER_OF_MODEL, AUTO)
+
+
+def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, privacy: str) -> list[Member]:
+    """Members that may answer `model` for a request that entered at `entry`, best first.
+
+    A tier's name is answered by that tier alone; `auto` by the largest model that is up, then the next
+    smaller. A device's own model answers for its own user only: another device is never asked from a
+    device's door. Among equals the least loaded goes first, then the name decides.
+
+    Raises:
+        ModelNotFound: no such model name.
+        PrivacyRefused: the name's tier may not see content of this privacy level.
+        NodeUnreachable: no node that could answer is up.
+    """
+    if model not in MODEL_NAMES:
+        raise ModelNotFound(f"no model {model!r}", hint=did_you_mean(model, MODEL_NAMES), param="model")
+    tier = TIER_OF_MODEL.get(model)
+    if tier is not None and not may_see_content(privacy, tier):
+        raise PrivacyRefused(f"model {model!r} runs in the {tier}, which {privacy!r} forbids", hint="ask a lower tier, or raise the privacy level", param="privacy")
+    able = [member for member in members if _may_serve(member, tier, entry, privacy)]
+    up = [member for member in able if member.state == "ready"]
+    if not up:
+        raise NodeUnreachable(f"no node that serves {model!r} is up", hint="see which nodes are up: netgpt ps", param="model")
+    return sorted(up, key=lambda member: _preference(member, entry))
+
+
+def _may_serve(member: Member, tier: str | None, entry: Member, privacy: str) -> bool:
+    if tier is not None and member.tier != tier:
+        return False
+    if member.tier == "device" and entry.tier == "device" and member.id != entry.id:
+        return False
+    if member.id == entry.id:
+        return True  # the content is there already
+    return may_see_content(privacy, member.tier) and privacy != "device-only"
+
+
+def _preference(member: Member, entry: Member) -> tuple[int, bool, float, str]:
+    load = (member.running + member.waiting) / max(member.slots, 1)
+    return (-member.parameters, member.id != entry.id, load, member.id)

@@ -1,0 +1,31 @@
+"""`direct`: one node answers; when it fails, the next goes on from the last accepted token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+from netgpt.core.errors import NodeUnreachable, Overloaded, SessionNotFound
+from netgpt.inference.steps import Accept, Step, Switch
+from netgpt.node.handle import NodeHandle
+from netgpt.node.session import Session
+
+LOST = (NodeUnreachable, Overloaded, SessionNotFound)  # worth another node; anything else is the request's own fault
+
+
+async def direct(session: Session, nodes: Sequence[NodeHandle]) -> AsyncIterator[Step]:
+    """Answer on the first node; each token is final as soon as it arrives.
+
+    Raises:
+        NodeUnreachable, Overloaded: the last node failed too.
+    """
+    for position, node in enumerate(nodes):
+        try:
+            async with aclosing(node.generate(session)) as pieces:
+                async for piece in pieces:
+                    yield Accept(piece=piece)
+            return
+        except LOST as error:
+            if node is nodes[-1]:
+                raise
+            yield Switch(reason=f"{node.id} failed ({error.code}); {nodes[position + 1].id} goes on")

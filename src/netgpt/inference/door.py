@@ -1,0 +1,243 @@
+"""The door: from a chat request to final text. Where NetGPT's request life happens.
+
+It admits, renders, chooses the nodes, runs a strategy, makes its steps final, assembles text, and
+says how the answer came about. It knows neither HTTP nor what runs a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from netgpt.core.chance import Chance
+from netgpt.core.clock import Clock
+from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
+from netgpt.inference.choice import MODEL_NAMES, serving_nodes
+from netgpt.inference.direct import direct
+from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel, Span
+from netgpt.inference.steps import Accept, Hold, Strategy, Switch
+from netgpt.inference.text import TextAssembler
+from netgpt.models.generation import Sampling
+from netgpt.models.tokenizer import Tokenizer, render_chat
+from netgpt.network.member import Member
+from netgpt.node.handle import NodeHandle
+from netgpt.node.session import Piece, Session
+from netgpt.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoorLimits:
+    """What a door admits."""
+
+    open_requests: int = 256
+    deadline_s: float = 120.0
+
+
+class Door:
+    """Answers the requests that enter the network at one node."""
+
+    def __init__(
+        self,
+        *,
+        entry: Callable[[], Member],
+        members: Callable[[], Sequence[Member]],
+        handle: Callable[[Member], NodeHandle],
+        tokenizer: Tokenizer,
+        clock: Clock,
+        chance: Chance,
+        metrics: Metrics,
+        record: Callable[..., object],
+        limits: DoorLimits | None = None,
+        strategy: Strategy = direct,
+    ) -> None:
+        """Args:
+        entry, members: this node and all members, as of the newest snapshot it has.
+        handle: a handle to a member's engine; the door asks for it anew for every request.
+        record: takes an event's kind, node and data (`EventLog.record`).
+        """
+        self._entry = entry
+        self._members = members
+        self._handle = handle
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._seeds = chance.stream("door.seeds")
+        self._metrics = metrics
+        self._record = record
+        self._limits = limits or DoorLimits()
+        self._strategy = strategy
+        self.open_requests = 0
+
+    def models(self) -> list[ServedModel]:
+        """Every model name that this door answers to, ready or not."""
+        return [self._served(name) for name in MODEL_NAMES]
+
+    def _served(self, name: str) -> ServedModel:
+        try:
+            nodes = serving_nodes(name, self._members(), entry=self._entry(), privacy="cloud-allowed")
+        except NetgptError:
+            return ServedModel(name=name, ready=False, nodes=(), context_tokens=0, parameters=0)
+        best = nodes[0]
+        return ServedModel(name=name, ready=True, nodes=tuple(node.id for node in nodes), context_tokens=best.context_tokens, parameters=best.parameters)
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[Answer]:
+        """Answer: some `Delta`s, then one `Finish`. Closing the iterator cancels all work on every node.
+
+        Raises:
+            NetgptError: before the first `Delta` or after any; what was yielded stays true.
+        """
+        if self.open_requests >= self._limits.open_requests:
+            raise Overloaded(f"{self.open_requests} requests are open at this door", hint="retry after a second, or enter at another node")
+        self.open_requests += 1
+        self._metrics.requests_running.inc()
+        arrival_s = self._clock.now_s()
+        outcome = "cancelled"
+        try:
+            async with aclosing(self._answer(request, arrival_s)) as answers:
+                async for answer in answers:
+                    if isinstance(answer, Finish):
+                        outcome = answer.reason
+                        self._report(request, answer)
+                    yield answer
+        except NetgptError as error:
+            outcome = error.code
+            self._record("request.failed", self._entry().id, request=request.request_id, code=error.code)
+            raise
+        finally:
+            self.open_requests -= 1
+            self._metrics.requests_running.dec()
+            self._metrics.requests.labels(model=request.model, finish_reason=outcome).inc()
+            self._metrics.request_duration.labels(model=request.model).observe(self._clock.now_s() - arrival_s)
+
+    async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncIterator[Answer]:
+        nodes = serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy)
+        session = self._session(request, nodes, arrival_s)
+        telling = _Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+        async with aclosing(self._strategy(session, [self._handle(node) for node in nodes])) as steps:
+            async for step in steps:
+                if isinstance(step, Switch):
+                    session.drop_held()
+                    telling.switches.append(step.reason)
+                    continue
+                if step.piece is not None:
+                    session.hold(step.piece)
+                if isinstance(step, Hold):
+                    continue
+                for piece in session.accept():
+                    if telling.first_token_s is None:
+                        telling.first_token_s = self._clock.now_s() - arrival_s
+                    if (delta := telling.tell(piece)) is not None:
+                        yield delta
+                if telling.text.stopped or session.finished:
+                    break
+                if self._clock.now_s() > session.deadline_s:
+                    raise DeadlineExceeded(f"no whole answer within {session.deadline_s - arrival_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
+        if rest := telling.text.finish():
+            yield Delta(text=rest, origin=session.accepted[-1].origin)
+        yield self._finish(request, session, telling, nodes, self._clock.now_s() - arrival_s)
+
+    def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
+        prompt_ids = tuple(render_chat(self._tokenizer, request.messages))
+        context_tokens = min(node.context_tokens for node in nodes)
+        room = context_tokens - len(prompt_ids)
+        if room < (request.max_tokens or 1):
+            raise ContextLengthExceeded(
+                f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow, but {request.model!r} holds {context_tokens}",
+                hint="shorten the messages, or lower max_tokens",
+                param="messages",
+            )
+        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed
+        return Session(
+            id=request.request_id,
+            prompt_ids=prompt_ids,
+            tokenizer=self._tokenizer.hash,
+            max_tokens=request.max_tokens or room,
+            sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=seed),
+            stop_ids=(self._tokenizer.end_id,),
+            top_logprobs=request.top_logprobs,
+            privacy=request.privacy,
+            deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
+        )
+
+    def _finish(self, request: ChatRequest, session: Session, telling: _Telling, nodes: Sequence[Member], duration_s: float) -> Finish:
+        timings = [piece.timings for piece in session.accepted if piece.timings]
+        return Finish(
+            reason="stop" if telling.text.stopped else session.finished or "stop",
+            prompt_tokens=len(session.prompt_ids),
+            completion_tokens=session.answer_tokens,
+            cached_tokens=max((piece.cached for piece in session.accepted), default=0),
+            strategy=self._strategy.__name__,
+            why=_why(request.model, nodes),
+            origin=tuple(telling.spans),
+            switches=tuple(telling.switches),
+            link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
+            queue_s=sum(timing.queue_s for timing in timings),
+            time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
+            duration_s=duration_s,
+            modelled=any(timing.modelled for timing in timings),
+            seed=session.sampling.seed,
+        )
+
+    def _report(self, request: ChatRequest, finish: Finish) -> None:
+        metrics = self._metrics
+        metrics.time_to_first_token.labels(model=request.model).observe(finish.time_to_first_token_s)
+        if finish.completion_tokens > 1:
+            decode_s = finish.duration_s - finish.time_to_first_token_s
+            metrics.inter_token_latency.labels(model=request.model).observe(decode_s / (finish.completion_tokens - 1))
+        metrics.tokens.labels(model=request.model, direction="input").inc(finish.prompt_tokens)
+        metrics.tokens.labels(model=request.model, direction="output").inc(finish.completion_tokens)
+        for node, count in finish.link_bytes.items():
+            for direction, payload_bytes in count.items():
+                metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
+        self._record(
+            "request.finished",
+            self._entry().id,
+            request=request.request_id,
+            model=request.model,
+            reason=finish.reason,
+            prompt_tokens=finish.prompt_tokens,
+            completion_tokens=finish.completion_tokens,
+            origin=[[span.node, span.tokens] for span in finish.origin],
+            switches=len(finish.switches),
+            link_bytes=finish.link_bytes,
+            time_to_first_token_s=round(finish.time_to_first_token_s, 6),
+            duration_s=round(finish.duration_s, 6),
+        )
+
+
+class _Telling:
+    """What has been told to the client of one request, and by whom it was made."""
+
+    def __init__(self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool) -> None:
+        self._logprobs = logprobs
+        self._tokenizer = tokenizer
+        self.text = text
+        self.spans: list[Span] = []
+        self.switches: list[str] = []
+        self.first_token_s: float | None = None
+
+    def tell(self, piece: Piece) -> Delta | None:
+        if piece.ids:
+            if self.spans and self.spans[-1].node == piece.origin:
+                self.spans[-1] = replace(self.spans[-1], tokens=self.spans[-1].tokens + len(piece.ids))
+            else:
+                self.spans.append(Span(node=piece.origin, tokens=len(piece.ids)))
+        text = self.text.feed(piece.data)
+        if not self._logprobs:
+            return Delta(text=text, origin=piece.origin) if text else None
+        if not text and not piece.ids:
+            return None
+        return Delta(
+            text=text,
+            origin=piece.origin,
+            tokens=tuple(self._tokenizer.decode((i,)) for i in piece.ids),
+            logprobs=piece.logprobs,
+            top=piece.top,
+            top_tokens=tuple(tuple(self._tokenizer.decode((i,)) for i in top.ids) for top in piece.top),
+        )
+
+
+def _why(model: str, nodes: Sequence[Member]) -> str:
+    if model == "auto":
+        return f"{nodes[0].id} runs the largest model that is up"
+    return f"the request names {model}"

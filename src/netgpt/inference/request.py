@@ -1,0 +1,110 @@
+"""What a client asks of a door and what the door answers: values, checked where they enter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netgpt.core.errors import InvalidRequest
+from netgpt.core.spelling import did_you_mean
+from netgpt.models.generation import TopLogprobs
+from netgpt.models.tokenizer import ROLES
+from netgpt.node.session import PRIVACY_LEVELS
+
+MAX_STOP_STRINGS = 4
+MAX_TOP_LOGPROBS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatRequest:
+    """One chat completion. Raises InvalidRequest, naming the parameter, when a value is out of range."""
+
+    request_id: str
+    model: str
+    messages: tuple[tuple[str, str], ...]  # (role, content)
+    max_tokens: int | None = None  # None: as many as the context holds
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None  # None: drawn by the door
+    stop: tuple[str, ...] = ()
+    logprobs: bool = False
+    top_logprobs: int = 0
+    privacy: str = "cloud-allowed"
+    deadline_s: float | None = None  # from arrival; None: the door's default
+
+    def __post_init__(self) -> None:
+        self._check_messages()
+        for name, low, high in (("temperature", 0, 2), ("top_p", 1e-6, 1), ("top_k", 0, 1 << 20), ("top_logprobs", 0, MAX_TOP_LOGPROBS)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InvalidRequest(f"{name} is {value}", hint=f"give a number from {low:g} to {high:g}", param=name)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InvalidRequest(f"max_tokens is {self.max_tokens}", hint="give 1 or more", param="max_tokens")
+        if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
+            raise InvalidRequest(f"{len(self.stop)} stop strings, or an empty one", hint=f"give at most {MAX_STOP_STRINGS}, none empty", param="stop")
+        if self.privacy not in PRIVACY_LEVELS:
+            raise InvalidRequest(f"unknown privacy level {self.privacy!r}", hint=did_you_mean(self.privacy, PRIVACY_LEVELS), param="privacy")
+        if self.deadline_s is not None and self.deadline_s <= 0:
+            raise InvalidRequest(f"deadline_s is {self.deadline_s}", hint="give seconds above 0", param="deadline_s")
+
+    def _check_messages(self) -> None:
+        if not self.messages:
+            raise InvalidRequest("messages is empty", hint="send at least one message", param="messages")
+        for role, _ in self.messages:
+            if role not in ROLES:
+                raise InvalidRequest(f"unknown role {role!r}", hint=did_you_mean(role, ROLES), param="messages")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """New text of the answer, final. Text may lag behind ids while a character or stop string is incomplete."""
+
+    text: str
+    origin: str
+    tokens: tuple[bytes, ...] = ()  # bytes of each token, if log-probabilities were asked for
+    logprobs: tuple[float, ...] = ()
+    top: tuple[TopLogprobs, ...] = ()
+    top_tokens: tuple[tuple[bytes, ...], ...] = ()  # bytes of the alternatives in `top`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """How many consecutive answer tokens a node made."""
+
+    node: str
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """The end of an answer, and what is known about how it came about."""
+
+    reason: str  # "stop" or "length"
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    strategy: str
+    why: str
+    origin: tuple[Span, ...]
+    switches: tuple[str, ...]
+    link_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # peer node -> {"sent", "received"}, payload bytes
+    queue_s: float = 0.0
+    time_to_first_token_s: float = 0.0  # from arrival at the door
+    duration_s: float = 0.0
+    modelled: bool = False  # a hardware profile stretched some of these times
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """One model name that this door answers to, now."""
+
+    name: str
+    ready: bool
+    nodes: tuple[str, ...]
+    context_tokens: int
+    parameters: int
+
+
+Answer = Delta | Finish

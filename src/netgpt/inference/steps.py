@@ -1,0 +1,37 @@
+"""What a strategy tells the door, step by step. Only `Accept` reaches the client, and it is final."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from netgpt.node.handle import NodeHandle
+from netgpt.node.session import Piece, Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """A piece that is not shown until an `Accept`."""
+
+    piece: Piece
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accept:
+    """Everything held so far, and `piece` after it, is final."""
+
+    piece: Piece | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """What is held is dropped; another node goes on from the last accepted token."""
+
+    reason: str
+
+
+Step = Hold | Accept | Switch
+
+# A strategy continues a session over the given nodes, best first. Closing the iterator cancels its
+# work on every node.
+Strategy = Callable[[Session, Sequence[NodeHandle]], AsyncIterator[Step]]

@@ -1,0 +1,1 @@
+"""One machine's optimiser loop: pretraining, checkpoints, curves. Knows no network."""

@@ -1,0 +1,120 @@
+"""Recipes: the size of a model and how it is trained, as data. One tier name derives everything.
+
+Sources: warm-up, stable, decay schedule arXiv 2404.06395; decoupled weight decay arXiv 1711.05101.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from netgpt.core.chance import digest64
+from netgpt.core.errors import UsageError
+from netgpt.models.decoder import DecoderConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The sizes that differ between the tiers."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that a training run depends on, besides the corpus and the tokenizer."""
+
+    name: str
+    tier: str
+    shape: Shape
+    tokens: int  # the budget: positions seen, padding included
+    peak_rate: float  # of AdamW
+    rows: int = 32  # B, sequences of a step
+    row_tokens: int = 512  # T
+    warmup_share: float = 0.02  # of all steps
+    decay_share: float = 0.35
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    prompt_weight: float = 0.1  # loss weight of a prompt's tokens; an answer's tokens weigh 1
+    context_tokens: int = 2048
+    seed: int = 0
+
+    @property
+    def step_tokens(self) -> int:
+        return self.rows * self.row_tokens
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.tokens // self.step_tokens)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal recipes have equal ones: a checkpoint of another recipe is not resumed."""
+        return f"{digest64(sorted(asdict(self).items())):016x}"
+
+    def config(self, vocabulary: int) -> DecoderConfig:
+        """The decoder: grouped-query attention with two key-value heads, normed q and k, tied embedding."""
+        shape: dict[str, Any] = asdict(self.shape)
+        return DecoderConfig(
+            vocab_size=vocabulary,
+            **shape,
+            num_kv_heads=2,
+            max_position=self.context_tokens,
+            rope_theta=10_000.0,
+            norm_eps=1e-6,
+            qk_norm=True,
+            attention_bias=False,
+            tie_embeddings=True,
+        )
+
+
+DEVICE = Recipe(
+    name="netgpt-device",
+    tier="device",
+    shape=Shape(hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, head_dim=32),
+    tokens=16_000_000,
+    peak_rate=6e-3,
+    rows=16,
+)
+EDGE = Recipe(
+    name="netgpt-edge",
+    tier="edge",
+    shape=Shape(hidden_size=256, intermediate_size=704, num_layers=5, num_heads=4, head_dim=64),
+    tokens=14_000_000,
+    peak_rate=4e-3,
+    rows=16,
+)
+CLOUD = Recipe(
+    name="netgpt-cloud",
+    tier="cloud",
+    shape=Shape(hidden_size=384, intermediate_size=1024, num_layers=9, num_heads=6, head_dim=64),
+    tokens=14_000_000,
+    peak_rate=2e-3,
+    rows=16,
+)
+RECIPES: tuple[Recipe, ...] = (DEVICE, EDGE, CLOUD)
+
+
+def recipe_named(tier: str) -> Recipe:
+    """The recipe of a tier.
+
+    Raises:
+        UsageError: no such tier.
+    """
+    for recipe in RECIPES:
+        if recipe.tier == tier:
+            return recipe
+    raise UsageError(f"there is no recipe for tier {tier!r}", hint=f"choose one of {', '.join(r.tier for r in RECIPES)}", param="tier")
+
+
+def rate_at(recipe: Recipe, step: int) -> float:
+    """Learning rate of a step (0-based): linear warm-up, a plateau, then a linear decay to zero."""
+    warmup = max(1, round(recipe.warmup_share * recipe.steps))
+    decay = max(1, round(recipe.decay_share * recipe.steps))
+    rising = (step + 1) / warmup
+    falling = (recipe.steps - step) / decay
+    return recipe.peak_rate * min(1.0, rising, falling)

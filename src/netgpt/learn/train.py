@@ -1,0 +1,170 @@
+"""The optimiser loop: AdamW on packed conversations, with checkpoints, a curve and a clean stop.
+
+A run is a function of (recipe, tokenizer): the same weights come out whether it ran through or was
+stopped and resumed, on one machine with one number of threads. Knows no network and no files but its
+own run folder; what becomes of the model is the caller's business.
+
+Axes: B row, T position, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from netgpt.core.chance import SeededChance
+from netgpt.core.clock import Clock
+from netgpt.core.errors import UsageError
+from netgpt.corpus.draw import held_out_tasks
+from netgpt.corpus.families import FAMILIES
+from netgpt.learn.checkpoint import Progress, checkpoints, load_checkpoint, save_checkpoint
+from netgpt.learn.curve import Point, append_point, cut_curve
+from netgpt.learn.packing import Batch, pack, training_batch
+from netgpt.learn.recipe import Recipe, rate_at
+from netgpt.models.decoder import Decoder
+from netgpt.models.tokenizer import Tokenizer
+
+VALIDATION_TASKS_A_FAMILY = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cadence:
+    """How often a run reports and saves, in steps."""
+
+    report_steps: int = 50
+    checkpoint_steps: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a call of `train` left behind."""
+
+    model: Decoder
+    step: int
+    finished: bool  # False: stopped, a checkpoint at `step` is written
+    elapsed_s: float  # of all calls that made this run
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; matrices decay, norms and the embedding do not (a rare token's row would shrink away)."""
+    decayed = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed_tokens" not in name]
+    kept = [p for name, p in model.named_parameters() if p.dim() <= 1 or "embed_tokens" in name]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), eps=1e-8)
+
+
+def loss_of(model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
+    """Weighted mean cross-entropy of a batch, nats; matrix products in bfloat16, the loss in float32."""
+    ids_BT = torch.from_numpy(batch.ids_BT).to(device)
+    targets_BT = torch.from_numpy(batch.targets_BT).to(device)
+    weights_BT = torch.from_numpy(batch.weights_BT).to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        logits_BTV = model(ids_BT)
+    nats_BT = F.cross_entropy(logits_BTV.float().flatten(0, 1), targets_BT.flatten(), reduction="none").view_as(weights_BT)
+    return (nats_BT * weights_BT).sum() / weights_BT.sum()
+
+
+def validation_batch(tokenizer: Tokenizer, recipe: Recipe) -> Batch:
+    """A fixed batch of held-out tasks of all families; only answers weigh."""
+    tasks = [task for family in FAMILIES for task in held_out_tasks(family, VALIDATION_TASKS_A_FAMILY, seed=1)]
+    order = SeededChance(1).stream("validation").permutation(len(tasks))
+    endless = (tasks[int(order[i % len(tasks)])] for i in range(10**9))
+    return pack(tokenizer, endless, rows=16, row_tokens=recipe.row_tokens, prompt_weight=0.0)
+
+
+def train(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    clock: Clock,
+    device: str = "cpu",
+    resume: bool = False,
+    cadence: Cadence | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[Point], None] = lambda point: None,
+) -> Outcome:
+    """Train to the end of the recipe, or until `stop()` is true after a step.
+
+    Args:
+        folder: of the run: `checkpoints/` and `curve.csv`.
+        resume: go on from the newest checkpoint, if there is one.
+
+    Raises:
+        UsageError: the checkpoint to resume from belongs to another recipe or tokenizer.
+    """
+    cadence = cadence or Cadence()
+    place = torch.device(device)
+    model = Decoder(recipe.config(tokenizer.vocabulary), seed=recipe.seed).to(place).train()
+    optimizer = make_optimizer(model, recipe)
+    start = _resumed(folder, recipe, tokenizer, model, optimizer) if resume else _fresh(folder, recipe, tokenizer)
+    held_out = validation_batch(tokenizer, recipe)
+    began_s, mark_s, mark_step, losses = clock.now_s() - start.elapsed_s, clock.now_s(), start.step, []
+    step, stopped = start.step, False
+    while step < recipe.steps and not stopped:
+        losses.append(_step(model, optimizer, recipe, tokenizer, step, place))
+        step += 1
+        stopped = stop()
+        now_s = clock.now_s()
+        if step % cadence.report_steps == 0 or step == recipe.steps:
+            point = Point(
+                step=step,
+                tokens=step * recipe.step_tokens,
+                loss=sum(losses) / len(losses),
+                validation_loss=_validation_loss(model, held_out, place),
+                learning_rate=rate_at(recipe, step - 1),
+                tokens_per_s=(step - mark_step) * recipe.step_tokens / max(1e-9, now_s - mark_s),
+                elapsed_s=now_s - began_s,
+            )
+            append_point(folder / "curve.csv", point)
+            report(point)
+            mark_s, mark_step, losses = clock.now_s(), step, []
+        if stopped or step % cadence.checkpoint_steps == 0 or step == recipe.steps:
+            progress = Progress(step=step, fingerprint=recipe.fingerprint, tokenizer=tokenizer.hash, elapsed_s=now_s - began_s)
+            save_checkpoint(folder / "checkpoints", progress, model, optimizer)
+    return Outcome(model=model.eval(), step=step, finished=step >= recipe.steps, elapsed_s=clock.now_s() - began_s)
+
+
+def _step(model: Decoder, optimizer: torch.optim.Optimizer, recipe: Recipe, tokenizer: Tokenizer, step: int, device: torch.device) -> float:
+    batch = training_batch(
+        tokenizer, recipe.seed, step, rows=recipe.rows, row_tokens=recipe.row_tokens, prompt_weight=recipe.prompt_weight
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = rate_at(recipe, step)
+    loss = loss_of(model, batch, device)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    optimizer.step()
+    value = loss.item()
+    if not math.isfinite(value):
+        raise ArithmeticError(f"the loss of {recipe.name} is {value} at step {step}: lower peak_rate in its recipe")
+    return value
+
+
+@torch.no_grad()
+def _validation_loss(model: Decoder, batch: Batch, device: torch.device) -> float:
+    return loss_of(model, batch, device).item()
+
+
+def _fresh(folder: Path, recipe: Recipe, tokenizer: Tokenizer) -> Progress:
+    folder.mkdir(parents=True, exist_ok=True)
+    cut_curve(folder / "curve.csv", 0)
+    return Progress(step=0, fingerprint=recipe.fingerprint, tokenizer=tokenizer.hash, elapsed_s=0.0)
+
+
+def _resumed(folder: Path, recipe: Recipe, tokenizer: Tokenizer, model: Decoder, optimizer: torch.optim.Optimizer) -> Progress:
+    found = checkpoints(folder / "checkpoints")
+    if not found:
+        return _fresh(folder, recipe, tokenizer)
+    progress = load_checkpoint(found[-1], model, optimizer)
+    if (progress.fingerprint, progress.tokenizer) != (recipe.fingerprint, tokenizer.hash):
+        raise UsageError(f"checkpoint {str(found[-1])!r} belongs to another recipe or tokenizer", hint="train without --resume, or choose another --runs folder")
+    cut_curve(folder / "curve.csv", progress.step)
+    return progress

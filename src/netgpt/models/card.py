@@ -1,0 +1,26 @@
+"""Model cards: what a model is, as data. No weights, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The facts that placement and policies read.
+
+    `tokenizer` is the SHA-256 (hex) of the tokenizer's definition: two models continue each other's
+    sessions from ids iff it is equal.
+    """
+
+    id: str  # e.g. "netgpt-edge"
+    tier: str  # "device", "edge" or "cloud": the tier it was made for
+    parameters: int
+    layers: int
+    bytes: int  # of the weights as stored
+    context_tokens: int
+    vocabulary: int
+    tokenizer: str
+    licence: str = "Apache-2.0"
+    level: str = "L1"  # L0 general, L1 domain, L2 task
+    description: str = ""

@@ -1,0 +1,153 @@
+"""What is asked of a running model, and what it gives back: values without behaviour.
+
+The engine computes them, the wire carries them, strategies read them. Token ids belong to the model's
+tokenizer; positions count from the first token of the session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How the next token is chosen. Chance is keyed by (seed, position): see `engine.sampling`."""
+
+    temperature: float = 0.0  # 0 is greedy
+    top_p: float = 1.0
+    top_k: int = 0  # 0 keeps all
+    seed: int = 0
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generate:
+    """Continue a session by up to `max_tokens` tokens.
+
+    `keep` is how many leading tokens of the session the caller believes the engine holds; `ids` are the
+    tokens that follow them. An engine that holds more rolls back to `keep`; one that holds less raises
+    `SessionNotFound`, and the caller sends all with `keep=0`.
+    """
+
+    session: str
+    epoch: int = 0
+    keep: int = 0
+    ids: tuple[int, ...]
+    max_tokens: int
+    sampling: Sampling = GREEDY
+    stop_ids: tuple[int, ...] = ()
+    top_logprobs: int = 0  # alternatives reported per token
+    hold: bool = False  # keep the session's KV after the last token
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TopLogprobs:
+    """The most likely tokens at one position, most likely first (before temperature, nats)."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """Durations measured by one node on one clock, seconds."""
+
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    modelled: bool = False  # a hardware profile stretched them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokens:
+    """One or more new tokens of a session. The last one of a call carries `finish` and `timings`."""
+
+    epoch: int = 0
+    position: int  # of ids[0] in the session
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()  # of ids, before temperature, nats
+    top: tuple[TopLogprobs, ...] = ()
+    finish: str = ""  # "", "stop" (a stop id, included in ids) or "length"
+    timings: Timings | None = None
+    cached: int = 0  # prompt tokens that were not computed again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verify:
+    """Ask the target which of `drafts` it would have produced itself after the session's tokens.
+
+    Coupled verification (arXiv 2408.07978): the target draws its own token at each position with the
+    noise of (seed, position) and accepts a draft iff it is that token. Lossless for greedy and sampled
+    decoding alike, and only ids travel.
+    """
+
+    session: str
+    epoch: int = 0
+    keep: int = 0
+    ids: tuple[int, ...]
+    drafts: tuple[int, ...]
+    sampling: Sampling = GREEDY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """How many leading drafts hold, and the target's own token after them.
+
+    The engine then holds the session up to the last accepted draft; `next_id` is not yet in its KV.
+    """
+
+    epoch: int = 0
+    accepted: int
+    next_id: int
+    logprobs: tuple[float, ...] = ()  # of the accepted drafts and next_id, nats
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prefill:
+    """Bring a session's tokens into KV without drawing a token."""
+
+    session: str
+    epoch: int = 0
+    keep: int = 0
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """How many tokens of a session an engine holds in KV."""
+
+    session: str
+    tokens: int
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollback:
+    """Forget a session's tokens past `length`; 0 frees its KV."""
+
+    session: str
+    length: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capabilities:
+    """What an engine states it can do; asking for more raises `NotSupported`."""
+
+    logprobs: bool = False
+    verify: bool = False
+    hold: bool = False  # sessions keep KV between calls
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """An engine's load at one instant."""
+
+    running: int = 0
+    waiting: int = 0
+    slots: int = 0
+    held_tokens: int = 0  # in KV, of running and held sessions
+    capacity_tokens: int = 0
+    sessions: tuple[str, ...] = field(default=())

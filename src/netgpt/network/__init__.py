@@ -1,0 +1,1 @@
+"""The described network: scenarios, nodes, links, hardware profiles. Data and pure functions."""

@@ -1,0 +1,237 @@
+"""A scenario: the network as a TOML file says it is. Read once, checked once, frozen after.
+
+Unknown keys, unknown nodes and values out of range are refused with the place and the nearest known
+word. Shipped scenarios lie beside this module in `scenarios/`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from netgpt.core.errors import ScenarioInvalid, UsageError
+from netgpt.core.spelling import check_keys, did_you_mean
+from netgpt.core.units import parse_duration_s, parse_rate_bps
+from netgpt.network.profile import find_profile
+
+TIERS = ("device", "edge", "cloud")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSpec:
+    """One machine: `[[node]]`."""
+
+    id: str
+    tier: str
+    model: str
+    profile: str
+    parameters: int = 0  # size of the model it is declared to run, for modelled time; 0: the card's
+    slots: int = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkSpec:
+    """One link, the same medium in both directions: `[[link]]`. `up` is from the first node to the second."""
+
+    between: tuple[str, str]
+    up_bps: float
+    down_bps: float
+    delay_s: float  # one way
+
+    @property
+    def id(self) -> str:
+        return "-".join(self.between)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSpec:
+    """Users at one node's door who arrive by a Poisson process: `[[user]]`. Simulated world only."""
+
+    at: str
+    requests_per_s: float
+    model: str = "auto"
+    prompt_tokens: tuple[int, int] = (16, 64)
+    answer_tokens: tuple[int, int] = (8, 48)
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultSpec:
+    """Something that breaks at `at_s` and is whole again after `for_s`: `[[fault]]`. Simulated world only."""
+
+    at_s: float
+    for_s: float
+    node: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A whole network."""
+
+    name: str
+    description: str
+    default_node: str
+    nodes: tuple[NodeSpec, ...]
+    links: tuple[LinkSpec, ...]
+    users: tuple[UserSpec, ...] = ()
+    faults: tuple[FaultSpec, ...] = ()
+    agreement: float = 0.8  # of neighbouring tiers' `hash` models, a token
+
+    def node(self, node_id: str) -> NodeSpec:
+        return next(node for node in self.nodes if node.id == node_id)
+
+
+def shipped_scenarios() -> list[str]:
+    """Names of the scenarios that come with the package."""
+    folder = resources.files("netgpt.network") / "scenarios"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_scenario(name_or_path: str) -> Scenario:
+    """A shipped scenario by name, or a file by path.
+
+    Raises:
+        ScenarioInvalid: unknown name, unreadable file, or anything wrong inside, named with its place.
+    """
+    if name_or_path in shipped_scenarios():
+        text = (resources.files("netgpt.network") / "scenarios" / f"{name_or_path}.toml").read_text(encoding="utf-8")
+        return parse_scenario(text, where=name_or_path)
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise ScenarioInvalid(f"no scenario {name_or_path!r}", hint=did_you_mean(name_or_path, shipped_scenarios()) + "; or give the path of a .toml file")
+    try:
+        return parse_scenario(path.read_text(encoding="utf-8"), where=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioInvalid(f"scenario {name_or_path!r} cannot be read: {error}", hint="check the path and its permissions") from error
+
+
+def parse_scenario(text: str, *, where: str) -> Scenario:
+    """The scenario that `text` describes; `where` names it in errors."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioInvalid(f"scenario {where!r} is not valid TOML: {error}", hint="mend the line that the message names") from error
+    try:
+        scenario = _scenario(table, where)
+    except UsageError as error:
+        raise ScenarioInvalid(f"{error.message} in scenario {where!r}", hint=error.hint) from error
+    _check(scenario, where)
+    return scenario
+
+
+def _scenario(table: dict[str, Any], where: str) -> Scenario:
+    check_keys(table, {"name", "description", "default_node", "agreement", "node", "link", "user", "fault"}, f"scenario {where!r}", ScenarioInvalid)
+    nodes = tuple(_row(NodeSpec, row, f"node {n} of {where!r}") for n, row in _rows(table, "node", where))
+    if not nodes:
+        raise ScenarioInvalid(f"scenario {where!r} has no node", hint="add at least one [[node]] table")
+    return Scenario(
+        name=str(table.get("name", Path(where).stem)),
+        description=str(table.get("description", "")),
+        default_node=str(table.get("default_node", nodes[0].id)),
+        nodes=nodes,
+        links=tuple(_link(row, f"link {n} of {where!r}") for n, row in _rows(table, "link", where)),
+        users=tuple(_row(UserSpec, row, f"user {n} of {where!r}") for n, row in _rows(table, "user", where)),
+        faults=tuple(_fault(row, f"fault {n} of {where!r}") for n, row in _rows(table, "fault", where)),
+        agreement=float(table.get("agreement", 0.8)),
+    )
+
+
+def _rows(table: dict[str, Any], key: str, where: str) -> list[tuple[int, dict[str, Any]]]:
+    rows = table.get(key, [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ScenarioInvalid(f"{key!r} of scenario {where!r} is not a list of tables", hint=f"write [[{key}]]")
+    return list(enumerate(rows, start=1))
+
+
+Row = TypeVar("Row", NodeSpec, UserSpec)
+
+
+def _row(kind: type[Row], row: dict[str, Any], where: str) -> Row:
+    known = {field.name: field for field in fields(kind)}
+    check_keys(row, known, where, ScenarioInvalid)
+    for name, field in known.items():
+        if name not in row and field.default is MISSING:
+            raise ScenarioInvalid(f"{where} lacks {name!r}", hint=f"add {name} = ...")
+    return kind(**{name: _typed(value, known[name].type, f"{name!r} of {where}") for name, value in row.items()})
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    """`value` as the field's type, which dataclasses keep as its source text."""
+    if kind == "str" and isinstance(value, str):
+        return value
+    if kind == "int" and isinstance(value, int | float) and value == int(value):
+        return int(value)
+    if kind == "float" and isinstance(value, int | float):
+        return float(value)
+    if kind == "tuple[int, int]" and isinstance(value, list) and len(value) == 2 and all(isinstance(item, int) for item in value) and 0 < value[0] <= value[1]:
+        return (value[0], value[1])
+    raise ScenarioInvalid(f"{where} is {value!r}", hint=f"write {'[lowest, highest]' if kind == 'tuple[int, int]' else f'a value of type {kind}'}")
+
+
+def _link(row: dict[str, Any], where: str) -> LinkSpec:
+    check_keys(row, {"between", "up", "down", "delay"}, where, ScenarioInvalid)
+    between = row.get("between")
+    if not isinstance(between, list) or len(between) != 2:
+        raise ScenarioInvalid(f"{where} does not say between which two nodes", hint='write between = ["device1", "edge1"]')
+    return LinkSpec(
+        between=(str(between[0]), str(between[1])),
+        up_bps=_positive(parse_rate_bps(_needed(row, "up", where)), "up", where),
+        down_bps=_positive(parse_rate_bps(_needed(row, "down", where)), "down", where),
+        delay_s=parse_duration_s(_needed(row, "delay", where)),
+    )
+
+
+def _fault(row: dict[str, Any], where: str) -> FaultSpec:
+    check_keys(row, {"at", "for", "node", "link"}, where, ScenarioInvalid)
+    if ("node" in row) == ("link" in row):
+        raise ScenarioInvalid(f"{where} must name either a node or a link", hint='write node = "cloud1" or link = "edge1-cloud1"')
+    return FaultSpec(
+        at_s=parse_duration_s(_needed(row, "at", where)),
+        for_s=parse_duration_s(_needed(row, "for", where)),
+        node=str(row.get("node", "")),
+        link=str(row.get("link", "")),
+    )
+
+
+def _needed(row: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in row:
+        raise ScenarioInvalid(f"{where} lacks {key!r}", hint=f"add {key} = ...")
+    return row[key]
+
+
+def _positive(value: float, key: str, where: str) -> float:
+    if value <= 0:
+        raise ScenarioInvalid(f"{key!r} of {where} is {value!r}", hint="give a number above 0")
+    return value
+
+
+def _check(scenario: Scenario, where: str) -> None:
+    """What only the whole can tell: identity, references, reachability of names."""
+    ids = [node.id for node in scenario.nodes]
+    for node_id in ids:
+        if ids.count(node_id) > 1:
+            raise ScenarioInvalid(f"node {node_id!r} stands twice in scenario {where!r}", hint="give every node its own id")
+    for node in scenario.nodes:
+        if node.tier not in TIERS:
+            raise ScenarioInvalid(f"node {node.id!r} has the unknown tier {node.tier!r}", hint=did_you_mean(node.tier, TIERS))
+        if node.slots < 1 or node.parameters < 0:
+            raise ScenarioInvalid(f"node {node.id!r} has slots {node.slots}, parameters {node.parameters}", hint="slots start at 1, parameters at 0")
+        find_profile(node.profile)
+    links = [link.id for link in scenario.links]
+    named = [(scenario.default_node, "default_node", ids)]
+    named += [(end, f"link {link.id!r}", ids) for link in scenario.links for end in link.between]
+    named += [(user.at, "a user", ids) for user in scenario.users]
+    named += [(fault.node, "a fault", ids) for fault in scenario.faults if fault.node]
+    named += [(fault.link, "a fault", links) for fault in scenario.faults if fault.link]
+    for name, place, known in named:
+        if name not in known:
+            raise ScenarioInvalid(f"{place} of scenario {where!r} names the unknown {name!r}", hint=did_you_mean(name, known))
+    if not 0 <= scenario.agreement <= 1:
+        raise ScenarioInvalid(f"agreement of scenario {where!r} is {scenario.agreement}", hint="give a probability, 0 to 1")
+    for user in scenario.users:
+        _positive(user.requests_per_s, "requests_per_s", f"the user at {user.at!r}")

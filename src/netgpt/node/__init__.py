@@ -1,0 +1,1 @@
+"""A running node's inside: sessions, handles to other nodes, the engine's service."""

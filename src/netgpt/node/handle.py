@@ -1,0 +1,88 @@
+"""A typed handle to a node's engine, local or remote: what strategies call.
+
+It checks the session's privacy level before a byte leaves, counts the payload bytes of each session,
+and drops what arrives with an old epoch. It does not choose, retry or remember.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from netgpt.core.clock import Clock
+from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
+from netgpt.core.transport import Connection
+from netgpt.models.generation import Held, Rollback, Tokens
+from netgpt.models.tokenizer import Tokenizer
+from netgpt.network.member import Member
+from netgpt.node.call import ask
+from netgpt.node.session import Piece, Session, may_see_content
+from netgpt.wire.codec import decode, encode
+
+
+class NodeHandle:
+    """One node's engine, reached over `connection`."""
+
+    def __init__(self, member: Member, connection: Connection, tokenizer: Tokenizer, clock: Clock, *, is_entry: bool) -> None:
+        self.member = member
+        self._connection = connection
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._is_entry = is_entry
+
+    @property
+    def id(self) -> str:
+        return self.member.id
+
+    @property
+    def tier(self) -> str:
+        return self.member.tier
+
+    async def generate(self, session: Session) -> AsyncIterator[Piece]:
+        """Continue the session from its last token; the last piece has `finish`.
+
+        Raises:
+            PrivacyRefused: this node's tier may not see the session's content.
+            NotSupported: the node's tokenizer is not the session's.
+            NodeUnreachable, DeadlineExceeded, and what the engine raises.
+        """
+        self._admit(session)
+        request = encode(session.next_request())
+        sent, received = session.link_bytes.get(self.id, (0, 0))
+        session.link_bytes[self.id] = (sent + len(request), received)
+        finished = False
+        async with aclosing(self._connection.call("generate", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
+            async for payload in replies:
+                sent, received = session.link_bytes[self.id]
+                session.link_bytes[self.id] = (sent, received + len(payload))
+                tokens = decode(Tokens, payload)
+                if tokens.epoch != session.epoch:
+                    continue
+                finished = bool(tokens.finish)
+                yield self._piece(tokens)
+        if not finished:
+            raise NodeUnreachable(f"node {self.id!r} ended its answer early", hint="see which nodes are up: netgpt ps")
+
+    def _admit(self, session: Session) -> None:
+        if not self._is_entry and (session.privacy == "device-only" or not may_see_content(session.privacy, self.tier)):
+            raise PrivacyRefused(f"node {self.id!r} ({self.tier}) may not see {session.privacy!r} content", hint="ask a lower tier, or raise the privacy level")
+        if self.member.tokenizer != session.tokenizer:
+            raise NotSupported(f"node {self.id!r} has another tokenizer than the session", hint="use models of one tokenizer in a scenario")
+        if session.deadline_s <= self._clock.now_s():
+            raise DeadlineExceeded(f"the deadline passed before node {self.id!r} was asked", hint="raise deadline_s")
+
+    def _piece(self, tokens: Tokens) -> Piece:
+        return Piece(
+            ids=tokens.ids,
+            data=self._tokenizer.decode(tokens.ids),
+            origin=self.id,
+            logprobs=tokens.logprobs,
+            top=tokens.top,
+            finish=tokens.finish,
+            timings=tokens.timings,
+            cached=tokens.cached,
+        )
+
+    async def release(self, session: Session, *, deadline_s: float) -> Held:
+        """Free the session's KV on this node."""
+        return await ask(self._connection, "rollback", Rollback(session=session.id), Held, deadline_s=deadline_s)

@@ -1,0 +1,124 @@
+"""A node's membership: joins the network, tells the controller that it lives, keeps the last snapshot.
+
+Without the controller the node goes on with the snapshot it has. The engine's state is asked for at
+every beat: an engine that does not answer makes the node `degraded`, its door still answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from netgpt import __version__
+from netgpt.core.clock import Clock
+from netgpt.core.errors import NetgptError
+from netgpt.core.transport import Connection, Transport
+from netgpt.models.generation import Load
+from netgpt.network.member import Member, Snapshot
+from netgpt.node.call import ask
+from netgpt.wire.messages import PROTOCOL_VERSION, Beat, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
+
+BEAT_INTERVAL_S = 0.2
+CALL_DEADLINE_S = 1.0
+ENGINE_DEADLINE_S = 5.0  # an engine busy with a long prompt is late, not lost
+
+
+class Membership:
+    """One node's place in the network."""
+
+    def __init__(self, member: Member, controller_address: str, transport: Transport, clock: Clock, *, token: str, record: Callable[..., object]) -> None:
+        """Args:
+        member: this node as it is known before its engine has answered.
+        token: a join token, used once; it buys the credential for all later calls.
+        record: takes an event's kind, node and data.
+        """
+        self.member = member
+        self.credential = ""
+        self._snapshot = Snapshot()
+        self._controller_address = controller_address
+        self._transport = transport
+        self._clock = clock
+        self._token = token
+        self._record = record
+        self._controller: Connection = transport.connect(controller_address)
+        self._engine: Connection = transport.connect(member.engine_address)
+        self._connected = False
+
+    def members(self) -> Sequence[Member]:
+        """All members, this node as it is now."""
+        others = [member for member in self._snapshot.members if member.id != self.member.id]
+        return [self.member, *others]
+
+    async def join(self) -> None:
+        """Enter the network; returns when the controller has let this node in and its engine was asked once.
+
+        Raises:
+            AuthenticationFailed: the token is wrong, expired or already used.
+            NodeUnreachable: the controller does not answer.
+        """
+        joined = await ask(self._controller, "join", Join(token=self._token, member=self.member), Joined, deadline_s=CALL_DEADLINE_S)
+        await self.close()
+        self.credential = joined.credential
+        self._controller = self._transport.connect(self._controller_address, credential=joined.credential)
+        self._engine = self._transport.connect(self.member.engine_address, credential=joined.credential)
+        self._snapshot = joined.snapshot
+        self._connected = True
+        await self._probe_engine()
+        await self._beat()
+
+    async def live(self) -> None:
+        """Beat until cancelled. Nothing that the controller or the engine does ends it."""
+        while True:
+            await self._clock.sleep(BEAT_INTERVAL_S)
+            await self._probe_engine()
+            await self._beat()
+
+    async def leave(self) -> None:
+        """Tell the controller that this node goes on purpose; silent if it is gone itself."""
+        try:
+            await ask(self._controller, "leave", Leave(node=self.member.id), Empty, deadline_s=CALL_DEADLINE_S)
+        except NetgptError:
+            return
+
+    async def _probe_engine(self) -> None:
+        try:
+            if not self.member.model:
+                welcome = await ask(self._engine, "hello", Hello(protocol_version=PROTOCOL_VERSION, node=self.member.id, release=__version__), Welcome, deadline_s=ENGINE_DEADLINE_S)
+                card = welcome.card
+                self.member = replace(
+                    self.member, model=card.id, tokenizer=card.tokenizer, parameters=card.parameters, context_tokens=card.context_tokens
+                )
+            load = await ask(self._engine, "stats", Stats(), Load, deadline_s=ENGINE_DEADLINE_S)
+        except NetgptError as error:
+            self._turn("degraded", error.code)
+            return
+        self.member = replace(self.member, running=load.running, waiting=load.waiting, slots=load.slots)
+        self._turn("ready", "")
+
+    def _turn(self, state: str, cause: str) -> None:
+        if self.member.state != state:
+            self.member = replace(self.member, state=state)
+            self._record(f"engine.{state}", self.member.id, cause=cause)
+
+    async def _beat(self) -> None:
+        beat = Heartbeat(node=self.member.id, epoch=self.member.epoch, member=self.member, known_version=self._snapshot.version)
+        try:
+            answer = await ask(self._controller, "heartbeat", beat, Beat, deadline_s=CALL_DEADLINE_S)
+        except NetgptError as error:
+            self._lose_controller(error.code)
+            return
+        if not self._connected:
+            self._connected = True
+            self._record("controller.found", self.member.id)
+        if answer.snapshot is not None:
+            self._snapshot = answer.snapshot
+
+    def _lose_controller(self, cause: str) -> None:
+        if self._connected:
+            self._connected = False
+            self._record("controller.lost", self.member.id, cause=cause)
+
+    async def close(self) -> None:
+        """Close the connections to the controller and the engine."""
+        await self._controller.close()
+        await self._engine.close()

@@ -1,0 +1,59 @@
+"""What a node's engine answers on the wire: calls in, engine calls, replies out.
+
+It checks who calls and what is asked; it does not know what a token means or why it was wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+from netgpt import __version__
+from netgpt.core.errors import NotSupported
+from netgpt.core.spelling import did_you_mean
+from netgpt.core.transport import Call
+from netgpt.engine.contract import Engine
+from netgpt.models.generation import Generate, Prefill, Rollback, Verify
+from netgpt.wire.codec import decode, encode
+from netgpt.wire.messages import Hello, Stats, Welcome, agreed_version
+
+METHODS = ("hello", "generate", "prefill", "verify", "rollback", "stats")
+
+
+class EngineService:
+    """Serves `engine` to the network's members."""
+
+    def __init__(self, node: str, engine: Engine, check: Callable[[str], str]) -> None:
+        """Args:
+        check: the member's name for a credential; raises AuthenticationFailed.
+        """
+        self._node = node
+        self._engine = engine
+        self._check = check
+
+    async def handle(self, call: Call) -> AsyncIterator[bytes]:
+        """A `core.transport.Handler`."""
+        self._check(call.credential)
+        if call.method == "generate":
+            async with aclosing(self._engine.generate(decode(Generate, call.payload))) as replies:
+                async for tokens in replies:
+                    yield encode(tokens)
+            return
+        yield encode(await self._answer(call))
+
+    async def _answer(self, call: Call) -> object:
+        match call.method:
+            case "hello":
+                hello = decode(Hello, call.payload)
+                version = agreed_version(hello.protocol_version)
+                return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=self._engine.capabilities)
+            case "prefill":
+                return await self._engine.prefill(decode(Prefill, call.payload))
+            case "verify":
+                return await self._engine.verify(decode(Verify, call.payload))
+            case "rollback":
+                return await self._engine.rollback(decode(Rollback, call.payload))
+            case "stats":
+                decode(Stats, call.payload)
+                return self._engine.load()
+        raise NotSupported(f"node {self._node!r} has no method {call.method!r} (release {__version__})", hint=did_you_mean(call.method, METHODS))

@@ -1,0 +1,150 @@
+"""Every metric that NetGPT exposes, as one table, and the registry of one process.
+
+Names are `netgpt_...` in base units; counters end in `_total`. No label has the name of a request, a
+session or a user: a label's values must stay few. What a metric counts is decided by whoever sets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# Bucket bounds as OpenTelemetry's GenAI conventions and vLLM have them, with finer ones below 10 ms
+# a token for small models.
+DURATION_S = tuple(0.01 * 2**step for step in range(14))  # 0.01 ... 81.92
+FIRST_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+TOKEN_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRow:
+    """One metric of the table."""
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str  # "seconds", "bytes", "tokens", ... : what one is
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()  # upper bounds of a histogram, in `unit`
+
+
+TABLE: tuple[MetricRow, ...] = (
+    MetricRow(name="netgpt_requests_running", kind="gauge", unit="requests", help="Requests that are open at this door."),
+    MetricRow(
+        name="netgpt_requests_total",
+        kind="counter",
+        unit="requests",
+        labels=("model", "finish_reason"),
+        help="Requests that ended, by how: stop, length, cancelled, or an error's code.",
+    ),
+    MetricRow(
+        name="netgpt_request_duration_seconds",
+        kind="histogram",
+        unit="seconds",
+        labels=("model",),
+        buckets=DURATION_S,
+        help="From a request's arrival at the door to its end, however it ended.",
+    ),
+    MetricRow(
+        name="netgpt_time_to_first_token_seconds",
+        kind="histogram",
+        unit="seconds",
+        labels=("model",),
+        buckets=FIRST_TOKEN_S,
+        help="From a request's arrival at the door to its first accepted token; answered requests only.",
+    ),
+    MetricRow(
+        name="netgpt_inter_token_latency_seconds",
+        kind="histogram",
+        unit="seconds",
+        labels=("model",),
+        buckets=TOKEN_S,
+        help="Mean time between the tokens of one answer, one observation a request.",
+    ),
+    MetricRow(
+        name="netgpt_tokens_total",
+        kind="counter",
+        unit="tokens",
+        labels=("model", "direction"),
+        help="Tokens of answered requests: direction input is the prompt, output the answer.",
+    ),
+    MetricRow(
+        name="netgpt_link_bytes_total",
+        kind="counter",
+        unit="bytes",
+        labels=("peer", "direction"),
+        help="Payload bytes of answered requests between this door and a node's engine, by direction sent or received.",
+    ),
+    MetricRow(name="netgpt_engine_running", kind="gauge", unit="requests", help="Requests that hold a slot of this node's engine."),
+    MetricRow(name="netgpt_engine_waiting", kind="gauge", unit="requests", help="Requests in the queue of this node's engine."),
+    MetricRow(name="netgpt_engine_held_tokens", kind="gauge", unit="tokens", help="Tokens in the KV of this node's engine, held ones too."),
+    MetricRow(
+        name="netgpt_members_ready",
+        kind="gauge",
+        unit="nodes",
+        labels=("tier",),
+        help="Members of the network that are ready, as this process last heard.",
+    ),
+)
+
+
+def table() -> list[MetricRow]:
+    """All rows in the order of the reference page."""
+    return list(TABLE)
+
+
+class Metrics:
+    """The metrics of one process or one simulated node; two instances share nothing."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._rows = {row.name: row for row in TABLE}
+        self.requests_running = self._gauge("netgpt_requests_running")
+        self.requests = self._counter("netgpt_requests_total")
+        self.request_duration = self._histogram("netgpt_request_duration_seconds")
+        self.time_to_first_token = self._histogram("netgpt_time_to_first_token_seconds")
+        self.inter_token_latency = self._histogram("netgpt_inter_token_latency_seconds")
+        self.tokens = self._counter("netgpt_tokens_total")
+        self.link_bytes = self._counter("netgpt_link_bytes_total")
+        self.engine_running = self._gauge("netgpt_engine_running")
+        self.engine_waiting = self._gauge("netgpt_engine_waiting")
+        self.engine_held_tokens = self._gauge("netgpt_engine_held_tokens")
+        self.members_ready = self._gauge("netgpt_members_ready")
+
+    def _gauge(self, name: str) -> Gauge:
+        row = self._rows[name]
+        return Gauge(name, row.help, row.labels, registry=self._registry)
+
+    def _counter(self, name: str) -> Counter:
+        row = self._rows[name]
+        return Counter(name, row.help, row.labels, registry=self._registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        row = self._rows[name]
+        return Histogram(name, row.help, row.labels, registry=self._registry, buckets=row.buckets)
+
+    def render(self) -> bytes:
+        """All values as Prometheus exposition text, of type `CONTENT_TYPE`."""
+        return generate_latest(_WithoutBirthdays(self._registry))
+
+
+class _WithoutBirthdays(Collector):
+    """A registry whose counters and histograms lack `_created`, a date that is no metric of the table."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family

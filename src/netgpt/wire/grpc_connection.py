@@ -1,0 +1,84 @@
+"""The calling end of gRPC: a call's replies as an async generator, its failures as our errors.
+
+Retries nothing and waits for nobody: an address that does not answer is `NodeUnreachable` at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable, Overloaded
+from netgpt.wire.fault import decode_error
+from netgpt.wire.grpc_listener import BEARER, FAULT_KEY, SERVICE
+from netgpt.wire.payload import Observer, check_size
+
+_HINT = "see which nodes run: netgpt ps"
+
+
+class GrpcConnection:
+    """One channel. It connects at the first call and again, by itself, after a loss."""
+
+    def __init__(self, address: str, options: Sequence[tuple[str, Any]], credential: str, observer: Observer) -> None:
+        self._address = address
+        self._options = options
+        self._metadata = (("authorization", BEARER + credential),) if credential else ()
+        self._observer = observer
+        self._channel: grpc.aio.Channel | None = None  # belongs to the loop of the first call
+        self._closed = False
+
+    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+        check_size(method, payload)
+        replies = self._open().unary_stream(SERVICE + method)(payload, timeout=deadline_s, metadata=self._metadata)
+        self._observer(self._address, "request", method, len(payload))
+        try:
+            async for reply in replies:
+                yield reply
+        except grpc.aio.AioRpcError as error:
+            raise _error_of(error, self._address, method, deadline_s) from None
+        except asyncio.CancelledError:
+            if self._closed and not _being_cancelled():
+                raise self._closed_error() from None
+            raise
+        finally:
+            replies.cancel()  # does nothing to a call that has ended
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._closed:
+            raise self._closed_error()
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self._address, options=self._options)
+        return self._channel
+
+    def _closed_error(self) -> NodeUnreachable:
+        return NodeUnreachable(f"the connection to {self._address} is closed on this side", hint=_HINT)
+
+    async def close(self) -> None:
+        """End the calls in flight; each raises `NodeUnreachable`."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _error_of(error: grpc.aio.AioRpcError, address: str, method: str, deadline_s: float) -> NetgptError:
+    """What a failed call means to its caller: the peer's own fault if it sent one, else the status."""
+    fault = dict(error.trailing_metadata() or ()).get(FAULT_KEY)
+    if isinstance(fault, bytes):
+        return decode_error(fault)
+    code = error.code()
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(f"{method!r} at {address} took longer than {deadline_s:g} s", hint="allow more time, or see the load: netgpt ps")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Overloaded(f"{address} takes no more calls: {error.details()}", hint="retry later")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return NodeUnreachable(f"{address} does not answer: {error.details()}", hint=_HINT)
+    return NetgptError(f"{method!r} at {address} failed: {code.name} {error.details()}", hint="is it a NetGPT node? see: netgpt ps")

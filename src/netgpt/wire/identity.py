@@ -1,0 +1,112 @@
+"""Who may enter: join tokens, and the credentials that they buy.
+
+A join token lets one named node in, once, until a date. A credential says which node calls. Both are
+HMAC-SHA256 under keys derived from the network's secret; whoever holds the secret can make any of them,
+so it stays with the controller and the engines that check. Which tokens were used is the caller's
+state. Later, mutual TLS certificates take the credential's place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+
+from netgpt.core.errors import AuthenticationFailed, UsageError
+
+MIN_SECRET_BYTES = 16
+
+_TOKEN = "ngt1"
+_CREDENTIAL = "ngc1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """What a valid join token says."""
+
+    node: str
+    token_id: str  # to be remembered as used, until `expires_s`
+    expires_s: float  # seconds since the epoch
+
+
+class JoinAuthority:
+    """Makes and checks tokens and credentials; holds no state but the secret.
+
+    Args:
+        secret: the network's, at least `MIN_SECRET_BYTES` random bytes.
+        date_s: seconds since the epoch (`Clock.date_s`).
+        new_token_id: a name that was never used before.
+    """
+
+    def __init__(self, secret: bytes, date_s: Callable[[], float], new_token_id: Callable[[], str] = lambda: secrets.token_hex(12)) -> None:
+        if len(secret) < MIN_SECRET_BYTES:
+            raise UsageError(f"the network secret has {len(secret)} bytes", hint=f"use at least {MIN_SECRET_BYTES} random bytes")
+        self._secret = secret
+        self._date_s = date_s
+        self._new_token_id = new_token_id
+
+    def issue(self, node: str, ttl_s: float) -> str:
+        """A token, "ngt1.…", with which `node` may join once within `ttl_s` seconds."""
+        claims = {"node": node, "id": self._new_token_id(), "expires_s": self._date_s() + ttl_s}
+        return self._sign(_TOKEN, json.dumps(claims, separators=(",", ":")).encode())
+
+    def redeem(self, token: str, used: Container[str]) -> Admission:
+        """Whom `token` lets in. The caller adds `token_id` to `used` before it acts on it.
+
+        Raises:
+            AuthenticationFailed: not ours, altered, expired, or its id is in `used`.
+        """
+        claims = json.loads(self._verified(_TOKEN, token, "join token"))
+        admission = Admission(node=claims["node"], token_id=claims["id"], expires_s=claims["expires_s"])
+        late_s = self._date_s() - admission.expires_s
+        if late_s >= 0:
+            raise AuthenticationFailed(f"the join token of {admission.node!r} expired {late_s:.0f} s ago", hint=_NEW_TOKEN)
+        if admission.token_id in used:
+            raise AuthenticationFailed(f"the join token of {admission.node!r} was already used", hint=_NEW_TOKEN)
+        return admission
+
+    def credential(self, node: str) -> str:
+        """What `node` shows on every call, "ngc1.…"; the same each time it is asked for."""
+        return self._sign(_CREDENTIAL, node.encode())
+
+    def check(self, credential: str) -> str:
+        """The node whose credential this is.
+
+        Raises:
+            AuthenticationFailed: missing, not ours, or altered.
+        """
+        return self._verified(_CREDENTIAL, credential, "credential").decode()
+
+    def _sign(self, kind: str, body: bytes) -> str:
+        return ".".join((kind, _text(body), _text(self._mac(kind, body))))
+
+    def _verified(self, kind: str, text: str, what: str) -> bytes:
+        """The signed body of `text`."""
+        if not text:
+            raise AuthenticationFailed(f"no {what} was given", hint=_NEW_TOKEN)
+        try:
+            body = _bytes(text.split(".")[1])
+        except (IndexError, ValueError):
+            body = b""
+        if not hmac.compare_digest(text.encode(errors="replace"), self._sign(kind, body).encode()):
+            raise AuthenticationFailed(f"this {what} was not made by this network", hint=_NEW_TOKEN)
+        return body
+
+    def _mac(self, kind: str, body: bytes) -> bytes:
+        key = hmac.digest(self._secret, kind.encode(), hashlib.sha256)  # tokens never pass for credentials
+        return hmac.digest(key, body, hashlib.sha256)
+
+
+_NEW_TOKEN = "ask the network's operator for a join token"
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,121 @@
+"""One call between two simulated nodes: what each end knows, and what is under way between them.
+
+Nothing here knows links by name, or who else is calling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
+from netgpt.network.link import Path
+from netgpt.wire.fault import decode_error, encode_error
+from netgpt.wire.memory_carrier import Carrier, Parcel
+
+WINDOW = 64  # replies that may wait unread at the caller; then the serving side waits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """From the node that calls to the address called, and back."""
+
+    caller: str
+    address: str
+    out: Path
+    back: Path
+
+
+class Exchange:
+    """A call from its first byte until both ends have let go of it; `settled` is then called."""
+
+    def __init__(self, route: Route, method: str, carrier: Carrier, settled: Callable[[Exchange], None]) -> None:
+        self.route = route
+        self.method = method
+        self.lost = False  # a link or node on its way is gone: nothing crosses any more
+        self._carrier = carrier
+        self._settled = settled
+        self._inbox: asyncio.Queue[bytes | NetgptError | None] = asyncio.Queue()  # None: the last reply was read
+        self._window = asyncio.Semaphore(WINDOW)
+        self._task: asyncio.Task[None] | None = None  # serves it
+        self._caller_done = False
+        self._server_done = False
+
+    # ---- the calling side
+
+    def request(self, payload: bytes, deliver: Callable[[], None]) -> None:
+        self._send(self.route.out, payload, deliver)
+
+    async def next_reply(self, deadline_at_s: float, deadline_s: float) -> bytes | None:
+        """The next reply, or None after the last. `deadline_at_s` is a time of the running loop."""
+        try:
+            async with asyncio.timeout_at(deadline_at_s):
+                item = await self._inbox.get()
+        except TimeoutError:
+            what = f"{self.method!r} at {self.route.address} took longer than {deadline_s:g} s"
+            raise DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps") from None
+        self._window.release()
+        if isinstance(item, NetgptError):
+            raise item
+        return item
+
+    def fail(self, error: NetgptError) -> None:
+        """Let the caller have `error` in place of the replies that it has not yet got."""
+        self._inbox.put_nowait(error)
+
+    def hang_up(self) -> None:
+        """The caller reads no more. The serving side learns it when the news has crossed."""
+        self._caller_done = True
+        if not self._server_done:
+            self._send(self.route.out, None, self.stop)
+        self._settle()
+
+    # ---- the serving side
+
+    def serve(self, task: asyncio.Task[None]) -> None:
+        """`task` answers; the exchange may cancel it."""
+        self._task = task
+        task.add_done_callback(lambda _: self._finish())
+
+    async def reply(self, payload: bytes) -> None:
+        """Send one reply, once the caller has room for it."""
+        await self._window.acquire()
+        self._send(self.route.back, payload, lambda: self._inbox.put_nowait(payload))
+
+    def end(self, error: Exception | None) -> None:
+        """No reply follows. An error crosses as it would on a real wire."""
+        item = None if error is None else decode_error(encode_error(error))
+        self._send(self.route.back, None, lambda: self._inbox.put_nowait(item))
+        if self._task is None:
+            self._finish()
+
+    def stop(self) -> None:
+        """Cancel the work, if there is any left."""
+        if self._task is not None:
+            self._task.cancel()
+
+    # ---- both
+
+    def break_off(self, detection_s: float) -> None:
+        """Something on the way is gone. Both ends notice it `detection_s` from now."""
+        self.lost = True
+        asyncio.get_running_loop().call_later(detection_s, self._notice)
+
+    def _notice(self) -> None:
+        self.fail(NodeUnreachable(f"{self.route.address} does not answer", hint="see which nodes run: netgpt ps"))
+        self.stop()
+        if self._task is None:
+            self._finish()
+
+    def _send(self, path: Path, payload: bytes | None, deliver: Callable[[], None]) -> None:
+        if not self.lost:
+            self._carrier.send(path, Parcel(self.method, payload, deliver, wanted=lambda: not self.lost))
+
+    def _finish(self) -> None:
+        self._server_done = True
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._caller_done and self._server_done:
+            self._settled(self)

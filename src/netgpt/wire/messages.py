@@ -1,0 +1,133 @@
+"""What processes say to each other: the control messages, and the table of all calls.
+
+The messages about tokens are values of `models.generation`; `netgpt.proto` gives each message its
+bytes. Nothing here knows how those bytes are made (`wire.codec`) or cross (`wire.*_transport`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from netgpt.core.errors import NotSupported
+from netgpt.models.card import ModelCard
+from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.network.member import Member, Snapshot
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hello:
+    """The first call on a new connection to an engine."""
+
+    protocol_version: int  # always sent: `PROTOCOL_VERSION`
+    node: str  # the caller
+    release: str = ""  # NetGPT's version there, for people
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Welcome:
+    """What an engine says of itself."""
+
+    protocol_version: int  # always sent: `PROTOCOL_VERSION`
+    node: str
+    card: ModelCard
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Join:
+    """A node asks to be let in: the first time with a token, then with the credential it bought."""
+
+    token: str = ""
+    credential: str = ""
+    member: Member
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joined:
+    credential: str
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat:
+    """A node lives, and this is its load."""
+
+    node: str
+    epoch: int = 0  # of the node's start
+    member: Member
+    known_version: int = 0  # of the snapshot that the node has
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beat:
+    """The controller's answer."""
+
+    snapshot: Snapshot | None = None  # None: the node's is the newest
+    controller_epoch: int = 0  # counts the controller's starts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leave:
+    node: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Empty:
+    """Nothing to say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """Asks an engine for its `Load`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """A `NetgptError` on its way to the caller: see `wire.fault`."""
+
+    code: str
+    message: str = ""
+    hint: str = ""
+    param: str = ""
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class CallKind:
+    """What a method takes and gives; only `streams` gives more than one reply."""
+
+    request: type
+    reply: type
+    streams: bool = False
+
+
+CALLS: Mapping[str, CallKind] = MappingProxyType({
+    "hello": CallKind(Hello, Welcome),
+    "generate": CallKind(Generate, Tokens, streams=True),
+    "verify": CallKind(Verify, Verdict),
+    "prefill": CallKind(Prefill, Held),
+    "rollback": CallKind(Rollback, Held),
+    "stats": CallKind(Stats, Load),
+    "join": CallKind(Join, Joined),
+    "heartbeat": CallKind(Heartbeat, Beat),
+    "leave": CallKind(Leave, Empty),
+})  # fmt: skip
+
+
+def agreed_version(theirs: int, *, ours: int = PROTOCOL_VERSION) -> int:
+    """The protocol version that both sides speak: the lower one, if they are at most one apart.
+
+    Raises:
+        NotSupported: no common version; the hint says which side to upgrade.
+    """
+    if theirs >= 1 and abs(ours - theirs) <= 1:
+        return min(ours, theirs)
+    older = "the other node" if theirs < ours else "this node"
+    raise NotSupported(
+        f"the other node speaks protocol version {theirs}, this node {ours}: only neighbouring versions understand each other",
+        hint=f"upgrade {older}: pip install --upgrade netgpt",
+    )

@@ -1,0 +1,1 @@
+"""Composition root: assembles nodes, controller and users into a simulated or an emulated network."""

@@ -1,0 +1,123 @@
+"""Puts a node together from its parts: the same parts in every world, over that world's protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from netgpt.core.chance import Chance
+from netgpt.core.clock import Clock
+from netgpt.core.compute import ThreadCompute
+from netgpt.core.transport import Connection, Transport
+from netgpt.engine.contract import Engine
+from netgpt.engine.hash_engine import HashEngine
+from netgpt.engine.timed import TimedEngine
+from netgpt.inference.door import Door, DoorLimits
+from netgpt.models.card import ModelCard
+from netgpt.models.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
+from netgpt.network.member import Member
+from netgpt.network.profile import find_profile
+from netgpt.network.scenario import TIERS
+from netgpt.node.handle import NodeHandle
+from netgpt.node.membership import Membership
+from netgpt.telemetry.metrics import Metrics
+from netgpt.world.config import DoorConfig, EngineConfig
+
+HASH_CONTEXT_TOKENS = 2048
+
+
+def make_tokenizer(config: DoorConfig) -> Tokenizer:
+    """The tokenizer of the door's own model."""
+    return ByteTokenizer() if config.engine == "hash" else BpeTokenizer.load(Path(config.model_folder))
+
+
+async def make_engine(config: EngineConfig, clock: Clock) -> Engine:
+    """The engine that a configuration asks for, ready to run.
+
+    Raises:
+        ModelInvalid, ModelNotFound: the model folder cannot be used.
+    """
+    engine = _hash_engine(config, clock) if config.engine == "hash" else await _torch_engine(config)
+    if config.timing == "declared":
+        return TimedEngine(engine, find_profile(config.profile), clock, parameters=config.parameters)
+    return engine
+
+
+def _hash_engine(config: EngineConfig, clock: Clock) -> HashEngine:
+    """A model of the scenario's size without weights. Neighbouring tiers agree with probability `agreement`."""
+    card = ModelCard(
+        id=f"hash-{config.tier}",
+        tier=config.tier,
+        parameters=config.parameters,
+        layers=0,
+        bytes=0,
+        context_tokens=HASH_CONTEXT_TOKENS,
+        vocabulary=ByteTokenizer.vocabulary,
+        tokenizer=ByteTokenizer.hash,
+        description="a language without weights, for simulation",
+    )
+    return HashEngine(card, clock, agreement=hash_agreement(config.tier, config.agreement), slots=config.slots)
+
+
+def hash_agreement(tier: str, neighbours: float) -> float:
+    """How often a tier's `hash` model gives the reference token, if neighbouring tiers are to agree so often."""
+    return neighbours ** (len(TIERS) - 1 - TIERS.index(tier))
+
+
+async def _torch_engine(config: EngineConfig) -> Engine:
+    from netgpt.engine.torch_engine import TorchEngine
+
+    return await TorchEngine.load(Path(config.model_folder), dtype=config.dtype, compute=ThreadCompute("engine"), slots=config.slots, threads=config.threads)
+
+
+class Node:
+    """A door, its membership, and its connections: everything of a node but the engine."""
+
+    def __init__(
+        self,
+        config: DoorConfig,
+        *,
+        transport: Transport,
+        tokenizer: Tokenizer,
+        clock: Clock,
+        chance: Chance,
+        metrics: Metrics,
+        record: Callable[..., object],
+        limits: DoorLimits | None = None,
+    ) -> None:
+        self._transport = transport
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._connections: dict[str, Connection] = {}
+        member = Member(id=config.node, tier=config.tier, engine_address=config.engine_address, door_url=f"http://127.0.0.1:{config.http_port}")
+        self.membership = Membership(
+            member, config.controller_address, transport, clock, token=config.join_token, record=record
+        )
+        self.door = Door(
+            entry=lambda: self.membership.member,
+            members=self.membership.members,
+            handle=self.handle,
+            tokenizer=tokenizer,
+            clock=clock,
+            chance=chance,
+            metrics=metrics,
+            record=record,
+            limits=limits,
+        )
+
+    def is_ready(self) -> bool:
+        """Whether some model can answer at this door now."""
+        return any(model.ready for model in self.door.models())
+
+    def handle(self, member: Member) -> NodeHandle:
+        """A handle to a member's engine; its connection is kept and used again."""
+        connection = self._connections.get(member.engine_address)
+        if connection is None:
+            connection = self._transport.connect(member.engine_address, credential=self.membership.credential)
+            self._connections[member.engine_address] = connection
+        return NodeHandle(member, connection, self._tokenizer, self._clock, is_entry=member.id == self.membership.member.id)
+
+    async def close(self) -> None:
+        for connection in self._connections.values():
+            await connection.close()
+        await self.membership.close()

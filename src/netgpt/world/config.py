@@ -1,0 +1,58 @@
+"""What each process of an emulated network is told when it starts: frozen values that fit in a JSON file.
+
+The supervisor writes one such file per process below `home/run/`; `world.process` reads it back. A
+configuration holds addresses and folders, never a key: keys stay in the files that it names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerConfig:
+    """The control plane. A port of 0 is any free one."""
+
+    home: str
+    port: int  # gRPC
+    http_port: int
+    network_key_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """One node's engine worker."""
+
+    node: str
+    tier: str
+    model_folder: str  # empty for the hash engine
+    engine: Literal["torch", "hash"]
+    dtype: str
+    threads: int
+    slots: int
+    profile: str
+    parameters: int  # of the model that it is declared to run; 0: the card's
+    timing: Literal["real", "declared"]
+    port: int  # gRPC; 0: any free one
+    network_key_file: str
+    agreement: float  # of neighbouring tiers' hash models, a token
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoorConfig:
+    """One node's door."""
+
+    node: str
+    tier: str
+    home: str
+    http_port: int
+    engine_address: str
+    controller_address: str
+    join_token: str
+    network_key_file: str
+    model_folder: str  # whose tokenizer it uses; empty for the hash engine
+    engine: Literal["torch", "hash"]
+
+
+Config = ControllerConfig | EngineConfig | DoorConfig

@@ -1,0 +1,216 @@
+"""The emulated world's plan: which processes a scenario needs, at which ports, told what.
+
+Pure once ports and model folders are found: the same scenario gives the same plan. What keeps the
+processes alive is `world.supervisor`; what they do is `world.serve`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from netgpt.core.errors import PortInUse
+from netgpt.models.store import find_model
+from netgpt.network.scenario import NodeSpec, Scenario
+from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
+from netgpt.world.supervisor import Ports, ProcessSpec
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortPlan:
+    """The ports that people use. Those between processes are any free ones."""
+
+    doors: Mapping[str, int]  # by node
+    controller_http: int
+
+    def all(self) -> list[int]:
+        return [*self.doors.values(), self.controller_http]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """How a scenario's nodes are built: the same for all of them."""
+
+    home: Path
+    network_key_file: Path
+    engine: Literal["torch", "hash"]
+    dtype: str
+    timing: Literal["real", "declared"]
+    threads: int
+    model_folders: Mapping[str, Path]  # by node; empty for the hash engine
+
+
+def plan_ports(scenario: Scenario, first: int) -> PortPlan:
+    """`first` is the default node's door; the other doors follow in the scenario's order, then the controller."""
+    others = [node.id for node in scenario.nodes if node.id != scenario.default_node]
+    doors = {node: first + offset for offset, node in enumerate([scenario.default_node, *others])}
+    return PortPlan(doors=doors, controller_http=first + len(doors))
+
+
+def free_port_plan(scenario: Scenario) -> PortPlan:
+    """Any ports that are free now; another process may take one before it is used."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(len(scenario.nodes) + 1)]
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        ports = [each.getsockname()[1] for each in sockets]
+    return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
+
+
+def is_port_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def check_ports(ports: Sequence[int]) -> None:
+    """Refuse a plan of which a port is taken.
+
+    Raises:
+        PortInUse: names the port.
+    """
+    for port in ports:
+        if port > 65535:
+            raise PortInUse(f"port {port} does not exist: the last is 65535", hint="choose a lower first port: netgpt up --port N", param="port")
+        if not is_port_free(port):
+            hint = f"see who holds it: ss -ltnp 'sport = :{port}'; or choose another first port: netgpt up --port N"
+            raise PortInUse(f"port {port} is in use by another process", hint=hint, param="port")
+
+
+def find_models(scenario: Scenario, search: Sequence[Path]) -> dict[str, Path]:
+    """The model folder of every node.
+
+    Raises:
+        ModelNotFound: a node's model is in no folder of `search`.
+    """
+    return {node.id: find_model(node.model, search).resolve() for node in scenario.nodes}
+
+
+def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_token: Callable[[str], str]) -> list[list[ProcessSpec]]:
+    """The controller, then all engines, then all doors.
+
+    Args:
+        join_token: makes a fresh token for a node; called at each start of its door.
+    """
+    doors = [_door(node, ports, build, join_token) for node in scenario.nodes]
+    engines = [_engine(node, scenario, build) for node in scenario.nodes]
+    return [[_controller(ports, build)], engines, doors]
+
+
+def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
+    def configure(known: Ports) -> dict[str, object]:
+        return _told(
+            ControllerConfig(
+                home=str(build.home),
+                port=known.get(CONTROLLER, {}).get("port", 0),
+                http_port=ports.controller_http,
+                network_key_file=str(build.network_key_file),
+            )
+        )
+
+    return ProcessSpec(
+        name=CONTROLLER,
+        node=None,
+        tier=None,
+        role=CONTROLLER,
+        model=None,
+        port=ports.controller_http,
+        configure=configure,
+        environment=_environment(threads=1),
+    )
+
+
+def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
+    name = f"{node.id}-{ENGINE}"
+
+    def configure(known: Ports) -> dict[str, object]:
+        return _told(
+            EngineConfig(
+                node=node.id,
+                tier=node.tier,
+                model_folder=_model_folder(node, build),
+                engine=build.engine,
+                dtype=build.dtype,
+                threads=build.threads,
+                slots=node.slots,
+                profile=node.profile,
+                parameters=node.parameters,
+                timing=build.timing,
+                port=known.get(name, {}).get("port", 0),
+                network_key_file=str(build.network_key_file),
+                agreement=scenario.agreement,
+            )
+        )
+
+    return ProcessSpec(
+        name=name,
+        node=node.id,
+        tier=node.tier,
+        role=ENGINE,
+        model=node.model,
+        port=None,
+        configure=configure,
+        environment=_environment(threads=build.threads),
+    )
+
+
+def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[str], str]) -> ProcessSpec:
+    def configure(known: Ports) -> dict[str, object]:
+        return _told(
+            DoorConfig(
+                node=node.id,
+                tier=node.tier,
+                home=str(build.home),
+                http_port=ports.doors[node.id],
+                engine_address=f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
+                controller_address=f"{LOOPBACK}:{known[CONTROLLER]['port']}",
+                join_token=join_token(node.id),
+                network_key_file=str(build.network_key_file),
+                model_folder=_model_folder(node, build),
+                engine=build.engine,
+            )
+        )
+
+    return ProcessSpec(
+        name=f"{node.id}-{DOOR}",
+        node=node.id,
+        tier=node.tier,
+        role=DOOR,
+        model=node.model,
+        port=ports.doors[node.id],
+        configure=configure,
+        environment=_environment(threads=1),
+    )
+
+
+def _model_folder(node: NodeSpec, build: Build) -> str:
+    return str(build.model_folders[node.id]) if build.model_folders else ""
+
+
+def _told(config: Config) -> dict[str, object]:
+    return dataclasses.asdict(config)
+
+
+def _environment(*, threads: int) -> dict[str, str]:
+    """Several processes share the machine: few threads and few malloc arenas each, and no network for libraries."""
+    count = str(threads)
+    return {
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "MALLOC_ARENA_MAX": "2",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+    }

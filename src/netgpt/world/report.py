@@ -1,0 +1,74 @@
+"""What a simulated run came to: counts, quantiles and bytes, from what the users saw. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netgpt.core.units import format_bytes, format_duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One request as its user saw it."""
+
+    node: str  # where it entered
+    model: str
+    result: str  # "stop", "length", or an error code
+    tokens: int = 0
+    switches: int = 0
+    time_to_first_token_s: float = 0.0
+    duration_s: float = 0.0
+    checked: bool = False
+    right: bool = False  # the answer is exactly what the models' law says
+
+
+def summarise(outcomes: Sequence[Outcome], *, scenario: str, seed: int, duration_s: float, events: int, link_bytes: Mapping[str, int]) -> dict[str, Any]:
+    """The report as one flat table of figures, times in seconds."""
+    done = [outcome for outcome in outcomes if outcome.result in ("stop", "length")]
+    failed = Counter(outcome.result for outcome in outcomes if outcome.result not in ("stop", "length"))
+    checked = [outcome for outcome in outcomes if outcome.checked]
+    return {
+        "scenario": scenario,
+        "seed": seed,
+        "duration_s": duration_s,
+        "events": events,
+        "requests": len(outcomes),
+        "finished": len(done),
+        "failed": dict(sorted(failed.items())),
+        "switched": sum(outcome.switches > 0 for outcome in done),
+        "tokens": sum(outcome.tokens for outcome in done),
+        "answers_checked": len(checked),
+        "answers_wrong": sum(not outcome.right for outcome in checked),
+        **_quantiles("time_to_first_token", [outcome.time_to_first_token_s for outcome in done]),
+        **_quantiles("request_duration", [outcome.duration_s for outcome in done]),
+        "link_payload_bytes": dict(sorted(link_bytes.items())),
+    }
+
+
+def _quantiles(name: str, values_s: Sequence[float]) -> dict[str, float | None]:
+    if not values_s:
+        return {f"{name}_p50_s": None, f"{name}_p95_s": None}
+    p50, p95 = np.percentile(values_s, [50, 95])
+    return {f"{name}_p50_s": round(float(p50), 6), f"{name}_p95_s": round(float(p95), 6)}
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The report for people."""
+    lines = [
+        f"scenario {report['scenario']}, seed {report['seed']}, {format_duration(report['duration_s'])} simulated, {report['events']} events",
+        f"  requests   {report['requests']}: {report['finished']} finished ({report['switched']} of them on more than one node), failed {json.dumps(report['failed'])}",
+        f"  answers    {report['answers_checked']} checked token by token against the models' law, {report['answers_wrong']} wrong",
+        f"  tokens     {report['tokens']}",
+    ]
+    for name, label in (("time_to_first_token", "first token"), ("request_duration", "whole answer")):
+        if report[f"{name}_p50_s"] is not None:
+            lines.append(f"  {label:<12} p50 {format_duration(report[f'{name}_p50_s'])}, p95 {format_duration(report[f'{name}_p95_s'])}")
+    for link, count in report["link_payload_bytes"].items():
+        lines.append(f"  link {link:<22} {format_bytes(count)} of payload")
+    return "\n".join(lines)

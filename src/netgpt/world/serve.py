@@ -1,0 +1,97 @@
+"""The three processes of an emulated or deployed network, each as one coroutine.
+
+Each takes its configuration, says `ready` with its ports once it can answer, and runs until `stop`.
+How processes are started and watched is the supervisor's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from netgpt.core.chance import SystemChance
+from netgpt.core.clock import WallClock
+from netgpt.core.scheduling import TaskGroup
+from netgpt.core.storage import DiskStorage
+from netgpt.telemetry.events import EventLog
+from netgpt.telemetry.metrics import Metrics
+from netgpt.wire.grpc_transport import GrpcTransport
+from netgpt.wire.identity import JoinAuthority
+from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig
+
+Ready = Callable[[dict[str, int]], None]
+LOOPBACK = "127.0.0.1"
+
+
+def _authority(key_file: str) -> JoinAuthority:
+    return JoinAuthority(bytes.fromhex(Path(key_file).read_text(encoding="ascii").strip()), WallClock().date_s)
+
+
+async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio.Event) -> None:
+    """The control plane: gRPC for nodes, HTTP for people. Its event log lies in the home."""
+    from netgpt.api.control import create_control_app
+    from netgpt.api.server import serve_http
+    from netgpt.controller.service import Controller
+
+    clock = WallClock()
+    controller = Controller(EventLog(clock, DiskStorage(Path(config.home) / "events"), "controller.jsonl"), _authority(config.network_key_file), clock)
+    transport = GrpcTransport()
+    listener = await transport.listen(f"{LOOPBACK}:{config.port}", controller.handle)
+    try:
+        async with TaskGroup() as tasks:
+            tasks.create_task(controller.watch(), name="watch")
+            await serve_http(
+                create_control_app(controller),
+                host=LOOPBACK,
+                port=config.http_port,
+                ready=lambda http_port: ready({"port": _port(listener.address), "http_port": http_port}),
+                stop=stop,
+            )
+            tasks.cancel()
+    finally:
+        await listener.close()
+
+
+async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) -> None:
+    """One model, behind gRPC. The only process that loads torch, and only if its model needs it."""
+    from netgpt.node.service import EngineService
+    from netgpt.world.assemble import make_engine
+
+    engine = await make_engine(config, WallClock())
+    transport = GrpcTransport()
+    listener = await transport.listen(f"{LOOPBACK}:{config.port}", EngineService(config.node, engine, _authority(config.network_key_file).check).handle)
+    try:
+        ready({"port": _port(listener.address)})
+        await stop.wait()
+    finally:
+        await listener.close()
+        await engine.close()
+
+
+async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> None:
+    """A node's door: HTTP for its users, gRPC to engines and to the controller."""
+    from netgpt.api.app import create_door_app
+    from netgpt.api.server import serve_http
+    from netgpt.world.assemble import Node, make_tokenizer
+
+    clock = WallClock()
+    chance = SystemChance()
+    metrics = Metrics()
+    log = EventLog(clock, DiskStorage(Path(config.home) / "events"), f"{config.node}.jsonl")
+    log.recover()
+    node = Node(config, transport=GrpcTransport(), tokenizer=make_tokenizer(config), clock=clock, chance=chance, metrics=metrics, record=log.record)
+    app = create_door_app(node.door, node_id=config.node, metrics=metrics, ready=node.is_ready, chance=chance)
+    try:
+        await node.membership.join()
+        async with TaskGroup() as tasks:
+            tasks.create_task(node.membership.live(), name="live")
+            await serve_http(app, host=LOOPBACK, port=config.http_port, ready=lambda port: ready({"http_port": port}), stop=stop)
+            tasks.cancel()
+        await node.membership.leave()
+    finally:
+        await node.close()
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

@@ -1,0 +1,306 @@
+"""The simulated world: a whole network in one process, under the virtual clock, from a seed.
+
+Everything above the five protocols is the code that the emulated and deployed worlds run. The engines
+are `hash` models with declared timing, so every answer can be recomputed from its prompt and the nodes
+that made it: a lost, doubled or stale token cannot go unnoticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from netgpt.controller.service import Controller
+from netgpt.core.chance import SeededChance
+from netgpt.core.clock import VirtualClock, run_virtual
+from netgpt.core.errors import NetgptError
+from netgpt.core.ids import new_id
+from netgpt.core.scheduling import TaskOwner
+from netgpt.core.storage import SimulatedStorage, Storage
+from netgpt.engine.contract import Engine
+from netgpt.engine.hash_engine import HashLaw, absorb
+from netgpt.inference.door import Door
+from netgpt.inference.request import ChatRequest, Delta, Finish
+from netgpt.models.generation import Sampling
+from netgpt.models.tokenizer import ByteTokenizer, render_chat
+from netgpt.network.link import LinkProfile, SharedLink, shortest_path
+from netgpt.network.scenario import FaultSpec, NodeSpec, Scenario, UserSpec
+from netgpt.node.service import EngineService
+from netgpt.telemetry.events import EventLog
+from netgpt.telemetry.metrics import Metrics
+from netgpt.wire.identity import JoinAuthority
+from netgpt.wire.memory_transport import MemoryNetwork
+from netgpt.world.assemble import Node, hash_agreement, make_engine
+from netgpt.world.config import DoorConfig, EngineConfig
+from netgpt.world.report import Outcome, summarise
+
+EVENTS, REPORT = "events.jsonl", "report.json"
+TOKEN_TTL_S = 60.0
+_PROMPT_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
+
+
+def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storage) -> dict[str, Any]:
+    """Run `scenario` for `duration_s` of virtual time; write `events.jsonl` and `report.json` to `output`.
+
+    Returns:
+        The report; see `world.report.summarise`.
+    """
+    storage = SimulatedStorage()
+    report = run_virtual(_run(scenario, seed, duration_s, storage))
+    output.replace(EVENTS, storage.read(EVENTS))
+    output.replace(REPORT, json.dumps(report, indent=2, sort_keys=True).encode() + b"\n")
+    return report
+
+
+async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storage) -> dict[str, Any]:
+    world = SimulatedWorld(scenario, seed, storage)
+    await world.start()
+    for number, user in enumerate(scenario.users):
+        world.background.spawn(world.use(user, f"user.{number}"), name=f"user-{number}")
+    for number, fault in enumerate(scenario.faults):
+        world.background.spawn(world.break_and_mend(fault), name=f"fault-{number}")
+    await world.clock.sleep(duration_s)
+    await world.close()
+    return summarise(
+        world.outcomes,
+        scenario=scenario.name,
+        seed=seed,
+        duration_s=duration_s,
+        events=world.log.next_index,
+        link_bytes=world.link_bytes(),
+    )
+
+
+@dataclass
+class _RunningNode:
+    """A node that is up, and the work that ends with it."""
+
+    spec: NodeSpec
+    engine: Engine
+    node: Node
+    work: TaskOwner = field(default_factory=TaskOwner)
+
+
+class SimulatedWorld:
+    """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
+
+    def __init__(self, scenario: Scenario, seed: int, storage: Storage) -> None:
+        self.scenario = scenario
+        self.clock = VirtualClock()
+        self.chance = SeededChance(seed)
+        self.log = EventLog(self.clock, storage, EVENTS)
+        self.links = links_of(scenario)
+        self.network = MemoryNetwork(self.clock, cache(partial(shortest_path, tuple(self.links.values()))))
+        self.background = TaskOwner()
+        self.outcomes: list[Outcome] = []
+        token_ids = self.chance.stream("network.tokens")
+        self._authority = JoinAuthority(self.chance.stream("network.key").bytes(32), self.clock.date_s, lambda: token_ids.bytes(12).hex())
+        self._controller = Controller(self.log, self._authority, self.clock)
+        self._running: dict[str, _RunningNode] = {}
+        self._closing = False
+
+    async def start(self) -> None:
+        await self.network.transport(CONTROLLER).listen(CONTROLLER, self._controller.handle)
+        self.background.spawn(self._controller.watch(), name="watch")
+        for spec in self.scenario.nodes:
+            await self._start_node(spec)
+
+    def door(self, node_id: str) -> Door:
+        """The door of a node that is up."""
+        return self._running[node_id].node.door
+
+    def engines(self) -> list[Engine]:
+        """The engines of all nodes that are up."""
+        return [running.engine for running in self._running.values()]
+
+    async def close(self) -> None:
+        self._closing = True
+        await self.background.close()
+        for node_id in list(self._running):
+            await self._stop_node(node_id)
+
+    async def _start_node(self, spec: NodeSpec) -> None:
+        transport = self.network.transport(spec.id)
+        engine = await make_engine(_engine_config(spec, self.scenario.agreement), self.clock)
+        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.check).handle)
+        node = Node(
+            _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
+            transport=transport,
+            tokenizer=ByteTokenizer(),
+            clock=self.clock,
+            chance=self.chance,
+            metrics=Metrics(),
+            record=self.log.record,
+        )
+        await node.membership.join()
+        running = _RunningNode(spec, engine, node)
+        running.work.spawn(node.membership.live(), name=f"{spec.id}-live")
+        self._running[spec.id] = running
+
+    async def _stop_node(self, node_id: str) -> None:
+        running = self._running.pop(node_id)
+        await running.work.close()
+        await running.node.close()
+        await running.engine.close()
+
+    async def use(self, user: UserSpec, name: str) -> None:
+        """Requests of one user, by a Poisson process, until cancelled."""
+        stream = self.chance.stream(name)
+        while True:
+            await self.clock.sleep(float(stream.exponential(1 / user.requests_per_s)))
+            request = _draw_request(user, stream)
+            entry = self._running.get(user.at)
+            if entry is None:
+                self.outcomes.append(Outcome(node=user.at, model=user.model, result="entry_down"))
+            else:
+                entry.work.spawn(self._request(entry, request), name=request.request_id)
+
+    async def _request(self, entry: _RunningNode, request: ChatRequest) -> None:
+        """One request as its user sees it. An entry node that dies takes its streams with it."""
+        text: list[str] = []
+        result = "interrupted"
+        finish: Finish | None = None
+        try:
+            async with aclosing(entry.node.door.chat(request)) as answers:
+                async for answer in answers:
+                    if isinstance(answer, Delta):
+                        text.append(answer.text)
+                    else:
+                        finish, result = answer, answer.reason
+        except NetgptError as error:
+            result = error.code
+        except asyncio.CancelledError:
+            result = "unfinished" if self._closing else "entry_lost"
+            raise
+        finally:
+            self.outcomes.append(self._outcome(entry.spec.id, request, result, finish, "".join(text)))
+
+    def _outcome(self, entry: str, request: ChatRequest, result: str, finish: Finish | None, text: str) -> Outcome:
+        if finish is None:
+            return Outcome(node=entry, model=request.model, result=result)
+        return Outcome(
+            node=entry,
+            model=request.model,
+            result=result,
+            tokens=finish.completion_tokens,
+            switches=len(finish.switches),
+            time_to_first_token_s=finish.time_to_first_token_s,
+            duration_s=finish.duration_s,
+            checked=True,
+            right=text == expected_text(self.scenario, request, finish),
+        )
+
+    async def break_and_mend(self, fault: FaultSpec) -> None:
+        """One fault of the scenario, from its beginning to its end."""
+        await self.clock.sleep(fault.at_s)
+        self.log.record("fault.began", fault.node, link=fault.link)
+        if fault.node:
+            self.network.kill(fault.node)
+            await self._stop_node(fault.node)
+        else:
+            self.network.cut(self.links[fault.link])
+        await self.clock.sleep(fault.for_s)
+        self.log.record("fault.ended", fault.node, link=fault.link)
+        if fault.node:
+            self.network.revive(fault.node)
+            await self._start_node(self.scenario.node(fault.node))
+        else:
+            self.network.heal(self.links[fault.link])
+
+    def link_bytes(self) -> dict[str, int]:
+        """Payload bytes that each direction of each link was given, calls of all kinds together."""
+        total: Counter[str] = Counter()
+        for (link, direction, _), sent in self.network.carried.items():
+            total[f"{link} {direction}"] += sent.payload_bytes
+        return dict(total)
+
+
+CONTROLLER = "controller"
+
+
+def links_of(scenario: Scenario) -> dict[str, SharedLink]:
+    """The scenario's links as shared queues, by id. The controller stands beside the first node of the highest tier."""
+    links = [
+        SharedLink(
+            link.between,
+            up=LinkProfile(rate_bps=link.up_bps, delay_s=link.delay_s),
+            down=LinkProfile(rate_bps=link.down_bps, delay_s=link.delay_s),
+        )
+        for link in scenario.links
+    ]
+    site = next((node.id for tier in ("cloud", "edge", "device") for node in scenario.nodes if node.tier == tier), "")
+    beside = LinkProfile(rate_bps=10e9, delay_s=0.0001)
+    return {link.id: link for link in (*links, SharedLink((CONTROLLER, site), up=beside, down=beside))}
+
+
+def expected_text(scenario: Scenario, request: ChatRequest, finish: Finish) -> str:
+    """The answer that the models' law gives, token by token, on the nodes that are said to have made it."""
+    tokenizer = ByteTokenizer()
+    ids = render_chat(tokenizer, request.messages)
+    state, position = absorb(0, ids), len(ids)
+    sampling = Sampling(temperature=request.temperature, seed=finish.seed)
+    answer: list[int] = []
+    for span in finish.origin:
+        tier = scenario.node(span.node).tier
+        law = HashLaw(f"hash-{tier}", hash_agreement(tier, scenario.agreement))
+        for _ in range(span.tokens):
+            token = law.choose(state, sampling, position)[0]
+            answer.append(token)
+            state, position = absorb(state, (token,)), position + 1
+    return tokenizer.decode(answer).decode()
+
+
+def _draw_request(user: UserSpec, stream: np.random.Generator) -> ChatRequest:
+    prompt_tokens = int(stream.integers(user.prompt_tokens[0], user.prompt_tokens[1] + 1))
+    prompt = bytes(stream.choice(_PROMPT_LETTERS, prompt_tokens)).decode()
+    return ChatRequest(
+        request_id=new_id("chatcmpl", stream),
+        model=user.model,
+        messages=(("user", prompt),),
+        max_tokens=int(stream.integers(user.answer_tokens[0], user.answer_tokens[1] + 1)),
+        temperature=user.temperature,
+    )
+
+
+def _engine_address(node_id: str) -> str:
+    return f"{node_id}:engine"
+
+
+def _engine_config(spec: NodeSpec, agreement: float) -> EngineConfig:
+    return EngineConfig(
+        node=spec.id,
+        tier=spec.tier,
+        model_folder="",
+        engine="hash",
+        dtype="",
+        threads=1,
+        slots=spec.slots,
+        profile=spec.profile,
+        parameters=spec.parameters,
+        timing="declared",
+        port=0,
+        network_key_file="",
+        agreement=agreement,
+    )
+
+
+def _door_config(spec: NodeSpec, join_token: str) -> DoorConfig:
+    return DoorConfig(
+        node=spec.id,
+        tier=spec.tier,
+        home="",
+        http_port=0,
+        engine_address=_engine_address(spec.id),
+        controller_address=CONTROLLER,
+        join_token=join_token,
+        network_key_file="",
+        model_folder="",
+        engine="hash",
+    )

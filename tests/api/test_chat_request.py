@@ -1,0 +1,144 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netgpt.api.chat_request import ReplyForm, parse_chat, parse_form
+from netgpt.core.errors import InvalidRequest, NotSupported
+from netgpt.inference.request import ChatRequest
+
+HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def parse(**fields: object) -> ChatRequest:
+    return parse_chat({**HELLO, **fields}, "chatcmpl-1")
+
+
+def test_the_least_body_has_openais_defaults() -> None:
+    assert parse() == ChatRequest(request_id="chatcmpl-1", model="auto", messages=(("user", "Hello"),))
+
+
+def test_every_parameter_arrives() -> None:
+    request = parse(
+        messages=[
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        ],
+        max_completion_tokens=5, temperature=0, top_p=0.5, top_k=3, seed=-4, stop="END", logprobs=True, top_logprobs=2,
+        privacy="device-only", deadline_s=2.5, user="u", metadata={}, n=1, tools=[], response_format={"type": "text"}, vendor_extra=1,
+    )  # fmt: skip
+    assert request == ChatRequest(
+        request_id="chatcmpl-1", model="auto", messages=(("system", "Be brief."), ("user", "ab")), max_tokens=5, temperature=0, top_p=0.5, top_k=3,
+        seed=-4, stop=("END",), logprobs=True, top_logprobs=2, privacy="device-only", deadline_s=2.5,
+    )  # fmt: skip
+
+
+def test_null_means_not_given() -> None:
+    names = [
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "stop",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "stream",
+        "tools",
+    ]
+    assert parse(**dict.fromkeys(names), privacy=None, deadline_s=None) == parse()
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": 3}, "model"),
+        ({"model": "\ud800"}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "usr", "content": "hi"}]}, "messages"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "\udc00"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}, "messages[0].content[0].text"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 1, "max_completion_tokens": 2}, "max_completion_tokens"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": 10**400}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"seed": 1 << 63}, "seed"),
+        ({"stop": 1}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"top_logprobs": 1}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"privacy": "secret"}, "privacy"),
+        ({"deadline_s": 0}, "deadline_s"),
+        ({"deadline_s": float("inf")}, "deadline_s"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(fields: dict[str, object], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(**fields)
+    assert caught.value.param == param
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": [{"role": "tool", "content": "4"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+    ],
+)
+def test_what_would_change_the_answer_is_not_ignored(fields: dict[str, object], param: str) -> None:
+    with pytest.raises(NotSupported) as caught:
+        parse(**fields)
+    assert caught.value.param == param
+
+
+def test_the_form_of_the_reply() -> None:
+    assert parse_form(HELLO) == ReplyForm()
+    assert parse_form({**HELLO, "stream": True}) == ReplyForm(stream=True)
+    assert parse_form({**HELLO, "stream": True, "stream_options": {"include_usage": True}}) == ReplyForm(stream=True, include_usage=True)
+    wrong = ({"stream": 1}, "stream"), ({"stream_options": {}}, "stream_options"), ({"stream": True, "stream_options": 1}, "stream_options")
+    for fields, param in wrong:
+        with pytest.raises(InvalidRequest) as caught:
+            parse_form({**HELLO, **fields})
+        assert caught.value.param == param
+
+
+INNER_NAMES = ["role", "content", "type", "text", "include_usage"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(INNER_NAMES), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = [*ChatRequest.__dataclass_fields__, "n", "stream", "stream_options", "max_completion_tokens", "tools", "logit_bias", "response_format"]
+
+
+@given(JSON | st.dictionaries(st.sampled_from(NAMES), JSON).map(lambda fields: {**HELLO, **fields}))
+def test_any_json_is_a_request_or_a_refusal(body: object) -> None:
+    try:
+        request = parse_chat(body, "chatcmpl-1")
+        parse_form(body)
+    except (InvalidRequest, NotSupported):
+        return
+    for _, content in request.messages:
+        content.encode()
