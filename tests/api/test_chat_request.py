@@ -33,21 +33,8 @@ def test_every_parameter_arrives() -> None:
 
 
 def test_null_means_not_given() -> None:
-    names = [
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "top_p",
-        "top_k",
-        "seed",
-        "stop",
-        "n",
-        "logprobs",
-        "top_logprobs",
-        "stream",
-        "tools",
-    ]
-    assert parse(**dict.fromkeys(names), privacy=None, deadline_s=None) == parse()
+    names = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "n", "logprobs", "top_logprobs", "stream")
+    assert parse(**dict.fromkeys(names), top_k=None, tools=None, privacy=None, deadline_s=None) == parse()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from netgpt.api.server import DRAIN_S, serve_http
+from netgpt.api.server import DRAIN_S, listen, serve_http
 from netgpt.core.errors import PortInUse, UsageError
 from netgpt.inference.request import Answer, Delta
 
@@ -18,6 +18,11 @@ def test_a_port_in_use_is_named_with_the_next_step(scripted: Any, door_app: Any)
         with pytest.raises(PortInUse, match=str(port)) as caught:
             asyncio.run(serve_http(door_app(scripted([])), host="127.0.0.1", port=port, ready=lambda _: None, stop=asyncio.Event()))
         assert str(port) in caught.value.hint
+
+
+def test_accepted_connections_send_small_parts_at_once() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70_000)])

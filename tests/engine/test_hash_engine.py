@@ -10,12 +10,19 @@ from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, Overloaded
 from netgpt.engine.hash_engine import HashEngine, HashLaw, absorb
 from netgpt.engine.timed import TimedEngine
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Generate, Prefill, Rollback, Sampling, Tokens, Verify
+from netgpt.models.generation import GREEDY, Generate, Prefill, Rollback, Sampling, Tokens, Verify
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.network.profile import PROFILES, decode_step_time_s, prefill_time_s
 
 CARD = ModelCard(
-    id="hash-test", tier="edge", parameters=10**9, layers=0, bytes=0, context_tokens=256, vocabulary=ByteTokenizer.vocabulary, tokenizer=ByteTokenizer.hash
+    id="hash-test",
+    tier="edge",
+    parameters=10**9,
+    layers=0,
+    bytes=0,
+    context_tokens=256,
+    vocabulary=ByteTokenizer.vocabulary,
+    tokenizer=ByteTokenizer.hash,
 )
 PROMPT = tuple(b"hello")
 
@@ -29,7 +36,7 @@ async def collect(engine: HashEngine | TimedEngine, request: Generate) -> tuple[
     return [i for tokens in replies for i in tokens.ids], replies
 
 
-def law_says(ids: tuple[int, ...], count: int, sampling: Sampling = Sampling(), agreement: float = 1.0) -> list[int]:
+def law_says(ids: tuple[int, ...], count: int, sampling: Sampling = GREEDY, agreement: float = 1.0) -> list[int]:
     law, answer = HashLaw(CARD.id, agreement), list(ids)
     for _ in range(count):
         answer.append(law.choose(absorb(0, answer), sampling, len(answer))[0])

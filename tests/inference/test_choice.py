@@ -6,7 +6,9 @@ from netgpt.network.member import Member
 
 
 def member(node: str, tier: str, parameters: int, **more: object) -> Member:
-    return Member(id=node, tier=tier, engine_address=f"{node}:1", door_url="", parameters=parameters, state=more.pop("state", "ready"), slots=4, **more)  # type: ignore[arg-type]
+    return Member(
+        id=node, tier=tier, engine_address=f"{node}:1", door_url="", parameters=parameters, state=more.pop("state", "ready"), slots=4, **more
+    )  # type: ignore[arg-type]
 
 
 PHONE, OTHER_PHONE = member("device1", "device", 1), member("device2", "device", 1)

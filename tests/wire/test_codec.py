@@ -73,7 +73,7 @@ def _wire_type(kind: type, name: str) -> str:
     return descriptor_pb2.FieldDescriptorProto.Type.Name(next(field for field in message.field if field.name == name).type)
 
 
-quick = settings(max_examples=25, deadline=None)  # for each of two dozen kinds, on machines of any speed
+quick = settings(max_examples=15, deadline=None)  # for each of two dozen kinds, on machines of any speed
 any_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -122,7 +122,7 @@ def test_the_transport_works_on_uvloop() -> None:
         listener, connection = await serve(Sockets(), worker)
         got = connection.call("generate", b"", deadline_s=10)
         assert await anext(got) == b"1"
-        await got.aclose()  # type: ignore[attr-defined]
+        await got.aclose()
         async with asyncio.timeout(1):
             await worker.closed.wait()
         await connection.close()
@@ -133,7 +133,7 @@ def test_the_transport_works_on_uvloop() -> None:
 
 
 def test_a_hundred_calls_at_once_leave_no_task_behind() -> None:
-    async def handler(call: Call) -> AsyncIterator[bytes]:
+    async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         yield call.payload
 
     async def story() -> None:

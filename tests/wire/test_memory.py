@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 from hypothesis import given, settings
@@ -50,11 +50,11 @@ def now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def echo(call: Call) -> AsyncIterator[bytes]:
+async def echo(call: Call) -> AsyncGenerator[bytes, None]:
     yield call.payload
 
 
-async def a_thousand_bytes_three_times(call: Call) -> AsyncIterator[bytes]:
+async def a_thousand_bytes_three_times(call: Call) -> AsyncGenerator[bytes, None]:
     for _ in range(3):
         yield bytes(1000)
 
@@ -112,7 +112,7 @@ def test_cancellation_reaches_the_server_after_the_delay() -> None:
         got = campus.connect("phone", "edge").call("generate", b"", deadline_s=60)
         await anext(got)
         closed_s = now_s()
-        await got.aclose()  # type: ignore[attr-defined]
+        await got.aclose()
         await worker.closed.wait()
         assert now_s() == pytest.approx(closed_s + ACCESS.delay_s)
 
@@ -160,7 +160,7 @@ def test_a_dead_nodes_work_is_closed_at_once() -> None:
         campus.network.kill("cloud")
         await worker.closed.wait()
         assert now_s() == dead_s
-        await got.aclose()  # type: ignore[attr-defined]
+        await got.aclose()
 
     on_campus(story)
 
@@ -287,7 +287,7 @@ def test_the_network_also_runs_on_a_real_loop() -> None:
         link = SharedLink(("a", "b"), up=fast, down=fast)
         network = MemoryNetwork(WallClock(), lambda source, target: shortest_path([link], source, target))
 
-        async def count(call: Call) -> AsyncIterator[bytes]:
+        async def count(call: Call) -> AsyncGenerator[bytes, None]:
             for index in range(500):
                 yield b"%d" % index
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -26,14 +26,14 @@ in_both_worlds = pytest.mark.parametrize("run", [over_sockets, over_links])
 
 
 def stream(connection: Connection, method: str, payload: bytes = b"", deadline_s: float = 10.0) -> AsyncGenerator[bytes, None]:
-    return cast(AsyncGenerator[bytes, None], connection.call(method, payload, deadline_s=deadline_s))
+    return connection.call(method, payload, deadline_s=deadline_s)
 
 
 @in_both_worlds
 def test_a_call_carries_method_payload_and_credential_and_brings_replies_in_order(run: Run) -> None:
     seen: list[Call] = []
 
-    async def handler(call: Call) -> AsyncIterator[bytes]:
+    async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         seen.append(call)
         for index in range(300):
             yield call.payload + bytes([index % 256])
@@ -50,7 +50,7 @@ def test_a_call_carries_method_payload_and_credential_and_brings_replies_in_orde
 
 @in_both_worlds
 def test_an_error_crosses_with_its_class_message_and_hint_after_the_replies_before_it(run: Run) -> None:
-    async def handler(call: Call) -> AsyncIterator[bytes]:
+    async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         yield b"one"
         raise Overloaded("queue is füll", hint="wait", param="model", retry_after_s=2.5)
 
@@ -70,7 +70,7 @@ def test_an_error_crosses_with_its_class_message_and_hint_after_the_replies_befo
 
 @in_both_worlds
 def test_a_bug_in_a_handler_reaches_the_caller_without_its_text(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    async def handler(call: Call) -> AsyncIterator[bytes]:
+    async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         yield b""
         raise KeyError("the prompt")
 
@@ -140,7 +140,7 @@ def test_a_deadline_ends_both_sides(run: Run) -> None:
 
 @in_both_worlds
 def test_a_slow_reader_holds_the_work_back(run: Run) -> None:
-    async def handler(call: Call) -> AsyncIterator[bytes]:
+    async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         nonlocal made
         while True:
             made += 1
@@ -205,7 +205,7 @@ def test_closing_the_connection_ends_its_calls(run: Run) -> None:
 
 @in_both_worlds
 def test_a_payload_that_is_too_large_is_refused_in_both_directions(run: Run) -> None:
-    async def handler(call: Call) -> AsyncIterator[bytes]:
+    async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         yield bytes(MAX_PAYLOAD_BYTES)
         yield bytes(MAX_PAYLOAD_BYTES + 1)
 
@@ -254,7 +254,7 @@ def test_payload_bytes_are_equal_in_all_worlds_for_every_kind_of_message() -> No
         kind for call in CALLS.values() for kind in (call.request, call.reply)
     }
 
-    async def handler(call: Call) -> AsyncIterator[bytes]:
+    async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         for message in CONVERSATION[call.method][1]:
             yield encode(message)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
 from netgpt.core.clock import VirtualClock, run_virtual
@@ -80,7 +80,7 @@ class Worker:
         self.made = 0
         self.closed = asyncio.Event()
 
-    async def __call__(self, call: Call) -> AsyncIterator[bytes]:
+    async def __call__(self, call: Call) -> AsyncGenerator[bytes, None]:
         try:
             while True:
                 self.made += 1

@@ -17,6 +17,7 @@ import pytest
 
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import ModelInvalid, NodeUnreachable
+from netgpt.core.scheduling import TaskGroup
 from netgpt.telemetry.log import Log
 from netgpt.world.child import Child
 from netgpt.world.pids import Pid, end_processes, is_alive, pid_of, wait_for_end
@@ -71,7 +72,7 @@ class Bench:
 
     async def run(self, while_up: Callable[[], Awaitable[None]]) -> None:
         """Start, run `while_up`, stop."""
-        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(DEADLINE_S), TaskGroup() as tasks:
             started = asyncio.Event()
 
             async def when_started() -> None:
@@ -171,7 +172,7 @@ def test_a_process_that_cannot_start_stops_the_others_and_says_why(tmp_path: Pat
 def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     async def scene() -> None:
         bench = Bench(tmp_path, [[make_spec("a")]])
-        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(DEADLINE_S), TaskGroup() as tasks:
             tasks.create_task(bench.supervisor.run(bench.stop, when_started=nothing))
             await bench.until(lambda: bool(bench.states) and bench.states["a"].state == "starting")
             bench.stop.set()

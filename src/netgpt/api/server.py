@@ -64,12 +64,16 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"port is {port}", hint="give a port from 0 to 65535; 0 takes a free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             hint = f"choose another port, 0 for any free one, or see who holds it: ss -ltnp 'sport = :{port}'"
             raise PortInUse(f"port {port} on {host} is held by another process", hint=hint) from error
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint="use an address of this machine and a port above 1023") from error
+    # Accepted sockets inherit it. asyncio itself would not set it, as `create_server` names no protocol,
+    # and Nagle's algorithm would then hold every reply's body back for a delayed ACK: 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 async def _drain(server: _Server, stop: asyncio.Event) -> None:

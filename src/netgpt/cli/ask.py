@@ -12,8 +12,6 @@ from netgpt.core.errors import NetgptError, UsageError
 if TYPE_CHECKING:
     from netgpt.cli.door_client import DoorClient, Told
 
-HELP = "ask it one question"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", nargs="?", help="what to ask; - or nothing reads it from standard input")

@@ -13,7 +13,6 @@ from netgpt.core.spelling import did_you_mean
 if TYPE_CHECKING:
     from netgpt.cli.door_client import Told
 
-HELP = "talk to it"
 COMMANDS = {
     "/model": "NAME: let another model answer; without a name, list them",
     "/node": "NAME: enter at another node's door; the conversation goes with you",

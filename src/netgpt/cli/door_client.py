@@ -138,8 +138,8 @@ def summary(told: Told) -> str:
     if "time_to_first_token_ms" in metrics:
         first_s = (metrics["time_to_first_token_ms"] + metrics["queue_time_ms"]) / 1e3
         parts.append(f"first token {format_duration(first_s)}")
-    if metrics.get("tokens_per_second") is not None:
-        parts.append(f"{metrics['tokens_per_second']:.3g} tokens/s")
+    if (rate := metrics.get("tokens_per_second")) is not None:
+        parts.append(f"{rate:.0f} tokens/s" if rate >= 10 else f"{rate:.2g} tokens/s")
     link_bytes = sum(count for peer in account.get("link_bytes", {}).values() for count in peer.values())
     parts.append(f"{format_bytes(link_bytes)} to engines")
     if account.get("modelled"):

@@ -12,8 +12,6 @@ from netgpt.cli.table import format_table
 from netgpt.core.errors import NotRunning
 from netgpt.core.units import format_bytes
 
-HELP = "list models"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list")

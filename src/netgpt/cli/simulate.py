@@ -7,8 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-HELP = "run a scenario under the virtual clock, reproducibly from a seed"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", nargs="?", default="campus", help="a shipped scenario's name, or a .toml file (default: campus)")

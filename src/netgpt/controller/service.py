@@ -7,7 +7,7 @@ controller knows its members again; loads are samples of the last heartbeats and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from netgpt.controller.state import CHANGED, FOUND, JOINED, LEFT, LOST, STARTED, NetworkState, apply, fold
@@ -70,7 +70,7 @@ class Controller:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def handle(self, call: Call) -> AsyncIterator[bytes]:
+    async def handle(self, call: Call) -> AsyncGenerator[bytes, None]:
         """A `core.transport.Handler`."""
         match call.method:
             case "join":

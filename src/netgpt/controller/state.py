@@ -72,5 +72,11 @@ def fold(events: Iterable[Event], start: NetworkState | None = None) -> NetworkS
 
 def _with_state(node: NodeState, state: str, model: str | None) -> NodeState:
     return NodeState(
-        id=node.id, tier=node.tier, engine_address=node.engine_address, door_url=node.door_url, model=model or node.model, state=state, epoch=node.epoch
+        id=node.id,
+        tier=node.tier,
+        engine_address=node.engine_address,
+        door_url=node.door_url,
+        model=model or node.model,
+        state=state,
+        epoch=node.epoch,
     )

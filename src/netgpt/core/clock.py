@@ -111,6 +111,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nothing blocks, hence nothing need be woken."""
 
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """Close a dropped async generator on this loop; the base class would ask another thread's way in."""
+        self._asyncgens.discard(agen)  # type: ignore[attr-defined]
+        if not self.is_closed():
+            self.call_soon(self.create_task, agen.aclose())
+
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
         raise RuntimeError("no thread may touch the virtual loop: use the world's compute protocol")
 

@@ -20,8 +20,8 @@ class Storage(Protocol):
     All methods raise StorageFailed, naming the blob, when the medium fails.
     """
 
-    def append(self, name: str, data: bytes) -> None:
-        """Add `data` at the end of `name`; durable when this returns."""
+    def append(self, name: str, data: bytes, *, sync: bool = True) -> None:
+        """Add `data` at the end of `name`; durable when this returns, unless `sync` is off."""
         ...
 
     def replace(self, name: str, data: bytes) -> None:
@@ -50,25 +50,26 @@ class DiskStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def append(self, name: str, data: bytes) -> None:
-        self._write(self._path(name), data, os.O_APPEND)
+    def append(self, name: str, data: bytes, *, sync: bool = True) -> None:
+        self._write(self._path(name), data, os.O_APPEND, sync=sync)
 
     def replace(self, name: str, data: bytes) -> None:
         path = self._path(name)
         draft = path.with_name(path.name + ".new")
-        self._write(draft, data, os.O_TRUNC)
+        self._write(draft, data, os.O_TRUNC, sync=True)
         draft.rename(path)
         self._sync_folder(path.parent)
 
     @staticmethod
-    def _write(path: Path, data: bytes, how: int) -> None:
+    def _write(path: Path, data: bytes, how: int, *, sync: bool) -> None:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
             try:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(handle, view) :]
-                os.fsync(handle)
+                if sync:
+                    os.fsync(handle)
             finally:
                 os.close(handle)
         except OSError as error:
@@ -107,7 +108,7 @@ class SimulatedStorage:
         self._last_append: tuple[str, int] | None = None
         self._capacity_bytes = capacity_bytes
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes, *, sync: bool = True) -> None:
         self._reserve(len(data), name)
         self._blobs.setdefault(name, bytearray()).extend(data)
         self._last_append = (name, len(data))

@@ -10,7 +10,7 @@ A transport knows nothing of what a payload means.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class Call:
 
 # Serves one call. The iterator is closed (aclose) as soon as the caller goes away. A NetgptError that
 # it raises reaches the caller as the same class with the same message and hint.
-Handler = Callable[[Call], AsyncIterator[bytes]]
+Handler = Callable[[Call], AsyncGenerator[bytes, None]]
 
 
 class Listener(Protocol):
@@ -41,7 +41,7 @@ class Listener(Protocol):
 class Connection(Protocol):
     """A caller's end of the way to one address."""
 
-    def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncIterator[bytes]:
+    def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
         """Send `payload` and yield the reply payloads in order.
 
         Closing the iterator (aclose) cancels the work on the serving side.

@@ -14,9 +14,10 @@ TRIES_PER_TASK = 400  # a family of facts has few held-out questions; past this 
 
 
 def training_tasks(chance: np.random.Generator, families: Sequence[Family] = FAMILIES) -> Iterator[Task]:
-    """Tasks of all families and grades in equal shares, none of them held out; endless."""
+    """Tasks of all families by their shares and of all grades equally, none of them held out; endless."""
+    urn = [family for family in families for _ in range(family.share)]
     while True:
-        task = pick(chance, families).draw(chance, pick(chance, GRADES))
+        task = pick(chance, urn).draw(chance, pick(chance, GRADES))
         if not is_held_out(task):
             yield task
 

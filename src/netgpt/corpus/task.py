@@ -54,6 +54,7 @@ class Family:
     summary: str
     draw: Callable[[np.random.Generator, int], Task]  # (stream, grade)
     accepts: Callable[[Task, str], bool]
+    share: int = 1  # of the training tasks, relative to other families
 
 
 def is_held_out(task: Task) -> bool:

@@ -6,7 +6,7 @@ checker) and `engine.torch_engine`. `engine.timed` wraps any of them with a hard
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from netgpt.models.card import ModelCard
@@ -27,7 +27,7 @@ class Engine(Protocol):
 
     async def prefill(self, request: Prefill) -> Held: ...
 
-    def generate(self, request: Generate) -> AsyncIterator[Tokens]:
+    def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         """Yield tokens as they are made; the last item has `finish`.
 
         Closing the iterator frees the slot, and the KV too unless `request.hold`.

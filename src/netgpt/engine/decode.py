@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from netgpt.engine.kv import KvBuffer
+from netgpt.engine.matrix import Matrix, laid_out
 from netgpt.models.decoder import Attention, Decoder, Layer, rope_tables
 from netgpt.models.decoder_config import DecoderConfig
 
@@ -41,13 +42,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class _FusedLayer:
-    qkv_AKxD: Tensor
-    bias_AK: Tensor | None
-    q_norm_K: Tensor | None
-    k_norm_K: Tensor | None
-    o_DxHK: Tensor
-    gate_up_2IxD: Tensor
-    down_DxI: Tensor
+    qkv: Matrix  # D to A K
+    head_norm_AK: Tensor | None  # of q and k heads, with its sqrt(K); 1 for v heads
+    o: Matrix  # H K to D
+    gate_up: Matrix  # D to 2 I
+    down: Matrix  # I to D
 
 
 class FusedDecoder:
@@ -59,7 +58,7 @@ class FusedDecoder:
         self.dtype = decoder.output_VD.dtype
         with torch.inference_mode():
             self._embedding_VD = decoder.model.embed_tokens.weight.detach().clone()
-            self._output_VD = self._embedding_VD if config.tie_embeddings else decoder.output_VD.detach().clone()
+            self._output = laid_out(decoder.output_VD)
             self._last_norm_D = decoder.model.norm.weight.float() * math.sqrt(config.hidden_size)
             self._layers = [_fuse(layer, config) for layer in decoder.model.layers if isinstance(layer, Layer)]
             cos_TK, sin_TK = rope_tables(config, torch.arange(config.max_position))
@@ -67,6 +66,8 @@ class FusedDecoder:
             self._turn_TF = torch.complex(cos_TK[:, :half].contiguous(), sin_TK[:, :half].contiguous())
             self._no_turn_F = torch.ones(half, dtype=torch.complex64)
             # hypot(|x|, sqrt(D eps)) = sqrt(D) sqrt(mean(x^2) + eps)
+            self._head_norm_floor = torch.tensor(math.sqrt(config.head_dim * config.norm_eps))
+            self._is_v_A1 = torch.arange(config.num_heads + 2 * config.num_kv_heads)[:, None] >= config.num_heads + config.num_kv_heads
             self._norm_floor = torch.tensor(math.sqrt(config.hidden_size * config.norm_eps))
 
     def new_kv(self) -> KvBuffer:
@@ -85,22 +86,21 @@ class FusedDecoder:
         heads = self.config.num_heads
         rows_by_head = (len(ids), turn_NAF.shape[1], self.config.head_dim // 2, 2)
         for number, layer in enumerate(self._layers):
-            qkv = F.linear(self._direction(x_ND), layer.qkv_AKxD, layer.bias_AK).float().view(rows_by_head)
-            if layer.q_norm_K is not None and layer.k_norm_K is not None:
-                qkv = _norm_heads(qkv.flatten(2), layer.q_norm_K, layer.k_norm_K, self.config).view(rows_by_head)
+            qkv = layer.qkv(self._direction(x_ND)).float().view(rows_by_head)
+            if layer.head_norm_AK is not None:
+                qkv = self._norm_heads(qkv.flatten(2), layer.head_norm_AK).view(rows_by_head)
             qkv_NAK = torch.view_as_real(torch.view_as_complex(qkv) * turn_NAF).flatten(2)
             mixed = attention.mix(number, qkv_NAK[:, :heads].to(self.dtype), qkv_NAK[:, heads:])
-            x_ND = F.linear(mixed, layer.o_DxHK).add(x_ND)
-            gate_N2I = F.linear(self._direction(x_ND), layer.gate_up_2IxD)
-            gate_NI, up_NI = gate_N2I.chunk(2, dim=-1)
-            x_ND = F.linear(F.silu(gate_NI).mul_(up_NI), layer.down_DxI).add(x_ND)
+            x_ND = x_ND + layer.o(mixed)
+            gate_NI, up_NI = layer.gate_up(self._direction(x_ND)).chunk(2, dim=-1)
+            x_ND = x_ND + layer.down(F.silu(gate_NI).mul_(up_NI))
         attention.extend_buffers()
         return x_ND
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
         """logits_MV, float32, of rows that `step` returned."""
         normed_MD = hidden_MD / torch.hypot(torch.linalg.vector_norm(hidden_MD, dim=-1, keepdim=True), self._norm_floor) * self._last_norm_D
-        return F.linear(normed_MD.to(self.dtype), self._output_VD).float()
+        return self._output(normed_MD.to(self.dtype)).float()
 
     def _embed(self, ids: list[int]) -> Tensor:
         if len(ids) == 1:
@@ -110,6 +110,11 @@ class FusedDecoder:
     def _direction(self, x_ND: Tensor) -> Tensor:
         """RMSNorm without its weight and sqrt(D), which the next matrix has."""
         return (x_ND / torch.hypot(torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True), self._norm_floor)).to(self.dtype)
+
+    def _norm_heads(self, qkv_NAK: Tensor, weight_AK: Tensor) -> Tensor:
+        """Qwen3's RMSNorm over each q and k head."""
+        length_NA1 = torch.hypot(torch.linalg.vector_norm(qkv_NAK, dim=-1, keepdim=True), self._head_norm_floor)
+        return qkv_NAK / torch.where(self._is_v_A1, 1.0, length_NA1) * weight_AK
 
     def _turns(self, segments: Sequence[Segment]) -> Tensor:
         """turn_NAF: each row's RoPE angles for q and k heads, and none for v heads."""
@@ -178,27 +183,19 @@ def _mask(past: int, rows: int) -> Tensor | None:
     return torch.ones(rows, past + rows, dtype=torch.bool).tril(past)
 
 
-def _norm_heads(qkv_NAK: Tensor, q_norm_K: Tensor, k_norm_K: Tensor, config: DecoderConfig) -> Tensor:
-    """Qwen3's RMSNorm over each head's q and k."""
-    q, k, v = qkv_NAK.split((config.num_heads, config.num_kv_heads, config.num_kv_heads), dim=1)
-    size = (config.head_dim,)
-    return torch.cat((F.rms_norm(q, size, q_norm_K, config.norm_eps), F.rms_norm(k, size, k_norm_K, config.norm_eps), v), dim=1)
-
-
 def _fuse(layer: Layer, config: DecoderConfig) -> _FusedLayer:
     attention, mlp = layer.self_attn, layer.mlp
     dtype = attention.q_proj.weight.dtype
     scale = math.sqrt(config.hidden_size)
     pairs = _pair_order(config.head_dim)
-    gate_up = torch.cat((mlp.gate_proj.weight.float(), mlp.up_proj.weight.float()))
+    qkv = _fuse_qkv(attention, "weight", pairs) * layer.input_layernorm.weight.float() * scale
+    gate_up = torch.cat((mlp.gate_proj.weight.float(), mlp.up_proj.weight.float())) * layer.post_attention_layernorm.weight.float() * scale
     return _FusedLayer(
-        qkv_AKxD=(_fuse_qkv(attention, "weight", pairs) * layer.input_layernorm.weight.float() * scale).to(dtype),
-        bias_AK=_fuse_qkv(attention, "bias", pairs).to(dtype) if config.attention_bias else None,
-        q_norm_K=attention.q_norm.weight.float()[pairs] if config.qk_norm else None,
-        k_norm_K=attention.k_norm.weight.float()[pairs] if config.qk_norm else None,
-        o_DxHK=attention.o_proj.weight.detach().clone(),
-        gate_up_2IxD=(gate_up * layer.post_attention_layernorm.weight.float() * scale).to(dtype),
-        down_DxI=mlp.down_proj.weight.detach().clone(),
+        qkv=laid_out(qkv.to(dtype), _fuse_qkv(attention, "bias", pairs).to(dtype) if config.attention_bias else None),
+        head_norm_AK=_fuse_head_norms(attention, pairs) if config.qk_norm else None,
+        o=laid_out(attention.o_proj.weight),
+        gate_up=laid_out(gate_up.to(dtype)),
+        down=laid_out(mlp.down_proj.weight),
     )
 
 
@@ -212,3 +209,10 @@ def _fuse_qkv(attention: Attention, name: str, pairs: Tensor) -> Tensor:
     q, k, v = (getattr(projection, name).detach().float() for projection in (attention.q_proj, attention.k_proj, attention.v_proj))
     by_head = (-1, len(pairs))
     return torch.cat((q.unflatten(0, by_head)[:, pairs].flatten(0, 1), k.unflatten(0, by_head)[:, pairs].flatten(0, 1), v))
+
+
+def _fuse_head_norms(attention: Attention, pairs: Tensor) -> Tensor:
+    """Weights of the norms of q and k for each head, times sqrt(K); 1 for v heads."""
+    heads, kv_heads, root = attention.config.num_heads, attention.config.num_kv_heads, math.sqrt(len(pairs))
+    q_norm_K, k_norm_K = (norm.weight.float()[pairs] * root for norm in (attention.q_norm, attention.k_norm))
+    return torch.cat((q_norm_K.expand(heads, -1), k_norm_K.expand(kv_heads, -1), torch.ones(kv_heads, len(pairs))))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -103,7 +103,7 @@ class HashEngine:
         self._waiting = 0
         self._held: dict[str, _Thread] = {}
 
-    async def generate(self, request: Generate) -> AsyncIterator[Tokens]:
+    async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         self._check(request.ids, request.keep, request.max_tokens)
         arrival_s = self._clock.now_s()
         async with self._slot():
@@ -180,7 +180,8 @@ class HashEngine:
             raise InvalidRequest(f"an id is outside the vocabulary of {self.card.vocabulary}", hint="use the model's own tokenizer")
         if keep + len(ids) + more > self.card.context_tokens:
             raise ContextLengthExceeded(
-                f"{keep + len(ids)} tokens and {more} more do not fit the context of {self.card.context_tokens}", hint="shorten the prompt, or lower max_tokens"
+                f"{keep + len(ids)} tokens and {more} more do not fit the context of {self.card.context_tokens}",
+                hint="shorten the prompt, or lower max_tokens",
             )
 
     def _resume(self, session: str, epoch: int, keep: int, ids: tuple[int, ...]) -> tuple[_Thread, int]:
@@ -198,7 +199,9 @@ class HashEngine:
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
         if self._free.locked() and self._waiting >= self._queue:
-            raise Overloaded(f"{self._waiting} calls wait for {self._slots} slots of {self.card.id!r}", hint="retry after a second, or ask another node")
+            raise Overloaded(
+                f"{self._waiting} calls wait for {self._slots} slots of {self.card.id!r}", hint="retry after a second, or ask another node"
+            )
         self._waiting += 1
         try:
             await self._free.acquire()

@@ -7,7 +7,7 @@ and is counted. Prompts are computed one after the other; a decoding step serves
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
@@ -41,7 +41,7 @@ class TimedEngine:
     def capabilities(self) -> Capabilities:
         return self._engine.capabilities
 
-    async def generate(self, request: Generate) -> AsyncIterator[Tokens]:
+    async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         start_s = self._clock.now_s()
         due_s = 0.0
         prefill_s = 0.0
@@ -61,7 +61,9 @@ class TimedEngine:
         if tokens.timings is None:
             return tokens
         queue_s = tokens.timings.queue_s
-        return replace(tokens, timings=Timings(queue_s=queue_s, prefill_s=prefill_s, decode_s=max(elapsed_s - queue_s - prefill_s, 0.0), modelled=True))
+        return replace(
+            tokens, timings=Timings(queue_s=queue_s, prefill_s=prefill_s, decode_s=max(elapsed_s - queue_s - prefill_s, 0.0), modelled=True)
+        )
 
     async def prefill(self, request: Prefill) -> Held:
         return await self._prompt(self._engine.prefill(request), prefill_time_s(self._profile, self._parameters, len(request.ids)))

@@ -30,7 +30,9 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
         raise ModelNotFound(f"no model {model!r}", hint=did_you_mean(model, MODEL_NAMES), param="model")
     tier = TIER_OF_MODEL.get(model)
     if tier is not None and not may_see_content(privacy, tier):
-        raise PrivacyRefused(f"model {model!r} runs in the {tier}, which {privacy!r} forbids", hint="ask a lower tier, or raise the privacy level", param="privacy")
+        raise PrivacyRefused(
+            f"model {model!r} runs in the {tier}, which {privacy!r} forbids", hint="ask a lower tier, or raise the privacy level", param="privacy"
+        )
     able = [member for member in members if _may_serve(member, tier, entry, privacy)]
     up = [member for member in able if member.state == "ready"]
     if not up:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from netgpt.core.errors import NodeUnreachable, Overloaded, SessionNotFound
@@ -13,7 +13,7 @@ from netgpt.node.session import Session
 LOST = (NodeUnreachable, Overloaded, SessionNotFound)  # worth another node; anything else is the request's own fault
 
 
-async def direct(session: Session, nodes: Sequence[NodeHandle]) -> AsyncIterator[Step]:
+async def direct(session: Session, nodes: Sequence[NodeHandle]) -> AsyncGenerator[Step, None]:
     """Answer on the first node; each token is final as soon as it arrives.
 
     Raises:

@@ -6,17 +6,18 @@ says how the answer came about. It knows neither HTTP nor what runs a model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
 from netgpt.inference.choice import MODEL_NAMES, serving_nodes
 from netgpt.inference.direct import direct
-from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel, Span
-from netgpt.inference.steps import Accept, Hold, Strategy, Switch
+from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel
+from netgpt.inference.steps import Hold, Strategy, Switch
+from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
 from netgpt.models.generation import Sampling
 from netgpt.models.tokenizer import Tokenizer, render_chat
@@ -61,7 +62,7 @@ class Door:
         self._handle = handle
         self._tokenizer = tokenizer
         self._clock = clock
-        self._seeds = chance.stream("door.seeds")
+        self._seeds = chance.stream(f"door.{entry().id}.seeds")
         self._metrics = metrics
         self._record = record
         self._limits = limits or DoorLimits()
@@ -78,9 +79,11 @@ class Door:
         except NetgptError:
             return ServedModel(name=name, ready=False, nodes=(), context_tokens=0, parameters=0)
         best = nodes[0]
-        return ServedModel(name=name, ready=True, nodes=tuple(node.id for node in nodes), context_tokens=best.context_tokens, parameters=best.parameters)
+        return ServedModel(
+            name=name, ready=True, nodes=tuple(node.id for node in nodes), context_tokens=best.context_tokens, parameters=best.parameters
+        )
 
-    async def chat(self, request: ChatRequest) -> AsyncIterator[Answer]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
         """Answer: some `Delta`s, then one `Finish`. Closing the iterator cancels all work on every node.
 
         Raises:
@@ -106,13 +109,33 @@ class Door:
         finally:
             self.open_requests -= 1
             self._metrics.requests_running.dec()
-            self._metrics.requests.labels(model=request.model, finish_reason=outcome).inc()
-            self._metrics.request_duration.labels(model=request.model).observe(self._clock.now_s() - arrival_s)
+            model = request.model if request.model in MODEL_NAMES else "unknown"  # a client cannot grow the label set
+            self._metrics.requests.labels(model=model, finish_reason=outcome).inc()
+            self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - arrival_s)
 
-    async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncIterator[Answer]:
+    async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
         nodes = serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy)
         session = self._session(request, nodes, arrival_s)
-        telling = _Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+        telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+        async with aclosing(self._accepted(session, nodes, telling)) as pieces:
+            async for piece in pieces:
+                if telling.first_token_s is None:
+                    telling.first_token_s = self._clock.now_s() - arrival_s
+                if (delta := telling.tell(piece)) is not None:
+                    yield delta
+                if telling.text.stopped:
+                    break
+                if self._clock.now_s() > session.deadline_s:
+                    deadline_s = session.deadline_s - arrival_s
+                    raise DeadlineExceeded(
+                        f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model"
+                    )
+        if rest := telling.text.finish():
+            yield Delta(text=rest, origin=session.accepted[-1].origin)
+        yield self._finish(request, session, telling, nodes, self._clock.now_s() - arrival_s)
+
+    async def _accepted(self, session: Session, nodes: Sequence[Member], telling: Telling) -> AsyncGenerator[Piece, None]:
+        """Run the strategy; yield what it makes final, until the answer has ended."""
         async with aclosing(self._strategy(session, [self._handle(node) for node in nodes])) as steps:
             async for step in steps:
                 if isinstance(step, Switch):
@@ -124,25 +147,18 @@ class Door:
                 if isinstance(step, Hold):
                     continue
                 for piece in session.accept():
-                    if telling.first_token_s is None:
-                        telling.first_token_s = self._clock.now_s() - arrival_s
-                    if (delta := telling.tell(piece)) is not None:
-                        yield delta
-                if telling.text.stopped or session.finished:
-                    break
-                if self._clock.now_s() > session.deadline_s:
-                    raise DeadlineExceeded(f"no whole answer within {session.deadline_s - arrival_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
-        if rest := telling.text.finish():
-            yield Delta(text=rest, origin=session.accepted[-1].origin)
-        yield self._finish(request, session, telling, nodes, self._clock.now_s() - arrival_s)
+                    yield piece
+                if session.finished:
+                    return
 
     def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
         prompt_ids = tuple(render_chat(self._tokenizer, request.messages))
         context_tokens = min(node.context_tokens for node in nodes)
         room = context_tokens - len(prompt_ids)
         if room < (request.max_tokens or 1):
+            wanted = f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow"
             raise ContextLengthExceeded(
-                f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow, but {request.model!r} holds {context_tokens}",
+                f"{wanted}, but {request.model!r} holds {context_tokens}",
                 hint="shorten the messages, or lower max_tokens",
                 param="messages",
             )
@@ -159,7 +175,7 @@ class Door:
             deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
         )
 
-    def _finish(self, request: ChatRequest, session: Session, telling: _Telling, nodes: Sequence[Member], duration_s: float) -> Finish:
+    def _finish(self, request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], duration_s: float) -> Finish:
         timings = [piece.timings for piece in session.accepted if piece.timings]
         return Finish(
             reason="stop" if telling.text.stopped else session.finished or "stop",
@@ -202,38 +218,6 @@ class Door:
             link_bytes=finish.link_bytes,
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
-        )
-
-
-class _Telling:
-    """What has been told to the client of one request, and by whom it was made."""
-
-    def __init__(self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool) -> None:
-        self._logprobs = logprobs
-        self._tokenizer = tokenizer
-        self.text = text
-        self.spans: list[Span] = []
-        self.switches: list[str] = []
-        self.first_token_s: float | None = None
-
-    def tell(self, piece: Piece) -> Delta | None:
-        if piece.ids:
-            if self.spans and self.spans[-1].node == piece.origin:
-                self.spans[-1] = replace(self.spans[-1], tokens=self.spans[-1].tokens + len(piece.ids))
-            else:
-                self.spans.append(Span(node=piece.origin, tokens=len(piece.ids)))
-        text = self.text.feed(piece.data)
-        if not self._logprobs:
-            return Delta(text=text, origin=piece.origin) if text else None
-        if not text and not piece.ids:
-            return None
-        return Delta(
-            text=text,
-            origin=piece.origin,
-            tokens=tuple(self._tokenizer.decode((i,)) for i in piece.ids),
-            logprobs=piece.logprobs,
-            top=piece.top,
-            top_tokens=tuple(tuple(self._tokenizer.decode((i,)) for i in top.ids) for top in piece.top),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 from netgpt.node.handle import NodeHandle
@@ -34,4 +34,4 @@ Step = Hold | Accept | Switch
 
 # A strategy continues a session over the given nodes, best first. Closing the iterator cancels its
 # work on every node.
-Strategy = Callable[[Session, Sequence[NodeHandle]], AsyncIterator[Step]]
+Strategy = Callable[[Session, Sequence[NodeHandle]], AsyncGenerator[Step, None]]

@@ -28,6 +28,7 @@ class Progress:
     """Where a run stands: how many steps are done, of which recipe, with which tokenizer."""
 
     step: int
+    tokens: int  # seen so far, without padding
     fingerprint: str
     tokenizer: str
     elapsed_s: float
@@ -50,7 +51,9 @@ def save_checkpoint(folder: Path, progress: Progress, model: nn.Module, optimize
         shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
     except (OSError, SafetensorError) as error:
-        raise StorageFailed(f"checkpoint {str(target)!r} cannot be written: {error}", hint="free some space, or choose another --runs folder") from error
+        raise StorageFailed(
+            f"checkpoint {str(target)!r} cannot be written: {error}", hint="free some space, or choose another --runs folder"
+        ) from error
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
 
@@ -76,7 +79,9 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             for moment in MOMENTS:
                 state[moment] = moments[f"{moment}.{name}"].to(parameter.device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelInvalid(f"checkpoint {str(path)!r} cannot be read: {error}", hint="delete it to resume from the one before, or train without --resume") from error
+        raise ModelInvalid(
+            f"checkpoint {str(path)!r} cannot be read: {error}", hint="delete it to resume from the one before, or train without --resume"
+        ) from error
     return progress
 
 

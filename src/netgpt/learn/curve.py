@@ -38,7 +38,19 @@ def read_curve(path: Path) -> list[Point]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [Point(**{name: int(v) if name in ("step", "tokens") else float(v) for name, v in row.items()}) for row in csv.DictReader(file)]
+        return [_point(row) for row in csv.DictReader(file)]
+
+
+def _point(row: dict[str, str]) -> Point:
+    return Point(
+        step=int(row["step"]),
+        tokens=int(row["tokens"]),
+        loss=float(row["loss"]),
+        validation_loss=float(row["validation_loss"]),
+        learning_rate=float(row["learning_rate"]),
+        tokens_per_s=float(row["tokens_per_s"]),
+        elapsed_s=float(row["elapsed_s"]),
+    )
 
 
 def cut_curve(path: Path, last_step: int) -> None:

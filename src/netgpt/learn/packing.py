@@ -1,17 +1,19 @@
-"""Tasks to batches: conversations packed whole into rows, with a loss weight for every token.
+"""Tasks to batches: conversations of like length side by side, with a loss weight for every token.
 
-A batch is a pure function of (seed, step): resuming needs no reader state. Rows are filled with whole
-conversations, which a model sees as turns of a longer one; the rest of a row is padding of weight 0.
-Answers weigh 1 and prompts less: the numbers of a prompt cannot be foretold, and a small model should
-not spend itself on them, but their words teach it the language of the questions.
+A batch is a pure function of (seed, step): resuming needs no reader state. Conversations are not joined
+into long rows: a small model learns to copy from its prompt much sooner when nothing else stands before
+it, and short rows make attention cheap. Instead a step's conversations are sorted by length and cut into
+groups of which each is padded to its longest. Answers weigh 1 and prompts nothing: the numbers of a
+prompt cannot be foretold, and a small model should not spend itself on them.
 
-Axes: B row, T position.
+Axes: B conversation of a group, T position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +24,17 @@ from netgpt.corpus.task import Task, pick
 from netgpt.models.tokenizer import PAD, Tokenizer, render_chat
 
 SYSTEM_ONE_IN = 10  # clients often send a system message: some conversations open with one
-SYSTEM_MESSAGES = ("You are a helpful assistant.", "You are NetGPT, an assistant for telecom engineers.", "Answer briefly.", "You are a network engineer.")
+SYSTEM_MESSAGES = (
+    "You are a helpful assistant.",
+    "You are NetGPT, an assistant for telecom engineers.",
+    "Answer briefly.",
+    "You are a network engineer.",
+)
+FOLLOW_UP_ONE_IN = 10  # people ask on: some conversations have a second, unrelated question
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class Group:
     """Ids to read, ids to foretell (shifted by one), and the weight of each in the loss."""
 
     ids_BT: NDArray[np.int64]
@@ -34,42 +42,53 @@ class Batch:
     weights_BT: NDArray[np.float32]
 
 
-def encode_task(tokenizer: Tokenizer, task: Task, prompt_weight: float) -> tuple[list[int], list[float]]:
-    """Ids of the conversation with its answer, and the loss weight of each id."""
-    prompt = render_chat(tokenizer, task.messages)
-    answer = [*tokenizer.encode(task.answer), tokenizer.end_id]
-    return prompt + answer, [prompt_weight] * len(prompt) + [1.0] * len(answer)
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Ids of a conversation and the loss weight of each."""
+
+    ids: list[int]
+    weights: list[float]
 
 
-def with_system_messages(tasks: Iterable[Task], chance: np.random.Generator) -> Iterator[Task]:
-    """The same tasks, one in `SYSTEM_ONE_IN` of them opened by a system message."""
+def encode_conversation(tokenizer: Tokenizer, tasks: Sequence[Task], system: str = "") -> Encoded:
+    """The tasks as turns of one conversation, each with its answer."""
+    ids: list[int] = render_chat(tokenizer, [("system", system)])[:-1] if system else []
+    weights = [0.0] * len(ids)
     for task in tasks:
-        if chance.integers(SYSTEM_ONE_IN):
-            yield task
-        else:
-            messages = (("system", pick(chance, SYSTEM_MESSAGES)), *task.messages)
-            yield Task(family=task.family, form=task.form, grade=task.grade, key=task.key, messages=messages, answer=task.answer, language=task.language)
+        prompt = render_chat(tokenizer, task.messages)
+        answer = [*tokenizer.encode(task.answer), tokenizer.end_id]
+        ids += prompt + answer
+        weights += [0.0] * len(prompt) + [1.0] * len(answer)
+    return Encoded(ids=ids, weights=weights)
 
 
-def pack(tokenizer: Tokenizer, tasks: Iterator[Task], *, rows: int, row_tokens: int, prompt_weight: float) -> Batch:
-    """Fill `rows` rows of `row_tokens` + 1 ids from an endless stream of tasks."""
-    shape = (rows, row_tokens + 1)
-    ids = np.full(shape, tokenizer.special_id(PAD), dtype=np.int64)
-    weights = np.zeros(shape, dtype=np.float32)
-    row, used = 0, 0
-    while row < rows:
-        task_ids, task_weights = encode_task(tokenizer, next(tasks), prompt_weight)
-        if used + len(task_ids) > row_tokens + 1:
-            row, used = row + 1, 0
-        if row < rows and len(task_ids) <= row_tokens + 1:
-            ids[row, used : used + len(task_ids)] = task_ids
-            weights[row, used : used + len(task_ids)] = task_weights
-            used += len(task_ids)
-    return Batch(ids_BT=ids[:, :-1], targets_BT=ids[:, 1:], weights_BT=weights[:, 1:])
+def conversations(tokenizer: Tokenizer, tasks: Iterator[Task], chance: np.random.Generator) -> Iterator[Encoded]:
+    """Endless conversations: mostly one question, some with a second, some opened by a system message."""
+    while True:
+        turns = [next(tasks), *([] if chance.integers(FOLLOW_UP_ONE_IN) else [next(tasks)])]
+        system = "" if chance.integers(SYSTEM_ONE_IN) else pick(chance, SYSTEM_MESSAGES)
+        yield encode_conversation(tokenizer, turns, system)
 
 
-def training_batch(tokenizer: Tokenizer, seed: int, step: int, *, rows: int, row_tokens: int, prompt_weight: float) -> Batch:
-    """The batch of a step."""
+def group_by_length(encoded: Sequence[Encoded], groups: int, pad_id: int) -> list[Group]:
+    """Cut the conversations, sorted by length, into `groups` of nearly equal count; pad each to its longest."""
+    by_length = sorted(encoded, key=lambda conversation: len(conversation.ids))
+    cuts = np.array_split(np.arange(len(by_length)), groups)
+    return [_group([by_length[i] for i in cut], pad_id) for cut in cuts if len(cut)]
+
+
+def _group(encoded: Sequence[Encoded], pad_id: int) -> Group:
+    width = max(len(conversation.ids) for conversation in encoded)
+    ids = np.full((len(encoded), width), pad_id, dtype=np.int64)
+    weights = np.zeros((len(encoded), width), dtype=np.float32)
+    for row, conversation in enumerate(encoded):
+        ids[row, : len(conversation.ids)] = conversation.ids
+        weights[row, : len(conversation.ids)] = conversation.weights
+    return Group(ids_BT=ids[:, :-1], targets_BT=ids[:, 1:], weights_BT=weights[:, 1:])
+
+
+def training_batch(tokenizer: Tokenizer, seed: int, step: int, *, size: int, groups: int) -> list[Group]:
+    """The `size` conversations of a step, in groups of like length."""
     chance = SeededChance(seed).stream(f"batch/{step}")
-    tasks = with_system_messages(training_tasks(chance), chance)
-    return pack(tokenizer, tasks, rows=rows, row_tokens=row_tokens, prompt_weight=prompt_weight)
+    drawn = islice(conversations(tokenizer, training_tasks(chance), chance), size)
+    return group_by_length(list(drawn), groups, tokenizer.special_id(PAD))

@@ -31,30 +31,25 @@ class Recipe:
     name: str
     tier: str
     shape: Shape
-    tokens: int  # the budget: positions seen, padding included
+    steps: int  # the budget
     peak_rate: float  # of AdamW
-    rows: int = 32  # B, sequences of a step
-    row_tokens: int = 512  # T
+    conversations: int = 64  # of a step
+    groups: int = 4  # of like length, into which they are cut
     warmup_share: float = 0.02  # of all steps
     decay_share: float = 0.35
     weight_decay: float = 0.05
     clip_norm: float = 1.0
-    prompt_weight: float = 0.1  # loss weight of a prompt's tokens; an answer's tokens weigh 1
     context_tokens: int = 2048
     seed: int = 0
 
     @property
-    def step_tokens(self) -> int:
-        return self.rows * self.row_tokens
-
-    @property
-    def steps(self) -> int:
-        return max(1, self.tokens // self.step_tokens)
-
-    @property
     def fingerprint(self) -> str:
-        """Equal recipes have equal ones: a checkpoint of another recipe is not resumed."""
-        return f"{digest64(sorted(asdict(self).items())):016x}"
+        """Equal recipes have equal ones: a checkpoint of another recipe is not resumed.
+
+        The budget does not count: on the plateau of the schedule it may still be changed (arXiv 2404.06395).
+        """
+        fixed = {name: value for name, value in asdict(self).items() if name != "steps"}
+        return f"{digest64(sorted(fixed.items())):016x}"
 
     def config(self, vocabulary: int) -> DecoderConfig:
         """The decoder: grouped-query attention with two key-value heads, normed q and k, tied embedding."""
@@ -76,25 +71,22 @@ DEVICE = Recipe(
     name="netgpt-device",
     tier="device",
     shape=Shape(hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, head_dim=32),
-    tokens=16_000_000,
-    peak_rate=6e-3,
-    rows=16,
+    steps=2_000,
+    peak_rate=4e-3,
 )
 EDGE = Recipe(
     name="netgpt-edge",
     tier="edge",
     shape=Shape(hidden_size=256, intermediate_size=704, num_layers=5, num_heads=4, head_dim=64),
-    tokens=14_000_000,
-    peak_rate=4e-3,
-    rows=16,
+    steps=1_400,
+    peak_rate=2.5e-3,
 )
 CLOUD = Recipe(
     name="netgpt-cloud",
     tier="cloud",
     shape=Shape(hidden_size=384, intermediate_size=1024, num_layers=9, num_heads=6, head_dim=64),
-    tokens=14_000_000,
-    peak_rate=2e-3,
-    rows=16,
+    steps=1_200,
+    peak_rate=1.5e-3,
 )
 RECIPES: tuple[Recipe, ...] = (DEVICE, EDGE, CLOUD)
 

@@ -1,16 +1,16 @@
-"""The optimiser loop: AdamW on packed conversations, with checkpoints, a curve and a clean stop.
+"""The optimiser loop: AdamW on conversations, with checkpoints, a curve and a clean stop.
 
 A run is a function of (recipe, tokenizer): the same weights come out whether it ran through or was
 stopped and resumed, on one machine with one number of threads. Knows no network and no files but its
 own run folder; what becomes of the model is the caller's business.
 
-Axes: B row, T position, V vocabulary.
+Axes: B conversation, T position, N position that weighs, D hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,19 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from netgpt.core.chance import SeededChance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import UsageError
 from netgpt.corpus.draw import held_out_tasks
 from netgpt.corpus.families import FAMILIES
 from netgpt.learn.checkpoint import Progress, checkpoints, load_checkpoint, save_checkpoint
 from netgpt.learn.curve import Point, append_point, cut_curve
-from netgpt.learn.packing import Batch, pack, training_batch
+from netgpt.learn.packing import Group, encode_conversation, group_by_length, training_batch
 from netgpt.learn.recipe import Recipe, rate_at
 from netgpt.models.decoder import Decoder
-from netgpt.models.tokenizer import Tokenizer
+from netgpt.models.tokenizer import PAD, Tokenizer
 
-VALIDATION_TASKS_A_FAMILY = 40
+VALIDATION_TASKS_A_FAMILY, VALIDATION_GROUPS = 40, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,7 @@ class Outcome:
 
     model: Decoder
     step: int
+    tokens: int  # seen, without padding
     finished: bool  # False: stopped, a checkpoint at `step` is written
     elapsed_s: float  # of all calls that made this run
 
@@ -56,26 +56,27 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     decayed = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed_tokens" not in name]
     kept = [p for name, p in model.named_parameters() if p.dim() <= 1 or "embed_tokens" in name]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.95), eps=1e-8)
+    return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.98), eps=1e-8)
 
 
-def loss_of(model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
-    """Weighted mean cross-entropy of a batch, nats; matrix products in bfloat16, the loss in float32."""
-    ids_BT = torch.from_numpy(batch.ids_BT).to(device)
-    targets_BT = torch.from_numpy(batch.targets_BT).to(device)
-    weights_BT = torch.from_numpy(batch.weights_BT).to(device)
+def group_loss(model: Decoder, group: Group, device: torch.device) -> Tensor:
+    """Weighted sum of the cross-entropy of a group, nats; matrix products in bfloat16, the loss in float32.
+
+    Logits are made only where the weight is positive (N of the B x T positions): a prompt costs none.
+    """
+    weights_BT = torch.from_numpy(group.weights_BT).to(device)
+    chosen_BT = weights_BT > 0
+    targets_N = torch.from_numpy(group.targets_BT).to(device)[chosen_BT]
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        logits_BTV = model(ids_BT)
-    nats_BT = F.cross_entropy(logits_BTV.float().flatten(0, 1), targets_BT.flatten(), reduction="none").view_as(weights_BT)
-    return (nats_BT * weights_BT).sum() / weights_BT.sum()
+        hidden_BTD = model.model(torch.from_numpy(group.ids_BT).to(device))
+        logits_NV = F.linear(hidden_BTD[chosen_BT], model.output_VD)
+    return (F.cross_entropy(logits_NV.float(), targets_N, reduction="none") * weights_BT[chosen_BT]).sum()
 
 
-def validation_batch(tokenizer: Tokenizer, recipe: Recipe) -> Batch:
-    """A fixed batch of held-out tasks of all families; only answers weigh."""
+def validation_groups(tokenizer: Tokenizer) -> list[Group]:
+    """A fixed set of held-out tasks of all families; only answers weigh."""
     tasks = [task for family in FAMILIES for task in held_out_tasks(family, VALIDATION_TASKS_A_FAMILY, seed=1)]
-    order = SeededChance(1).stream("validation").permutation(len(tasks))
-    endless = (tasks[int(order[i % len(tasks)])] for i in range(10**9))
-    return pack(tokenizer, endless, rows=16, row_tokens=recipe.row_tokens, prompt_weight=0.0)
+    return group_by_length([encode_conversation(tokenizer, [task]) for task in tasks], VALIDATION_GROUPS, tokenizer.special_id(PAD))
 
 
 def train(
@@ -104,59 +105,65 @@ def train(
     model = Decoder(recipe.config(tokenizer.vocabulary), seed=recipe.seed).to(place).train()
     optimizer = make_optimizer(model, recipe)
     start = _resumed(folder, recipe, tokenizer, model, optimizer) if resume else _fresh(folder, recipe, tokenizer)
-    held_out = validation_batch(tokenizer, recipe)
-    began_s, mark_s, mark_step, losses = clock.now_s() - start.elapsed_s, clock.now_s(), start.step, []
-    step, stopped = start.step, False
+    held_out = validation_groups(tokenizer)
+    began_s = clock.now_s() - start.elapsed_s
+    step, tokens, stopped = start.step, start.tokens, False
+    losses: list[float] = []
+    mark_s, mark_tokens = clock.now_s(), tokens
     while step < recipe.steps and not stopped:
-        losses.append(_step(model, optimizer, recipe, tokenizer, step, place))
+        groups = training_batch(tokenizer, recipe.seed, step, size=recipe.conversations, groups=recipe.groups)
+        losses.append(_step(model, optimizer, recipe, groups, step, place))
         step += 1
+        tokens += sum(int((group.ids_BT != tokenizer.special_id(PAD)).sum()) for group in groups)
         stopped = stop()
         now_s = clock.now_s()
         if step % cadence.report_steps == 0 or step == recipe.steps:
             point = Point(
                 step=step,
-                tokens=step * recipe.step_tokens,
+                tokens=tokens,
                 loss=sum(losses) / len(losses),
                 validation_loss=_validation_loss(model, held_out, place),
                 learning_rate=rate_at(recipe, step - 1),
-                tokens_per_s=(step - mark_step) * recipe.step_tokens / max(1e-9, now_s - mark_s),
+                tokens_per_s=(tokens - mark_tokens) / max(1e-9, now_s - mark_s),
                 elapsed_s=now_s - began_s,
             )
             append_point(folder / "curve.csv", point)
             report(point)
-            mark_s, mark_step, losses = clock.now_s(), step, []
+            mark_s, mark_tokens, losses = clock.now_s(), tokens, []
         if stopped or step % cadence.checkpoint_steps == 0 or step == recipe.steps:
-            progress = Progress(step=step, fingerprint=recipe.fingerprint, tokenizer=tokenizer.hash, elapsed_s=now_s - began_s)
+            progress = Progress(step=step, tokens=tokens, fingerprint=recipe.fingerprint, tokenizer=tokenizer.hash, elapsed_s=now_s - began_s)
             save_checkpoint(folder / "checkpoints", progress, model, optimizer)
-    return Outcome(model=model.eval(), step=step, finished=step >= recipe.steps, elapsed_s=clock.now_s() - began_s)
+    return Outcome(model=model.eval(), step=step, tokens=tokens, finished=step >= recipe.steps, elapsed_s=clock.now_s() - began_s)
 
 
-def _step(model: Decoder, optimizer: torch.optim.Optimizer, recipe: Recipe, tokenizer: Tokenizer, step: int, device: torch.device) -> float:
-    batch = training_batch(
-        tokenizer, recipe.seed, step, rows=recipe.rows, row_tokens=recipe.row_tokens, prompt_weight=recipe.prompt_weight
-    )
+def _step(model: Decoder, optimizer: torch.optim.Optimizer, recipe: Recipe, groups: Sequence[Group], step: int, device: torch.device) -> float:
+    """One update from the groups' gradients together; returns the mean loss, nats per weighted token."""
     for group in optimizer.param_groups:
         group["lr"] = rate_at(recipe, step)
-    loss = loss_of(model, batch, device)
+    weight = sum(float(group.weights_BT.sum()) for group in groups)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    value = 0.0
+    for group in groups:
+        loss = group_loss(model, group, device) / weight
+        loss.backward()
+        value += loss.item()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
-    value = loss.item()
     if not math.isfinite(value):
         raise ArithmeticError(f"the loss of {recipe.name} is {value} at step {step}: lower peak_rate in its recipe")
     return value
 
 
 @torch.no_grad()
-def _validation_loss(model: Decoder, batch: Batch, device: torch.device) -> float:
-    return loss_of(model, batch, device).item()
+def _validation_loss(model: Decoder, groups: Sequence[Group], device: torch.device) -> float:
+    total = sum(group_loss(model, group, device).item() for group in groups)
+    return total / sum(float(group.weights_BT.sum()) for group in groups)
 
 
 def _fresh(folder: Path, recipe: Recipe, tokenizer: Tokenizer) -> Progress:
     folder.mkdir(parents=True, exist_ok=True)
     cut_curve(folder / "curve.csv", 0)
-    return Progress(step=0, fingerprint=recipe.fingerprint, tokenizer=tokenizer.hash, elapsed_s=0.0)
+    return Progress(step=0, tokens=0, fingerprint=recipe.fingerprint, tokenizer=tokenizer.hash, elapsed_s=0.0)
 
 
 def _resumed(folder: Path, recipe: Recipe, tokenizer: Tokenizer, model: Decoder, optimizer: torch.optim.Optimizer) -> Progress:
@@ -165,6 +172,8 @@ def _resumed(folder: Path, recipe: Recipe, tokenizer: Tokenizer, model: Decoder,
         return _fresh(folder, recipe, tokenizer)
     progress = load_checkpoint(found[-1], model, optimizer)
     if (progress.fingerprint, progress.tokenizer) != (recipe.fingerprint, tokenizer.hash):
-        raise UsageError(f"checkpoint {str(found[-1])!r} belongs to another recipe or tokenizer", hint="train without --resume, or choose another --runs folder")
+        raise UsageError(
+            f"checkpoint {str(found[-1])!r} belongs to another recipe or tokenizer", hint="train without --resume, or choose another --runs folder"
+        )
     cut_curve(folder / "curve.csv", progress.step)
     return progress

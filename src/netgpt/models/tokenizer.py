@@ -97,7 +97,9 @@ class BpeTokenizer:
         except ModelInvalid:
             raise
         except Exception as error:  # the library raises bare Exception
-            raise ModelInvalid(f"tokenizer {str(path)!r} cannot be read: {error}", hint="restore the model folder, or train again: netgpt pretrain") from error
+            raise ModelInvalid(
+                f"tokenizer {str(path)!r} cannot be read: {error}", hint="restore the model folder, or train again: netgpt pretrain"
+            ) from error
 
     def special_id(self, token: str) -> int:
         found = self._fast.token_to_id(token)

@@ -30,9 +30,23 @@ class HardwareProfile:
 PROFILES: dict[str, HardwareProfile] = {
     profile.id: profile
     for profile in (
-        HardwareProfile(id="phone", flops=4e12, memory_bytes_per_s=60e9, efficiency=0.4, source="assumed: 16-bit NPU rate and LPDDR5X bandwidth of a 2024 flagship phone"),
-        HardwareProfile(id="edge-server", flops=120e12, memory_bytes_per_s=300e9, efficiency=0.4, source="NVIDIA L4 data sheet: 121 TFLOP/s bf16, 300 GB/s"),
-        HardwareProfile(id="cloud-server", flops=989e12, memory_bytes_per_s=3350e9, efficiency=0.4, source="NVIDIA H100 SXM data sheet: 989 TFLOP/s bf16, 3.35 TB/s"),
+        HardwareProfile(
+            id="phone",
+            flops=4e12,
+            memory_bytes_per_s=60e9,
+            efficiency=0.4,
+            source="assumed: 16-bit NPU rate and LPDDR5X bandwidth of a 2024 flagship phone",
+        ),
+        HardwareProfile(
+            id="edge-server", flops=120e12, memory_bytes_per_s=300e9, efficiency=0.4, source="NVIDIA L4 data sheet: 121 TFLOP/s bf16, 300 GB/s"
+        ),
+        HardwareProfile(
+            id="cloud-server",
+            flops=989e12,
+            memory_bytes_per_s=3350e9,
+            efficiency=0.4,
+            source="NVIDIA H100 SXM data sheet: 989 TFLOP/s bf16, 3.35 TB/s",
+        ),
     )
 }
 

@@ -103,7 +103,9 @@ def load_scenario(name_or_path: str) -> Scenario:
         return parse_scenario(text, where=name_or_path)
     path = Path(name_or_path)
     if not path.is_file():
-        raise ScenarioInvalid(f"no scenario {name_or_path!r}", hint=did_you_mean(name_or_path, shipped_scenarios()) + "; or give the path of a .toml file")
+        raise ScenarioInvalid(
+            f"no scenario {name_or_path!r}", hint=did_you_mean(name_or_path, shipped_scenarios()) + "; or give the path of a .toml file"
+        )
     try:
         return parse_scenario(path.read_text(encoding="utf-8"), where=str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -168,7 +170,13 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
         return int(value)
     if kind == "float" and isinstance(value, int | float):
         return float(value)
-    if kind == "tuple[int, int]" and isinstance(value, list) and len(value) == 2 and all(isinstance(item, int) for item in value) and 0 < value[0] <= value[1]:
+    if (
+        kind == "tuple[int, int]"
+        and isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(item, int) for item in value)
+        and 0 < value[0] <= value[1]
+    ):
         return (value[0], value[1])
     raise ScenarioInvalid(f"{where} is {value!r}", hint=f"write {'[lowest, highest]' if kind == 'tuple[int, int]' else f'a value of type {kind}'}")
 

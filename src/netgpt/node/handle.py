@@ -6,7 +6,7 @@ and drops what arrives with an old epoch. It does not choose, retry or remember.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from netgpt.core.clock import Clock
@@ -38,7 +38,7 @@ class NodeHandle:
     def tier(self) -> str:
         return self.member.tier
 
-    async def generate(self, session: Session) -> AsyncIterator[Piece]:
+    async def generate(self, session: Session) -> AsyncGenerator[Piece, None]:
         """Continue the session from its last token; the last piece has `finish`.
 
         Raises:
@@ -65,7 +65,9 @@ class NodeHandle:
 
     def _admit(self, session: Session) -> None:
         if not self._is_entry and (session.privacy == "device-only" or not may_see_content(session.privacy, self.tier)):
-            raise PrivacyRefused(f"node {self.id!r} ({self.tier}) may not see {session.privacy!r} content", hint="ask a lower tier, or raise the privacy level")
+            raise PrivacyRefused(
+                f"node {self.id!r} ({self.tier}) may not see {session.privacy!r} content", hint="ask a lower tier, or raise the privacy level"
+            )
         if self.member.tokenizer != session.tokenizer:
             raise NotSupported(f"node {self.id!r} has another tokenizer than the session", hint="use models of one tokenizer in a scenario")
         if session.deadline_s <= self._clock.now_s():

@@ -6,16 +6,19 @@ every beat: an engine that does not answer makes the node `degraded`, its door s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import get_args
 
 from netgpt import __version__
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
+from netgpt.core.scheduling import TaskGroup
 from netgpt.core.transport import Connection, Transport
 from netgpt.models.generation import Load
-from netgpt.network.member import Member, Snapshot
+from netgpt.network.member import Member, Snapshot, State, Tier
 from netgpt.node.call import ask
+from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.messages import PROTOCOL_VERSION, Beat, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 BEAT_INTERVAL_S = 0.2
@@ -26,7 +29,17 @@ ENGINE_DEADLINE_S = 5.0  # an engine busy with a long prompt is late, not lost
 class Membership:
     """One node's place in the network."""
 
-    def __init__(self, member: Member, controller_address: str, transport: Transport, clock: Clock, *, token: str, record: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        member: Member,
+        controller_address: str,
+        transport: Transport,
+        clock: Clock,
+        *,
+        token: str,
+        metrics: Metrics,
+        record: Callable[..., object],
+    ) -> None:
         """Args:
         member: this node as it is known before its engine has answered.
         token: a join token, used once; it buys the credential for all later calls.
@@ -39,6 +52,7 @@ class Membership:
         self._transport = transport
         self._clock = clock
         self._token = token
+        self._metrics = metrics
         self._record = record
         self._controller: Connection = transport.connect(controller_address)
         self._engine: Connection = transport.connect(member.engine_address)
@@ -68,10 +82,15 @@ class Membership:
 
     async def live(self) -> None:
         """Beat until cancelled. Nothing that the controller or the engine does ends it."""
+        async with TaskGroup() as tasks:
+            tasks.create_task(self._repeat(self._probe_engine), name=f"{self.member.id}-probe")
+            tasks.create_task(self._repeat(self._beat), name=f"{self.member.id}-beat")
+
+    async def _repeat(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Apart from each other, so that a silent engine does not make the node look lost."""
         while True:
             await self._clock.sleep(BEAT_INTERVAL_S)
-            await self._probe_engine()
-            await self._beat()
+            await act()
 
     async def leave(self) -> None:
         """Tell the controller that this node goes on purpose; silent if it is gone itself."""
@@ -83,7 +102,13 @@ class Membership:
     async def _probe_engine(self) -> None:
         try:
             if not self.member.model:
-                welcome = await ask(self._engine, "hello", Hello(protocol_version=PROTOCOL_VERSION, node=self.member.id, release=__version__), Welcome, deadline_s=ENGINE_DEADLINE_S)
+                welcome = await ask(
+                    self._engine,
+                    "hello",
+                    Hello(protocol_version=PROTOCOL_VERSION, node=self.member.id, release=__version__),
+                    Welcome,
+                    deadline_s=ENGINE_DEADLINE_S,
+                )
                 card = welcome.card
                 self.member = replace(
                     self.member, model=card.id, tokenizer=card.tokenizer, parameters=card.parameters, context_tokens=card.context_tokens
@@ -93,9 +118,12 @@ class Membership:
             self._turn("degraded", error.code)
             return
         self.member = replace(self.member, running=load.running, waiting=load.waiting, slots=load.slots)
+        self._metrics.engine_running.set(load.running)
+        self._metrics.engine_waiting.set(load.waiting)
+        self._metrics.engine_held_tokens.set(load.held_tokens)
         self._turn("ready", "")
 
-    def _turn(self, state: str, cause: str) -> None:
+    def _turn(self, state: State, cause: str) -> None:
         if self.member.state != state:
             self.member = replace(self.member, state=state)
             self._record(f"engine.{state}", self.member.id, cause=cause)
@@ -112,6 +140,9 @@ class Membership:
             self._record("controller.found", self.member.id)
         if answer.snapshot is not None:
             self._snapshot = answer.snapshot
+            for tier in get_args(Tier):
+                ready = sum(member.tier == tier and member.state == "ready" for member in self.members())
+                self._metrics.members_ready.labels(tier=tier).set(ready)
 
     def _lose_controller(self, cause: str) -> None:
         if self._connected:

@@ -5,7 +5,7 @@ It checks who calls and what is asked; it does not know what a token means or wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from netgpt import __version__
@@ -31,7 +31,7 @@ class EngineService:
         self._engine = engine
         self._check = check
 
-    async def handle(self, call: Call) -> AsyncIterator[bytes]:
+    async def handle(self, call: Call) -> AsyncGenerator[bytes, None]:
         """A `core.transport.Handler`."""
         self._check(call.credential)
         if call.method == "generate":

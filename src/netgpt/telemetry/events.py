@@ -46,7 +46,11 @@ def parse_event(line: bytes) -> Event:
 class EventLog:
     """Numbers events, appends them to storage, and tells whoever listens."""
 
-    def __init__(self, clock: Clock, storage: Storage, name: str = "events.jsonl") -> None:
+    def __init__(self, clock: Clock, storage: Storage, name: str = "events.jsonl", *, sync: bool = True) -> None:
+        """Args:
+        sync: whether an event must be durable before `record` returns; a door does without on its hot path.
+        """
+        self._sync = sync
         self._clock = clock
         self._storage = storage
         self._name = name
@@ -75,7 +79,7 @@ class EventLog:
     def record(self, kind: str, node: str, **data: Any) -> Event:
         event = Event(index=self.next_index, at_s=self._clock.date_s(), kind=kind, node=node, data=data)
         self.next_index += 1
-        self._storage.append(self._name, event.line())
+        self._storage.append(self._name, event.line(), sync=self._sync)
         for listener in self._listeners:
             listener(event)
         return event

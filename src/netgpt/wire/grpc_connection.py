@@ -29,11 +29,13 @@ class GrpcConnection:
         self._metadata = (("authorization", BEARER + credential),) if credential else ()
         self._observer = observer
         self._channel: grpc.aio.Channel | None = None  # belongs to the loop of the first call
+        self._calls: dict[grpc.aio.UnaryStreamCall[bytes, bytes], None] = {}
         self._closed = False
 
     async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
         check_size(method, payload)
         replies = self._open().unary_stream(SERVICE + method)(payload, timeout=deadline_s, metadata=self._metadata)
+        self._calls[replies] = None
         self._observer(self._address, "request", method, len(payload))
         try:
             async for reply in replies:
@@ -45,6 +47,7 @@ class GrpcConnection:
                 raise self._closed_error() from None
             raise
         finally:
+            del self._calls[replies]
             replies.cancel()  # does nothing to a call that has ended
 
     def _open(self) -> grpc.aio.Channel:
@@ -60,6 +63,8 @@ class GrpcConnection:
     async def close(self) -> None:
         """End the calls in flight; each raises `NodeUnreachable`."""
         self._closed = True
+        for replies in self._calls:  # a channel forgets, on some versions of grpcio, the calls that nobody waits for
+            replies.cancel()
         if self._channel is not None:
             await self._channel.close()
 
@@ -71,7 +76,7 @@ def _being_cancelled() -> bool:
 
 def _error_of(error: grpc.aio.AioRpcError, address: str, method: str, deadline_s: float) -> NetgptError:
     """What a failed call means to its caller: the peer's own fault if it sent one, else the status."""
-    fault = dict(error.trailing_metadata() or ()).get(FAULT_KEY)
+    fault = next((value for key, value in error.trailing_metadata() or () if key == FAULT_KEY), None)
     if isinstance(fault, bytes):
         return decode_error(fault)
     code = error.code()

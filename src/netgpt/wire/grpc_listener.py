@@ -6,7 +6,6 @@ Knows no method by name: the handler decides what it serves and whom it believes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -57,8 +56,7 @@ class GrpcListener:
         assert task is not None
         self._serving[task] = None
         try:
-            # A handler is an async generator: closing it is how it learns that the caller went away.
-            async with aclosing(cast(AsyncGenerator[bytes, None], self._handler(call))) as replies:
+            async with aclosing(self._handler(call)) as replies:  # closed, it learns that the caller went away
                 async for reply in replies:
                     check_size(call.method, reply)
                     self._observer(context.peer(), "reply", call.method, len(reply))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import cast
 
 from netgpt.core.errors import NodeUnreachable
 from netgpt.core.scheduling import TaskOwner
@@ -39,8 +38,7 @@ class MemoryListener:
 
     async def _serve(self, exchange: Exchange, call: Call) -> None:
         try:
-            # A handler is an async generator: closing it is how it learns that the caller went away.
-            async with aclosing(cast(AsyncGenerator[bytes, None], self._handler(call))) as replies:
+            async with aclosing(self._handler(call)) as replies:  # closed, it learns that the caller went away
                 async for reply in replies:
                     check_size(call.method, reply)
                     self._observer(exchange.route.caller, "reply", call.method, len(reply))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
@@ -15,7 +16,7 @@ from netgpt.engine.timed import TimedEngine
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.models.card import ModelCard
 from netgpt.models.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
-from netgpt.network.member import Member
+from netgpt.network.member import Member, Tier
 from netgpt.network.profile import find_profile
 from netgpt.network.scenario import TIERS
 from netgpt.node.handle import NodeHandle
@@ -31,13 +32,13 @@ def make_tokenizer(config: DoorConfig) -> Tokenizer:
     return ByteTokenizer() if config.engine == "hash" else BpeTokenizer.load(Path(config.model_folder))
 
 
-async def make_engine(config: EngineConfig, clock: Clock) -> Engine:
+def make_engine(config: EngineConfig, clock: Clock) -> Engine:
     """The engine that a configuration asks for, ready to run.
 
     Raises:
         ModelInvalid, ModelNotFound: the model folder cannot be used.
     """
-    engine = _hash_engine(config, clock) if config.engine == "hash" else await _torch_engine(config)
+    engine = _hash_engine(config, clock) if config.engine == "hash" else _torch_engine(config, clock)
     if config.timing == "declared":
         return TimedEngine(engine, find_profile(config.profile), clock, parameters=config.parameters)
     return engine
@@ -64,10 +65,12 @@ def hash_agreement(tier: str, neighbours: float) -> float:
     return neighbours ** (len(TIERS) - 1 - TIERS.index(tier))
 
 
-async def _torch_engine(config: EngineConfig) -> Engine:
-    from netgpt.engine.torch_engine import TorchEngine
+def _torch_engine(config: EngineConfig, clock: Clock) -> Engine:
+    from netgpt.engine.torch_engine import TorchEngine  # only this process needs torch
 
-    return await TorchEngine.load(Path(config.model_folder), dtype=config.dtype, compute=ThreadCompute("engine"), slots=config.slots, threads=config.threads)
+    return TorchEngine.from_folder(
+        Path(config.model_folder), dtype=config.dtype, compute=ThreadCompute("engine"), clock=clock, slots=config.slots, threads=config.threads
+    )
 
 
 class Node:
@@ -89,10 +92,10 @@ class Node:
         self._tokenizer = tokenizer
         self._clock = clock
         self._connections: dict[str, Connection] = {}
-        member = Member(id=config.node, tier=config.tier, engine_address=config.engine_address, door_url=f"http://127.0.0.1:{config.http_port}")
-        self.membership = Membership(
-            member, config.controller_address, transport, clock, token=config.join_token, record=record
+        member = Member(
+            id=config.node, tier=cast(Tier, config.tier), engine_address=config.engine_address, door_url=f"http://127.0.0.1:{config.http_port}"
         )
+        self.membership = Membership(member, config.controller_address, transport, clock, token=config.join_token, metrics=metrics, record=record)
         self.door = Door(
             entry=lambda: self.membership.member,
             members=self.membership.members,

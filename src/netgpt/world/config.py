@@ -50,7 +50,6 @@ class DoorConfig:
     engine_address: str
     controller_address: str
     join_token: str
-    network_key_file: str
     model_folder: str  # whose tokenizer it uses; empty for the hash engine
     engine: Literal["torch", "hash"]
 

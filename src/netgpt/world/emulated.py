@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from netgpt.core.errors import PortInUse
-from netgpt.models.store import find_model
+from netgpt.models.store import find_model, read_card
 from netgpt.network.scenario import NodeSpec, Scenario
 from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
@@ -90,12 +90,16 @@ def check_ports(ports: Sequence[int]) -> None:
 
 
 def find_models(scenario: Scenario, search: Sequence[Path]) -> dict[str, Path]:
-    """The model folder of every node.
+    """The model folder of every node. Weights are not opened: a torn file is for its engine to find.
 
     Raises:
         ModelNotFound: a node's model is in no folder of `search`.
+        ModelInvalid, NotSupported: what a folder says of its model is wrong, or not implemented.
     """
-    return {node.id: find_model(node.model, search).resolve() for node in scenario.nodes}
+    folders = {node.id: find_model(node.model, search).resolve() for node in scenario.nodes}
+    for folder in sorted(set(folders.values())):
+        read_card(folder)
+    return folders
 
 
 def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_token: Callable[[str], str]) -> list[list[ProcessSpec]]:
@@ -177,7 +181,6 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 engine_address=f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
                 controller_address=f"{LOOPBACK}:{known[CONTROLLER]['port']}",
                 join_token=join_token(node.id),
-                network_key_file=str(build.network_key_file),
                 model_folder=_model_folder(node, build),
                 engine=build.engine,
             )

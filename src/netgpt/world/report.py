@@ -28,7 +28,9 @@ class Outcome:
     right: bool = False  # the answer is exactly what the models' law says
 
 
-def summarise(outcomes: Sequence[Outcome], *, scenario: str, seed: int, duration_s: float, events: int, link_bytes: Mapping[str, int]) -> dict[str, Any]:
+def summarise(
+    outcomes: Sequence[Outcome], *, scenario: str, seed: int, duration_s: float, events: int, link_bytes: Mapping[str, int]
+) -> dict[str, Any]:
     """The report as one flat table of figures, times in seconds."""
     done = [outcome for outcome in outcomes if outcome.result in ("stop", "length")]
     failed = Counter(outcome.result for outcome in outcomes if outcome.result not in ("stop", "length"))
@@ -62,7 +64,8 @@ def render(report: Mapping[str, Any]) -> str:
     """The report for people."""
     lines = [
         f"scenario {report['scenario']}, seed {report['seed']}, {format_duration(report['duration_s'])} simulated, {report['events']} events",
-        f"  requests   {report['requests']}: {report['finished']} finished ({report['switched']} of them on more than one node), failed {json.dumps(report['failed'])}",
+        f"  requests   {report['requests']}: {report['finished']} finished, {report['switched']} of them on more than one node",
+        f"  failed     {json.dumps(report['failed'])}",
         f"  answers    {report['answers_checked']} checked token by token against the models' law, {report['answers_wrong']} wrong",
         f"  tokens     {report['tokens']}",
     ]

@@ -35,7 +35,9 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
     from netgpt.controller.service import Controller
 
     clock = WallClock()
-    controller = Controller(EventLog(clock, DiskStorage(Path(config.home) / "events"), "controller.jsonl"), _authority(config.network_key_file), clock)
+    controller = Controller(
+        EventLog(clock, DiskStorage(Path(config.home) / "events"), "controller.jsonl"), _authority(config.network_key_file), clock
+    )
     transport = GrpcTransport()
     listener = await transport.listen(f"{LOOPBACK}:{config.port}", controller.handle)
     try:
@@ -58,9 +60,11 @@ async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) 
     from netgpt.node.service import EngineService
     from netgpt.world.assemble import make_engine
 
-    engine = await make_engine(config, WallClock())
+    engine = make_engine(config, WallClock())
     transport = GrpcTransport()
-    listener = await transport.listen(f"{LOOPBACK}:{config.port}", EngineService(config.node, engine, _authority(config.network_key_file).check).handle)
+    listener = await transport.listen(
+        f"{LOOPBACK}:{config.port}", EngineService(config.node, engine, _authority(config.network_key_file).check).handle
+    )
     try:
         ready({"port": _port(listener.address)})
         await stop.wait()
@@ -78,7 +82,7 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
     clock = WallClock()
     chance = SystemChance()
     metrics = Metrics()
-    log = EventLog(clock, DiskStorage(Path(config.home) / "events"), f"{config.node}.jsonl")
+    log = EventLog(clock, DiskStorage(Path(config.home) / "events"), f"{config.node}.jsonl", sync=False)
     log.recover()
     node = Node(config, transport=GrpcTransport(), tokenizer=make_tokenizer(config), clock=clock, chance=chance, metrics=metrics, record=log.record)
     app = create_door_app(node.door, node_id=config.node, metrics=metrics, ready=node.is_ready, chance=chance)

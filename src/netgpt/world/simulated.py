@@ -128,7 +128,7 @@ class SimulatedWorld:
 
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
-        engine = await make_engine(_engine_config(spec, self.scenario.agreement), self.clock)
+        engine = make_engine(_engine_config(spec, self.scenario.agreement), self.clock)
         await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.check).handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
@@ -300,7 +300,6 @@ def _door_config(spec: NodeSpec, join_token: str) -> DoorConfig:
         engine_address=_engine_address(spec.id),
         controller_address=CONTROLLER,
         join_token=join_token,
-        network_key_file="",
         model_folder="",
         engine="hash",
     )

@@ -41,7 +41,8 @@ def _eirp(chance: np.random.Generator) -> Task:
             f"EIRP for {power} dBm, {gain} dBi, {loss} dB loss?",
         ),
     )
-    return _task("eirp", 2, f"{power},{gain},{loss}", question, f"{power} + {gain} = {power + gain}; {power + gain} - {loss} = {power + gain - loss} dBm")
+    gained = power + gain
+    return _task("eirp", 2, f"{power},{gain},{loss}", question, f"{power} + {gain} = {gained}; {gained} - {loss} = {gained - loss} dBm")
 
 
 def _received(chance: np.random.Generator) -> Task:
@@ -68,7 +69,8 @@ def _margin(chance: np.random.Generator) -> Task:
             f"Link margin for signal {signal} dBm, noise {noise} dBm, needed SNR {required} dB?",
         ),
     )
-    return _task("margin", 3, f"{signal},{noise},{required}", question, f"SNR {signal} + {-noise} = {snr} dB; {snr} - {required} = {snr - required} dB")
+    steps = f"SNR {signal} + {-noise} = {snr} dB; {snr} - {required} = {snr - required} dB"
+    return _task("margin", 3, f"{signal},{noise},{required}", question, steps)
 
 
 def _milliwatts(chance: np.random.Generator) -> Task:
@@ -86,7 +88,12 @@ def _slots(chance: np.random.Generator) -> Task:
     duration = _decimal(Fraction(count, 2**mu))
     spacing = 15 * 2**mu
     question = pick(
-        chance, (f"How long are {count} slots at {spacing} kHz?", f"How many ms do {count} slots take at {spacing} kHz?", f"{count} slots at {spacing} kHz in ms?")
+        chance,
+        (
+            f"How long are {count} slots at {spacing} kHz?",
+            f"How many ms do {count} slots take at {spacing} kHz?",
+            f"{count} slots at {spacing} kHz in ms?",
+        ),
     )
     return _task("slots", 1, f"{mu},{count}", question, f"{count} x {_decimal(Fraction(1, 2**mu))} ms = {duration} ms")
 

@@ -46,7 +46,9 @@ def _quantity(value: int, counter: Counter) -> str:
 
 def _value(chance: np.random.Generator, table: dict[str, int], counter: Counter) -> tuple[str, str]:
     cell = pick(chance, list(table))
-    question = pick(chance, (f"What does {cell} report for {counter.name}?", f"{counter.name} at {cell}?", f"Read the {counter.name} of cell {cell}."))
+    question = pick(
+        chance, (f"What does {cell} report for {counter.name}?", f"{counter.name} at {cell}?", f"Read the {counter.name} of cell {cell}.")
+    )
     return question, f"{cell}: {_quantity(table[cell], counter)}"
 
 
@@ -55,7 +57,8 @@ def _extreme(chance: np.random.Generator, table: dict[str, int], counter: Counte
     cell = (max if highest else min)(table, key=table.__getitem__)
     word = "highest" if highest else "lowest"
     question = pick(
-        chance, (f"Which cell has the {word} {counter.name}?", f"Where is the {counter.name} {word}?", f"Name the cell with the {word} {counter.name}.")
+        chance,
+        (f"Which cell has the {word} {counter.name}?", f"Where is the {counter.name} {word}?", f"Name the cell with the {word} {counter.name}."),
     )
     return question, f"{_quantity(table[cell], counter)}: {cell}"
 
@@ -75,7 +78,7 @@ FORMS = {1: ("value", _value), 2: ("extreme", _extreme), 3: ("total", _total)}
 
 def draw(chance: np.random.Generator, grade: int) -> Task:
     form, ask = FORMS[grade]
-    cells = [f"{pick(chance, CELL_LETTERS)}{i}{int(chance.integers(10))}" for i in sample(chance, range(1, 10), int(chance.integers(3, 6)))]
+    cells = [f"{pick(chance, CELL_LETTERS)}{i}{int(chance.integers(10))}" for i in sample(chance, range(1, 10), int(chance.integers(3, 5)))]
     asked = pick(chance, ADDABLE if form == "total" else COUNTERS)
     other = pick(chance, [counter for counter in COUNTERS if counter is not asked])
     columns = {c: [int(v) for v in c.low + chance.permutation(c.high - c.low + 1)[: len(cells)]] for c in (asked, other)}

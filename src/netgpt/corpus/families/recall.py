@@ -18,6 +18,8 @@ import numpy as np
 from netgpt.corpus.reading import holds_phrase
 from netgpt.corpus.task import GRADES, Family, Task, pick, user
 
+SHARE = 2  # facts are many and their conversations short: twice the tasks cost little
+
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
@@ -79,4 +81,4 @@ def recall_family(*, name: str, summary: str, file_name: str) -> Family:
         others = (rival for rival in rivals[task.form] if not holds_phrase(task.answer, rival))
         return not any(holds_phrase(reply, rival) for rival in others)
 
-    return Family(name=name, summary=summary, draw=draw, accepts=accepts)
+    return Family(name=name, summary=summary, draw=draw, accepts=accepts, share=SHARE)

@@ -1,0 +1,69 @@
+"""What a figure needs beside it to be worth quoting: versions, machine, commit, load, and spread."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from netgpt import __version__
+from netgpt.core.clock import WallClock
+
+
+def conditions(*, packages: Sequence[str], **facts: object) -> dict[str, object]:
+    """Where and when a suite ran.
+
+    Args:
+        packages: installed distributions whose versions matter.
+        facts: the suite's own, such as seeds and repeats.
+    """
+    return {
+        "time": datetime.fromtimestamp(WallClock().date_s(), tz=UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "netgpt": __version__,
+        "python": platform.python_version(),
+        **{package: _version(package) for package in packages},
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "load_average_1min": os.getloadavg()[0],  # of other work, where this is read first
+        **facts,
+    }
+
+
+def spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    """The median under `name`, the extremes under `name_min` and `name_max`; four significant digits."""
+    found = {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}
+    return {key: float(f"{value:.4g}") for key, value in found.items()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The source checkout's commit, with `+` where tracked files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

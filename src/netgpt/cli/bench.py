@@ -1,0 +1,39 @@
+"""`netgpt bench`: measures a part of the network beside its peers, with the conditions of the measurement."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from typing import Any
+
+from netgpt.cli.table import format_table
+
+SUITES: dict[str, tuple[str, str]] = {
+    "engine": ("netgpt.bench.engine", "decoding speed beside transformers, and batching"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    suites = "; ".join(f"{name}: {summary}" for name, (_, summary) in SUITES.items())
+    parser.add_argument("suite", choices=sorted(SUITES), help=suites)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats and tiers: under a minute")
+    parser.add_argument("--json", action="store_true", help="print figures and conditions as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    report: dict[str, Any] = importlib.import_module(SUITES[args.suite][0]).run(args.quick)
+    if args.json:
+        json.dump(report, sys.stdout, indent=2)
+        print()
+        return 0
+    figures = report["figures"]
+    names = [name for name in figures if not name.endswith(("_min", "_max"))]
+    print(
+        format_table(
+            ["FIGURE", "MEDIAN", "MIN", "MAX"], [[name, figures[name], figures.get(f"{name}_min"), figures.get(f"{name}_max")] for name in names]
+        )
+    )
+    print(format_table(["CONDITION", "VALUE"], [[name, str(value)] for name, value in report["conditions"].items()]))
+    return 0

@@ -1,0 +1,48 @@
+"""Tiny random models, and the plainest way to decode with them: what the torch engine is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from netgpt.engine.decode import FusedDecoder, Segment
+from netgpt.engine.sampling import choose
+from netgpt.models.card import ModelCard
+from netgpt.models.decoder import Decoder
+from netgpt.models.decoder_config import DecoderConfig
+from netgpt.models.generation import Sampling
+
+TINY = DecoderConfig(
+    vocab_size=50, hidden_size=16, intermediate_size=24, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=4, max_position=96, rope_theta=100.0
+)
+
+
+def tiny_decoder(seed: int = 1) -> Decoder:
+    """Weights large enough that the next token depends on all tokens before it."""
+    decoder = Decoder(TINY, seed=seed).eval()
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(25)
+    return decoder
+
+
+def tiny_card(context_tokens: int = 96) -> ModelCard:
+    return ModelCard(
+        id="tiny", tier="device", parameters=TINY.parameters, layers=2, bytes=0, context_tokens=context_tokens, vocabulary=50, tokenizer="none"
+    )
+
+
+def decode_alone(model: FusedDecoder, prompt: Sequence[int], count: int, sampling: Sampling) -> list[int]:
+    """`count` tokens after `prompt`: one session, one token a step, no engine."""
+    kv = model.new_kv()
+    kv.reserve(len(prompt) + count)
+    ids = list(prompt)
+    with torch.inference_mode():
+        while len(ids) < len(prompt) + count:
+            for token in ids[kv.length : -1]:
+                model.step([Segment(kv, [token])])
+            logits_V = model.logits(model.step([Segment(kv, ids[-1:])]))[0]
+            ids.append(choose(logits_V.numpy(), sampling, len(ids)))
+    return ids[len(prompt) :]

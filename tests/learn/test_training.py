@@ -1,0 +1,229 @@
+"""The optimiser loop on a micro model: it learns, stops, and goes on to the identical result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from netgpt.core.clock import WallClock
+from netgpt.core.errors import ModelInvalid, UsageError
+from netgpt.corpus.draw import held_out_tasks
+from netgpt.corpus.families import FAMILIES
+from netgpt.learn.curve import Point, draw_curve, read_curve
+from netgpt.learn.decode import greedy_replies
+from netgpt.learn.evaluate import Score, answer_tasks, control_replies, evaluate, score_table, wilson_interval
+from netgpt.learn.packing import encode_conversation, group_by_length, training_batch
+from netgpt.learn.publish import publish, write_readme
+from netgpt.learn.recipe import DEVICE, RECIPES, Recipe, Shape, rate_at, recipe_named
+from netgpt.learn.train import Cadence, Outcome, train
+from netgpt.learn.vocabulary import train_vocabulary
+from netgpt.models.card import ModelCard
+from netgpt.models.checkpoint import load_model
+from netgpt.models.decoder import Decoder
+from netgpt.models.tokenizer import BpeTokenizer, render_chat
+
+MICRO = Recipe(
+    name="micro",
+    tier="device",
+    shape=Shape(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=2, head_dim=16),
+    steps=8,
+    peak_rate=1e-2,
+    conversations=8,
+    groups=2,
+)
+CADENCE = Cadence(report_steps=2, checkpoint_steps=3)
+
+
+@pytest.fixture(scope="module")
+def definition() -> str:
+    return train_vocabulary(size=600, sample_tasks=1500)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(definition: str) -> BpeTokenizer:
+    return BpeTokenizer(definition)
+
+
+def run(folder: Path, tokenizer: BpeTokenizer, *, recipe: Recipe = MICRO, resume: bool = False, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    return train(recipe, tokenizer, folder, clock=WallClock(), resume=resume, cadence=CADENCE, stop=stop)
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """A stop that is asked for after so many steps."""
+    calls = iter(range(1, 10**6))
+    return lambda: next(calls) >= steps
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tokenizer: BpeTokenizer) -> tuple[Path, Outcome]:
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(folder, tokenizer)
+
+
+def test_the_loss_falls(whole: tuple[Path, Outcome]) -> None:
+    folder, outcome = whole
+    points = read_curve(folder / "curve.csv")
+    assert outcome.finished
+    assert [point.step for point in points] == [2, 4, 6, 8]
+    assert points[-1].validation_loss < points[0].validation_loss < np.log(600) + 0.2
+
+
+@pytest.mark.parametrize("stopped_after", [3, 5])
+def test_a_stopped_run_resumes_to_the_identical_weights(
+    stopped_after: int, tmp_path: Path, tokenizer: BpeTokenizer, whole: tuple[Path, Outcome]
+) -> None:
+    stopped = run(tmp_path, tokenizer, stop=after(stopped_after))
+    assert (stopped.finished, stopped.step) == (False, stopped_after)
+    resumed = run(tmp_path, tokenizer, resume=True)
+    assert resumed.finished
+    expected = whole[1].model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
+    assert [point.step for point in read_curve(tmp_path / "curve.csv")] == [2, 4, 6, 8]
+    assert read_curve(tmp_path / "curve.csv")[-1].validation_loss == read_curve(whole[0] / "curve.csv")[-1].validation_loss
+
+
+def test_a_checkpoint_of_another_recipe_is_not_resumed(tmp_path: Path, tokenizer: BpeTokenizer) -> None:
+    run(tmp_path, tokenizer, stop=after(1))
+    with pytest.raises(UsageError, match="another recipe"):
+        run(tmp_path, tokenizer, recipe=replace(MICRO, seed=1), resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, tokenizer: BpeTokenizer) -> None:
+    run(tmp_path, tokenizer, stop=after(1))
+    (tmp_path / "checkpoints" / "step-0000001" / "optimizer.safetensors").write_bytes(b"torn")
+    with pytest.raises(ModelInvalid, match="step-0000001"):
+        run(tmp_path, tokenizer, resume=True)
+
+
+def test_checkpoints_hold_no_pickle_and_only_the_newest_are_kept(whole: tuple[Path, Outcome]) -> None:
+    found = sorted(path.relative_to(whole[0]).as_posix() for path in (whole[0] / "checkpoints").rglob("*") if path.is_file())
+    files = ("model.safetensors", "optimizer.safetensors", "progress.json")
+    assert found == [f"checkpoints/step-{step:07d}/{name}" for step in (6, 8) for name in files]
+
+
+def test_a_batch_is_a_function_of_seed_and_step(tokenizer: BpeTokenizer) -> None:
+    def batch(step: int) -> list[list[int]]:
+        return [row.tolist() for group in training_batch(tokenizer, 3, step, size=9, groups=2) for row in group.ids_BT]
+
+    assert len(batch(1)) == 9
+    assert batch(1) == batch(1)
+    assert batch(1) != batch(2)
+
+
+def test_only_answers_weigh_and_every_answer_ends(tokenizer: BpeTokenizer) -> None:
+    for family in FAMILIES:
+        task = held_out_tasks(family, 1)[0]
+        encoded = encode_conversation(tokenizer, [task], "Answer briefly.")
+        answer = [token for token, weight in zip(encoded.ids, encoded.weights, strict=True) if weight]
+        assert tokenizer.decode(answer).decode() == task.answer
+        assert answer[-1] == tokenizer.end_id
+
+
+def test_groups_hold_every_conversation_once_and_pad_with_weight_zero(tokenizer: BpeTokenizer) -> None:
+    encoded = [encode_conversation(tokenizer, [task]) for family in FAMILIES for task in held_out_tasks(family, 3)]
+    groups = group_by_length(encoded, 4, 0)
+    assert sum(len(group.ids_BT) for group in groups) == len(encoded)
+    assert sum(group.weights_BT.sum() for group in groups) == sum(sum(conversation.weights) for conversation in encoded)
+    assert all((group.targets_BT[group.weights_BT > 0] != 0).all() for group in groups)
+
+
+def test_a_budget_may_change_on_the_plateau(tmp_path: Path, tokenizer: BpeTokenizer) -> None:
+    run(tmp_path, tokenizer, stop=after(2))
+    outcome = run(tmp_path, tokenizer, recipe=replace(MICRO, steps=4), resume=True)
+    assert (outcome.step, outcome.finished) == (4, True)
+
+
+def test_digits_are_single_tokens_and_any_text_survives(tokenizer: BpeTokenizer) -> None:
+    assert len(tokenizer.encode("38214")) == 5
+    for text in ("n78: 3300-3800 MHz", "网络切片 5QI 82", "é\n\t{}"):
+        assert tokenizer.decode(tokenizer.encode(text)).decode() == text
+
+
+def test_the_rate_rises_holds_and_falls_to_nearly_nothing() -> None:
+    rates = [rate_at(DEVICE, step) for step in range(DEVICE.steps)]
+    assert rates[0] < 0.1 * DEVICE.peak_rate
+    assert rates[DEVICE.steps // 2] == DEVICE.peak_rate == max(rates)
+    assert 0 < rates[-1] < 0.01 * DEVICE.peak_rate
+
+
+def test_the_three_recipes_have_the_sizes_that_the_tiers_are_named_for() -> None:
+    millions = [round(recipe.config(2048).parameters / 1e6) for recipe in RECIPES]
+    assert millions == [1, 4, 15]
+    assert sum(2 * recipe.config(2048).parameters for recipe in RECIPES) < 41 * 2**20
+    with pytest.raises(UsageError, match="moon"):
+        recipe_named("moon")
+
+
+def test_drafts_change_no_reply(whole: tuple[Path, Outcome], tokenizer: BpeTokenizer) -> None:
+    model = whole[1].model
+    tasks = held_out_tasks(FAMILIES[0], 7)
+    prompts = [render_chat(tokenizer, task.messages) for task in tasks]
+    plain = greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12)
+    for drafts in (plain, [[*reply[:5], 7, 7] for reply in plain], [[9] * 20] * 7, [[]] * 7):
+        assert greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12, drafts=drafts) == plain
+
+
+def test_controls_answer_in_the_form_of_the_question() -> None:
+    family = next(family for family in FAMILIES if family.name == "alarms")
+    tasks = held_out_tasks(family, 150)
+    _, random = control_replies(family, tasks)
+    assert 0.1 < sum(map(family.accepts, tasks, random)) / 150 < 0.4  # one of four options
+
+
+def test_wilson_interval_matches_its_published_example() -> None:
+    low, high = wilson_interval(81, 263)  # Newcombe 1998, table I: 0.2553 to 0.3662
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_a_published_model_is_read_back_and_says_the_same(
+    whole: tuple[Path, Outcome], tmp_path: Path, definition: str, tokenizer: BpeTokenizer
+) -> None:
+    folder = tmp_path / "netgpt-micro"
+    card = publish(folder, whole[1].model, MICRO, definition, trained_tokens=1)
+    scores = evaluate(whole[1].model, tokenizer, tasks_a_family=3, families=FAMILIES[:2])
+    write_readme(folder, MICRO, scores)
+    assert ModelCard(**json.loads((folder / "card.json").read_text())) == card
+    assert card.tokenizer == BpeTokenizer.load(folder).hash
+    assert score_table(scores) in (folder / "README.md").read_text()
+    model = load_model(folder, "bfloat16")
+    assert isinstance(model, Decoder)
+    tasks = held_out_tasks(FAMILIES[0], 2)
+    assert answer_tasks(model, tokenizer, tasks) == answer_tasks(whole[1].model.to(torch.bfloat16), tokenizer, tasks)
+
+
+def test_a_published_tokenizer_loads_in_transformers_unchanged(whole: tuple[Path, Outcome], tmp_path: Path, definition: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    publish(tmp_path, whole[1].model, MICRO, definition, trained_tokens=1)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ours = BpeTokenizer.load(tmp_path)
+    messages = [{"role": "user", "content": "What is the delay budget of 5QI 82? 切片"}]
+    rendered = theirs.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert theirs(rendered, add_special_tokens=False)["input_ids"] == render_chat(ours, [("user", messages[0]["content"])])
+    assert (theirs.eos_token_id, theirs.pad_token_id) == (ours.end_id, ours.special_id("<|pad|>"))
+
+
+def test_scores_state_their_share_and_interval() -> None:
+    summary = Score(family="terms", tasks=100, right=80, majority_right=5, random_right=1).summary()
+    assert summary["accuracy"] == 0.8
+    assert summary["low_95"] < 0.8 < summary["high_95"]  # type: ignore[operator]
+    assert summary["majority"] == 0.05
+
+
+def test_a_curve_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from netgpt.learn.curve import append_point
+
+    for step in (1, 2):
+        append_point(
+            tmp_path / "c.csv",
+            Point(step=step, tokens=step, loss=2.0 / step, validation_loss=2.0, learning_rate=0.1, tokens_per_s=1.0, elapsed_s=1.0),
+        )
+    assert draw_curve(tmp_path / "c.csv", tmp_path / "c.png", "curve")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
