@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Iterator
 from contextlib import aclosing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +18,7 @@ from netgpt.engine.decode import FusedDecoder
 from netgpt.engine.torch_engine import TorchEngine
 from netgpt.models.generation import GREEDY, Generate, Prefill, Rollback, Sampling, Verify
 
-_spec = importlib.util.spec_from_file_location("torch_models", Path(__file__).with_name("torch_models.py"))
-assert _spec is not None
-assert _spec.loader is not None
-torch_models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(torch_models)
+from .torch_models import decode_alone, tiny_card, tiny_decoder
 
 SCHEDULES, CHUNKS = 500, 10
 
@@ -33,7 +27,7 @@ SCHEDULES, CHUNKS = 500, 10
 def model() -> Iterator[FusedDecoder]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield FusedDecoder(torch_models.tiny_decoder())
+    yield FusedDecoder(tiny_decoder())
     torch.set_num_threads(threads)
 
 
@@ -50,7 +44,9 @@ class Life:
         if self.chance.random() < 0.4:
             return GREEDY
         top_p, top_k = self.chance.choice([1.0, 0.9, 0.5]), self.chance.choice([0, 5, 20])
-        return Sampling(temperature=float(self.chance.choice([0.3, 1.0, 2.0])), top_p=float(top_p), top_k=int(top_k), seed=int(self.chance.integers(99)))
+        return Sampling(
+            temperature=float(self.chance.choice([0.3, 1.0, 2.0])), top_p=float(top_p), top_k=int(top_k), seed=int(self.chance.integers(99))
+        )
 
     async def live(self) -> None:
         for _ in range(int(self.chance.integers(0, 6))):
@@ -72,7 +68,7 @@ class Life:
     async def _generate(self, action: str) -> None:
         count = int(self.chance.integers(1, 10))
         keep, ids = self._send()
-        expected = torch_models.decode_alone(self.model, self.ids, count, self.sampling)
+        expected = decode_alone(self.model, self.ids, count, self.sampling)
         stop_at = int(self.chance.integers(0, count)) if action == "cancel" else count
         request = Generate(session=self.name, keep=keep, ids=ids, max_tokens=count, sampling=self.sampling, hold=True)
         found: list[int] = []
@@ -92,7 +88,7 @@ class Life:
 
     async def _verify(self, action: str) -> None:
         count = int(self.chance.integers(1, 6))
-        expected = torch_models.decode_alone(self.model, self.ids, count + 1, self.sampling)
+        expected = decode_alone(self.model, self.ids, count + 1, self.sampling)
         drafts = expected[:count]
         right = count
         if action != "verify true":
@@ -125,7 +121,7 @@ async def run_schedule(model: FusedDecoder, seed: int) -> None:
     compute = ThreadCompute()
     engine = TorchEngine(
         model,
-        torch_models.tiny_card(),
+        tiny_card(),
         compute=compute,
         slots=int(shape.integers(1, 6)),
         capacity_tokens=int(shape.choice([96, 150, 400])),

@@ -11,6 +11,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ from netgpt.models.store import find_model, search_path
 SEED, PROMPT_TOKENS, NEW_TOKENS, STREAMS, PREFILL_TOKENS = 20260, 64, 128, 16, 512
 DTYPES = ("float32", "bfloat16")
 SHAPES = {  # of the bundled models; random weights of these shapes stand in where the models are absent
-    "device": {"hidden_size": 128, "num_layers": 4, "num_heads": 4, "head_dim": 32, "intermediate_size": 384},
-    "edge": {"hidden_size": 256, "num_layers": 6, "num_heads": 4, "head_dim": 64, "intermediate_size": 704},
-    "cloud": {"hidden_size": 384, "num_layers": 9, "num_heads": 6, "head_dim": 64, "intermediate_size": 1024},
+    "device": partial(DecoderConfig, hidden_size=128, num_layers=4, num_heads=4, head_dim=32, intermediate_size=384),
+    "edge": partial(DecoderConfig, hidden_size=256, num_layers=6, num_heads=4, head_dim=64, intermediate_size=704),
+    "cloud": partial(DecoderConfig, hidden_size=384, num_layers=9, num_heads=6, head_dim=64, intermediate_size=1024),
 }
 Figures = dict[str, float]
 
@@ -159,7 +160,8 @@ def transformers_stream(folder: Path, dtype: str) -> Callable[[tuple[int, ...]],
     except ImportError as error:
         raise MissingExtra("the engine bench compares with transformers, which is not installed", hint="pip install transformers") from error
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
+    model.eval()
     model.generation_config.eos_token_id = None  # both write all the tokens asked for
     model.generation_config.pad_token_id = 0
 
@@ -176,7 +178,7 @@ def _model_folder(tier: str, scratch: Path) -> tuple[Path, str]:
     try:
         return find_model(f"netgpt-{tier}", search_path(None)), f"netgpt-{tier}"
     except ModelNotFound:
-        config = DecoderConfig(vocab_size=2048, num_kv_heads=2, max_position=2048, qk_norm=True, **SHAPES[tier])
+        config = SHAPES[tier](vocab_size=2048, num_kv_heads=2, max_position=2048, qk_norm=True)
         save_model(scratch / tier, Decoder(config, seed=SEED), "float32")
         return scratch / tier, "random"
 

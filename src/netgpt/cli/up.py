@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,7 +83,8 @@ def ready_screen(state: RunState, *, home_flag: str, detached: bool) -> str:
     url = doors[state.default_node]
     nodes = [process for process in state.processes if process.role == DOOR and process.node]
     rows = [[process.node, process.tier, process.model, doors[process.node or ""], process.state] for process in nodes]
-    stop = "netgpt down" + home_flag
+    netgpt = "netgpt" if shutil.which("netgpt") else _own_command()
+    stop = f"{netgpt} down{home_flag}"
     return f"""
 {format_table(["NODE", "TIER", "MODEL", "DOOR", "STATE"], rows)}
 
@@ -95,9 +97,15 @@ The network {state.scenario!r} is up. You enter at {state.default_node}'s door, 
     -d '{{"model": "auto", "temperature": 0,
          "messages": [{{"role": "user", "content": "{QUESTION}"}}]}}'
 
-  netgpt ask{home_flag} {shlex.quote(QUESTION)}
-  netgpt chat{home_flag}
-  netgpt ps{home_flag}
-  netgpt log{home_flag}
+  {netgpt} ask{home_flag} {shlex.quote(QUESTION)}
+  {netgpt} chat{home_flag}
+  {netgpt} ps{home_flag}
+  {netgpt} log{home_flag}
 
 Stop it with {stop if detached else f"Ctrl-C, or {stop} in another terminal"}.""".lstrip("\n")
+
+
+def _own_command() -> str:
+    """This very command, for a shell in which its environment is not active."""
+    path = Path(sys.argv[0])
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

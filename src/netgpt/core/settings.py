@@ -139,7 +139,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind="node",
         default="",
         in_scenario=True,
-        help="the node at whose door users enter unless they name another; empty: the scenario's first node",
+        help="the node at whose door users enter unless they name another; empty: the scenario's own default_node",
     ),
     Setting(
         name="agreement",

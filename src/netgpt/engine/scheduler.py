@@ -75,7 +75,7 @@ class Scheduler:
         """
         if self._is_closed:
             raise self._closed_error()
-        if len(self.waiting) >= self._queue:
+        if len(self.waiting) >= self._queue + self.slots - len(self.running):
             wait_s = max(0.1, self._call_duration_s * len(self.waiting) / self.slots)
             raise Overloaded(
                 f"{len(self.waiting)} calls wait for {self.slots} slots of {self._name!r}",

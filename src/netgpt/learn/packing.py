@@ -30,6 +30,7 @@ SYSTEM_MESSAGES = (
     "Answer briefly.",
     "You are a network engineer.",
 )
+WIDTH_STEP = 16  # few different shapes: the CPU's matrix kernels are made once for each
 FOLLOW_UP_ONE_IN = 10  # people ask on: some conversations have a second, unrelated question
 
 
@@ -78,7 +79,8 @@ def group_by_length(encoded: Sequence[Encoded], groups: int, pad_id: int) -> lis
 
 
 def _group(encoded: Sequence[Encoded], pad_id: int) -> Group:
-    width = max(len(conversation.ids) for conversation in encoded)
+    longest = max(len(conversation.ids) for conversation in encoded)
+    width = -(-(longest - 1) // WIDTH_STEP) * WIDTH_STEP + 1
     ids = np.full((len(encoded), width), pad_id, dtype=np.int64)
     weights = np.zeros((len(encoded), width), dtype=np.float32)
     for row, conversation in enumerate(encoded):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +30,7 @@ from netgpt.learn.recipe import Recipe, rate_at
 from netgpt.models.decoder import Decoder
 from netgpt.models.tokenizer import PAD, Tokenizer
 
+LOGITS_STEP = 64
 VALIDATION_TASKS_A_FAMILY, VALIDATION_GROUPS = 40, 8
 
 
@@ -62,15 +64,18 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 def group_loss(model: Decoder, group: Group, device: torch.device) -> Tensor:
     """Weighted sum of the cross-entropy of a group, nats; matrix products in bfloat16, the loss in float32.
 
-    Logits are made only where the weight is positive (N of the B x T positions): a prompt costs none.
+    Logits are made only where the weight is positive, a prompt costs none; their number N is rounded up to
+    a multiple of `LOGITS_STEP` by positions of weight 0, so that there are few different shapes.
     """
-    weights_BT = torch.from_numpy(group.weights_BT).to(device)
-    chosen_BT = weights_BT > 0
-    targets_N = torch.from_numpy(group.targets_BT).to(device)[chosen_BT]
+    flat = group.weights_BT.ravel()
+    by_weight = np.argsort(flat <= 0, kind="stable")  # what weighs comes first
+    chosen_N = torch.from_numpy(by_weight[: -(-int((flat > 0).sum()) // LOGITS_STEP) * LOGITS_STEP]).to(device)
+    weights_N = torch.from_numpy(flat).to(device)[chosen_N]
+    targets_N = torch.from_numpy(group.targets_BT.ravel()).to(device)[chosen_N]
     with torch.autocast(device.type, dtype=torch.bfloat16):
         hidden_BTD = model.model(torch.from_numpy(group.ids_BT).to(device))
-        logits_NV = F.linear(hidden_BTD[chosen_BT], model.output_VD)
-    return (F.cross_entropy(logits_NV.float(), targets_N, reduction="none") * weights_BT[chosen_BT]).sum()
+        logits_NV = F.linear(hidden_BTD.flatten(0, 1)[chosen_N], model.output_VD)
+    return (F.cross_entropy(logits_NV.float(), targets_N, reduction="none") * weights_N).sum()
 
 
 def validation_groups(tokenizer: Tokenizer) -> list[Group]:

@@ -1,0 +1,315 @@
+"""The engine contract, kept by the torch engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+import torch
+
+from netgpt.core.clock import VirtualClock, run_virtual
+from netgpt.core.compute import ThreadCompute, VirtualCompute
+from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptError, NodeUnreachable, Overloaded, SessionNotFound
+from netgpt.core.scheduling import TaskGroup
+from netgpt.engine.contract import Engine
+from netgpt.engine.decode import FusedDecoder, Segment
+from netgpt.engine.torch_engine import TorchEngine
+from netgpt.models.checkpoint import save_model
+from netgpt.models.generation import GREEDY, Generate, Prefill, Rollback, Sampling, Tokens, Verify
+
+from .torch_models import decode_alone, tiny_card, tiny_decoder
+
+DECODER = tiny_decoder()
+MODEL = FusedDecoder(DECODER)
+PROMPT = (3, 1, 4, 1, 5, 9, 2, 6)
+WARM = Sampling(temperature=1.0, top_p=0.9, seed=11)
+
+
+def with_engine(scenario: Callable[[TorchEngine], Awaitable[None]], model: FusedDecoder = MODEL, **settings: int) -> None:
+    async def main() -> None:
+        compute = ThreadCompute()
+        engine = TorchEngine(model, tiny_card(), compute=compute, **settings)
+        try:
+            await asyncio.wait_for(scenario(engine), timeout=30)
+        finally:
+            await engine.close()
+            compute.close()
+
+    asyncio.run(main())
+
+
+async def collect(engine: Engine, request: Generate) -> list[Tokens]:
+    return [tokens async for tokens in engine.generate(request)]
+
+
+async def written(engine: Engine, request: Generate) -> list[int]:
+    return [i for tokens in await collect(engine, request) for i in tokens.ids]
+
+
+def test_a_generation_ends_at_its_length_and_reports_itself() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        parts = await collect(engine, Generate(session="a", epoch=4, ids=PROMPT, max_tokens=20))
+        assert [i for tokens in parts for i in tokens.ids] == decode_alone(MODEL, PROMPT, 20, GREEDY)
+        assert [tokens.position for tokens in parts] == [8 + sum(len(t.ids) for t in parts[:n]) for n in range(len(parts))]
+        assert {tokens.epoch for tokens in parts} == {4}
+        assert [tokens.finish for tokens in parts] == [""] * (len(parts) - 1) + ["length"]
+        timings = parts[-1].timings
+        assert timings is not None
+        assert min(timings.queue_s, timings.prefill_s, timings.decode_s) >= 0
+        assert engine.load().held_tokens == 0
+
+    with_engine(scenario)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+def test_a_stop_id_ends_the_generation_and_is_included(sampling: Sampling) -> None:
+    expected = decode_alone(MODEL, PROMPT, 20, sampling)
+    stop = expected[9]
+
+    async def scenario(engine: TorchEngine) -> None:
+        parts = await collect(engine, Generate(session="a", ids=PROMPT, max_tokens=20, stop_ids=(stop, 49), sampling=sampling))
+        assert [i for tokens in parts for i in tokens.ids] == expected[: expected.index(stop) + 1]
+        assert parts[-1].finish == "stop"
+
+    with_engine(scenario)
+
+
+def test_logprobs_are_of_the_raw_logits() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        parts = await collect(engine, Generate(session="a", ids=PROMPT, max_tokens=6, top_logprobs=3, sampling=WARM))
+        ids = [i for tokens in parts for i in tokens.ids]
+        with torch.no_grad():
+            expected_TV = DECODER(torch.tensor([[*PROMPT, *ids]]))[0, 7:-1].log_softmax(-1)
+        chosen = [float(expected_TV[n, i]) for n, i in enumerate(ids)]
+        assert [p for tokens in parts for p in tokens.logprobs] == pytest.approx(chosen, abs=1e-4)
+        for n, top in enumerate(t for tokens in parts for t in tokens.top):
+            assert top.logprobs == pytest.approx(expected_TV[n].topk(3).values.tolist(), abs=1e-4)
+            assert list(top.ids) == expected_TV[n].topk(3).indices.tolist()
+
+    with_engine(scenario)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+def test_coupled_verification_gives_what_plain_generation_gives(sampling: Sampling) -> None:
+    expected = decode_alone(MODEL, PROMPT, 24, sampling)
+
+    async def scenario(engine: TorchEngine) -> None:
+        text, keep, ids = list(PROMPT), 0, PROMPT
+        drafts_right = [4, 0, 2, 4, 3, 1]
+        for right in drafts_right:
+            position = len(text) - len(PROMPT)
+            drafts = expected[position : position + 4]
+            if right < 4:
+                drafts[right] = (drafts[right] + 1) % 50
+            verdict = await engine.verify(Verify(session="a", epoch=2, keep=keep, ids=ids, drafts=tuple(drafts), sampling=sampling))
+            assert (verdict.accepted, verdict.epoch) == (right, 2)
+            keep = len(text) + right
+            assert engine.load().held_tokens == keep  # next_id is not yet held
+            text += [*drafts[:right], verdict.next_id]
+            ids = (verdict.next_id,)
+        assert text[len(PROMPT) :] == expected[: len(text) - len(PROMPT)]
+        rest = await written(engine, Generate(session="a", epoch=2, keep=keep, ids=ids, max_tokens=4, sampling=sampling))
+        assert rest == expected[len(text) - len(PROMPT) :][:4]
+
+    with_engine(scenario)
+
+
+def test_a_verification_without_drafts_draws_one_token() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        verdict = await engine.verify(Verify(session="a", ids=PROMPT, drafts=()))
+        assert (verdict.accepted, [verdict.next_id]) == (0, decode_alone(MODEL, PROMPT, 1, GREEDY))
+
+    with_engine(scenario)
+
+
+def test_a_held_session_continues_from_its_kv() -> None:
+    expected = decode_alone(MODEL, PROMPT, 12, WARM)
+
+    async def scenario(engine: TorchEngine) -> None:
+        held = await engine.prefill(Prefill(session="a", ids=PROMPT))
+        assert held.tokens == 8
+        first = await written(engine, Generate(session="a", keep=8, ids=(), max_tokens=5, sampling=WARM, hold=True))
+        parts = await collect(engine, Generate(session="a", keep=13, ids=(), max_tokens=7, sampling=WARM, hold=True))
+        assert first + [i for tokens in parts for i in tokens.ids] == expected
+        assert parts[-1].cached == 12  # the newest token is fed now
+        assert (await engine.rollback(Rollback(session="a", length=9))).tokens == 9
+        again = await written(engine, Generate(session="a", keep=9, ids=(), max_tokens=3, sampling=WARM))
+        assert again == expected[1:4]
+
+    with_engine(scenario)
+
+
+def test_rollback_frees_and_is_harmless_for_an_unknown_session() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        await engine.prefill(Prefill(session="a", ids=PROMPT))
+        assert (await engine.rollback(Rollback(session="b", length=3))).tokens == 0
+        assert (await engine.rollback(Rollback(session="a", length=99))).tokens == 8
+        assert (await engine.rollback(Rollback(session="a"))).tokens == 0
+        assert engine.load().sessions == ()
+
+    with_engine(scenario)
+
+
+def test_what_can_never_be_served_is_refused_by_name() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        for request, error, param in (
+            (Generate(session="a", ids=(), max_tokens=3), InvalidRequest, "ids"),
+            (Generate(session="a", ids=(50,), max_tokens=3), InvalidRequest, "ids"),
+            (Generate(session="a", ids=(1, -1), max_tokens=3), InvalidRequest, "ids"),
+            (Generate(session="a", ids=(1,), max_tokens=0), InvalidRequest, "max_tokens"),
+            (Generate(session="a", ids=(1,), max_tokens=3, sampling=Sampling(top_p=7.0)), InvalidRequest, "top_p"),
+            (Generate(session="a", ids=PROMPT, max_tokens=89), ContextLengthExceeded, "ids"),
+            (Generate(session="a", keep=90, ids=PROMPT, max_tokens=1), ContextLengthExceeded, "ids"),
+        ):
+            with pytest.raises(error) as caught:
+                await collect(engine, request)
+            assert caught.value.param == param
+        with pytest.raises(InvalidRequest):
+            await engine.verify(Verify(session="a", ids=(1,), drafts=(99,)))
+        with pytest.raises(ContextLengthExceeded):
+            await engine.prefill(Prefill(session="a", ids=(1,) * 97))
+        assert len(await written(engine, Generate(session="a", ids=PROMPT, max_tokens=88))) == 88  # just fits
+
+    with_engine(scenario)
+
+
+def test_a_session_that_is_not_held_must_be_sent_again() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        with pytest.raises(SessionNotFound, match="holds 0 tokens"):
+            await collect(engine, Generate(session="a", keep=3, ids=(1,), max_tokens=2))
+        await written(engine, Generate(session="a", ids=PROMPT, max_tokens=2))  # not held afterwards
+        with pytest.raises(SessionNotFound):
+            await engine.verify(Verify(session="a", keep=8, ids=(1,), drafts=()))
+
+    with_engine(scenario)
+
+
+def test_the_session_unused_for_longest_is_evicted() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        for name in ("a", "b", "c"):
+            await engine.prefill(Prefill(session=name, ids=(1,) * 30))
+        await engine.prefill(Prefill(session="a", keep=30, ids=(2,)))  # a is used again
+        await engine.prefill(Prefill(session="d", ids=(1,) * 30))
+        assert engine.load().sessions == ("c", "a", "d")
+        assert engine.load().held_tokens == 91
+        with pytest.raises(SessionNotFound):
+            await engine.prefill(Prefill(session="b", keep=30, ids=(2,)))
+
+    with_engine(scenario, capacity_tokens=96)
+
+
+def test_a_full_queue_refuses_and_says_when_to_retry() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        async with TaskGroup() as group:
+            calls = [group.create_task(written(engine, Generate(session=f"s{n}", ids=PROMPT, max_tokens=60))) for n in range(3)]
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded) as caught:
+                await engine.prefill(Prefill(session="one too many", ids=PROMPT))
+            assert caught.value.retry_after_s > 0
+        expected = decode_alone(MODEL, PROMPT, 60, GREEDY)
+        assert [call.result() for call in calls] == [expected] * 3
+        assert (await engine.prefill(Prefill(session="later", ids=PROMPT))).tokens == 8
+
+    with_engine(scenario, slots=1, queue=2)
+
+
+def test_closing_a_stream_frees_its_slot_soon() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        async with aclosing(engine.generate(Generate(session="long", ids=PROMPT, max_tokens=80))) as stream:
+            await anext(stream)
+        second = await written(engine, Generate(session="next", ids=PROMPT, max_tokens=2))  # the only slot is free again
+        assert len(second) == 2
+        assert engine.load().sessions == ()
+
+    with_engine(scenario, slots=1)
+
+
+def test_a_newer_call_of_a_session_ends_the_older_one() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        async with aclosing(engine.generate(Generate(session="a", epoch=1, ids=PROMPT, max_tokens=80))) as older:
+            await anext(older)
+            newer = await written(engine, Generate(session="a", epoch=2, ids=PROMPT, max_tokens=5))
+            assert newer == decode_alone(MODEL, PROMPT, 5, GREEDY)
+            with pytest.raises(SessionNotFound, match="newer call"):
+                async for _ in older:
+                    pass
+
+    with_engine(scenario)
+
+
+def test_an_older_epoch_is_refused_even_after_the_session_is_gone() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        await written(engine, Generate(session="a", epoch=3, ids=PROMPT, max_tokens=1))
+        for call in (
+            collect(engine, Generate(session="a", epoch=2, ids=PROMPT, max_tokens=1)),
+            engine.verify(Verify(session="a", epoch=2, ids=PROMPT, drafts=())),
+            engine.prefill(Prefill(session="a", epoch=0, ids=PROMPT)),
+        ):
+            with pytest.raises(SessionNotFound, match="epoch 3"):
+                await call
+        assert len(await written(engine, Generate(session="a", epoch=3, ids=PROMPT, max_tokens=1))) == 1
+
+    with_engine(scenario)
+
+
+def test_closing_the_engine_ends_every_call() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        stream = engine.generate(Generate(session="a", ids=PROMPT, max_tokens=80))
+        await anext(stream)
+        await engine.close()
+        with pytest.raises(NodeUnreachable):
+            async for _ in stream:
+                pass
+        with pytest.raises(NodeUnreachable):
+            await engine.prefill(Prefill(session="a", ids=PROMPT))
+
+    with_engine(scenario)
+
+
+class FailsOnThree(FusedDecoder):
+    """Runs out of memory whenever a step starts with token 3."""
+
+    def step(self, segments: Sequence[Segment]) -> torch.Tensor:
+        if segments[0].ids[0] == 3:
+            raise MemoryError("no room for 3")
+        return super().step(segments)
+
+
+def test_a_failing_step_fails_its_calls_and_not_the_engine() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        with pytest.raises(NetgptError, match="no room for 3"):
+            await collect(engine, Generate(session="a", ids=(3,), max_tokens=3))
+        assert len(await written(engine, Generate(session="a", ids=(4, 4), max_tokens=1))) == 1
+
+    with_engine(scenario, FailsOnThree(DECODER))
+
+
+def test_the_engine_runs_under_the_virtual_clock() -> None:
+    async def main() -> list[int]:
+        clock = VirtualClock()
+        engine = TorchEngine(MODEL, tiny_card(), compute=VirtualCompute(clock), clock=clock)
+        found = await written(engine, Generate(session="a", ids=PROMPT, max_tokens=20, sampling=WARM))
+        await engine.close()
+        return found
+
+    assert run_virtual(main()) == decode_alone(MODEL, PROMPT, 20, WARM)
+
+
+def test_an_engine_is_made_from_a_folder(tmp_path: Path) -> None:
+    save_model(tmp_path / "tiny", DECODER, "float32")
+    (tmp_path / "tiny" / "tokenizer.json").write_text(json.dumps({}))
+
+    async def main() -> list[int]:
+        compute = ThreadCompute()
+        engine = TorchEngine.from_folder(tmp_path / "tiny", compute=compute, slots=2)
+        assert (engine.card.id, engine.load().slots, engine.capabilities.verify) == ("tiny", 2, True)
+        found = await written(engine, Generate(session="a", ids=PROMPT, max_tokens=20))
+        await engine.close()
+        compute.close()
+        return found
+
+    assert asyncio.run(main()) == decode_alone(MODEL, PROMPT, 20, GREEDY)
