@@ -143,6 +143,17 @@ def test_a_held_session_continues_from_its_kv() -> None:
     with_engine(scenario)
 
 
+def test_a_session_sent_again_in_full_reuses_what_is_the_same() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        await engine.prefill(Prefill(session="a", ids=PROMPT))
+        for ids, cached in ((PROMPT, 7), ((*PROMPT, 7), 8), ((*PROMPT[:5], 8, 8), 5), (PROMPT[:3], 2), ((9, *PROMPT), 0)):
+            parts = await collect(engine, Generate(session="a", ids=ids, max_tokens=4, hold=True))
+            assert [i for tokens in parts for i in tokens.ids] == decode_alone(MODEL, ids, 4, GREEDY)
+            assert parts[-1].cached == cached
+
+    with_engine(scenario)
+
+
 def test_rollback_frees_and_is_harmless_for_an_unknown_session() -> None:
     async def scenario(engine: TorchEngine) -> None:
         await engine.prefill(Prefill(session="a", ids=PROMPT))

@@ -35,14 +35,13 @@ def tiny_card(context_tokens: int = 96) -> ModelCard:
 
 
 def decode_alone(model: FusedDecoder, prompt: Sequence[int], count: int, sampling: Sampling) -> list[int]:
-    """`count` tokens after `prompt`: one session, one token a step, no engine."""
+    """`count` tokens after `prompt`: one session, its prompt in one step and then a token a step; no engine."""
     kv = model.new_kv()
     kv.reserve(len(prompt) + count)
     ids = list(prompt)
     with torch.inference_mode():
         while len(ids) < len(prompt) + count:
-            for token in ids[kv.length : -1]:
-                model.step([Segment(kv, [token])])
-            logits_V = model.logits(model.step([Segment(kv, ids[-1:])]))[0]
+            hidden_ND = model.step([Segment(kv, ids[kv.length :])])
+            logits_V = model.logits(hidden_ND[-1:])[0]
             ids.append(choose(logits_V.numpy(), sampling, len(ids)))
     return ids[len(prompt) :]

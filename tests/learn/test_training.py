@@ -18,7 +18,7 @@ from netgpt.corpus.families import FAMILIES
 from netgpt.learn.curve import Point, draw_curve, read_curve
 from netgpt.learn.decode import greedy_replies
 from netgpt.learn.evaluate import Score, answer_tasks, control_replies, evaluate, score_table, wilson_interval
-from netgpt.learn.packing import encode_conversation, group_by_length, training_batch
+from netgpt.learn.packing import encode_conversation, pack, training_batch
 from netgpt.learn.publish import publish, write_readme
 from netgpt.learn.recipe import DEVICE, RECIPES, Recipe, Shape, rate_at, recipe_named
 from netgpt.learn.train import Cadence, Outcome, train
@@ -34,8 +34,8 @@ MICRO = Recipe(
     shape=Shape(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=2, head_dim=16),
     steps=8,
     peak_rate=1e-2,
-    conversations=8,
-    groups=2,
+    rows=4,
+    row_tokens=192,
 )
 CADENCE = Cadence(report_steps=2, checkpoint_steps=3)
 
@@ -109,9 +109,8 @@ def test_checkpoints_hold_no_pickle_and_only_the_newest_are_kept(whole: tuple[Pa
 
 def test_a_batch_is_a_function_of_seed_and_step(tokenizer: BpeTokenizer) -> None:
     def batch(step: int) -> list[list[int]]:
-        return [row.tolist() for group in training_batch(tokenizer, 3, step, size=9, groups=2) for row in group.ids_BT]
+        return training_batch(tokenizer, 3, step, rows=4, row_tokens=192).ids_BT.tolist()
 
-    assert len(batch(1)) == 9
     assert batch(1) == batch(1)
     assert batch(1) != batch(2)
 
@@ -119,18 +118,20 @@ def test_a_batch_is_a_function_of_seed_and_step(tokenizer: BpeTokenizer) -> None
 def test_only_answers_weigh_and_every_answer_ends(tokenizer: BpeTokenizer) -> None:
     for family in FAMILIES:
         task = held_out_tasks(family, 1)[0]
-        encoded = encode_conversation(tokenizer, [task], "Answer briefly.")
+        encoded = encode_conversation(tokenizer, task, "Answer briefly.")
         answer = [token for token, weight in zip(encoded.ids, encoded.weights, strict=True) if weight]
         assert tokenizer.decode(answer).decode() == task.answer
         assert answer[-1] == tokenizer.end_id
 
 
-def test_groups_hold_every_conversation_once_and_pad_with_weight_zero(tokenizer: BpeTokenizer) -> None:
-    encoded = [encode_conversation(tokenizer, [task]) for family in FAMILIES for task in held_out_tasks(family, 3)]
-    groups = group_by_length(encoded, 4, 0)
-    assert sum(len(group.ids_BT) for group in groups) == len(encoded)
-    assert sum(group.weights_BT.sum() for group in groups) == sum(sum(conversation.weights) for conversation in encoded)
-    assert all((group.targets_BT[group.weights_BT > 0] != 0).all() for group in groups)
+def test_packing_keeps_conversations_whole_and_pads_with_weight_zero(tokenizer: BpeTokenizer) -> None:
+    encoded = [encode_conversation(tokenizer, task) for family in FAMILIES for task in held_out_tasks(family, 3)]
+    batch = pack(encoded, rows=len(encoded), row_tokens=300, pad_id=0)
+    assert batch.weights_BT.sum() == sum(sum(conversation.weights) for conversation in encoded)
+    assert (batch.targets_BT[batch.weights_BT > 0] != 0).all()
+    assert {tuple(row[:5]) for row in batch.ids_BT if row[0]} <= {tuple(conversation.ids[:5]) for conversation in encoded}
+    longest = max(len(conversation.ids) for conversation in encoded)
+    assert pack(encoded, rows=2, row_tokens=longest - 2, pad_id=0).ids_BT.shape == (2, longest - 2)  # the longest is left out
 
 
 def test_a_budget_may_change_on_the_plateau(tmp_path: Path, tokenizer: BpeTokenizer) -> None:

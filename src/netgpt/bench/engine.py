@@ -2,7 +2,8 @@
 
 Each repeat measures ours and theirs in turn, so that both meet the same weather; a ratio is the median
 of the repeats' ratios. Both continue a prompt of 64 tokens by 128, greedily, and the time includes the
-prompt. Ours goes through the engine contract, event loop and worker thread included.
+prompt. Ours goes through the engine contract, event loop and worker thread included. Both may use the
+same number of threads; on a small model ours takes one of them (`useful_threads`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from netgpt.core.compute import ThreadCompute
 from netgpt.core.errors import MissingExtra, ModelNotFound
 from netgpt.core.scheduling import TaskGroup
 from netgpt.engine.decode import FusedDecoder
-from netgpt.engine.torch_engine import TorchEngine
+from netgpt.engine.torch_engine import TorchEngine, useful_threads
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model, save_model
 from netgpt.models.decoder import Decoder
 from netgpt.models.decoder_config import DecoderConfig
-from netgpt.models.generation import Generate, Prefill
+from netgpt.models.generation import Generate, Prefill, Rollback
 from netgpt.models.store import find_model, search_path
 
 SEED, PROMPT_TOKENS, NEW_TOKENS, STREAMS, PREFILL_TOKENS = 20260, 64, 128, 16, 512
@@ -131,6 +132,7 @@ async def _drain(engine: TorchEngine, request: Generate) -> None:
 
 
 async def read_prompt(engine: TorchEngine, ids: tuple[int, ...]) -> None:
+    await engine.rollback(Rollback(session="prompt"))  # else its KV would be used again
     await engine.prefill(Prefill(session="prompt", ids=ids))
 
 
@@ -138,6 +140,7 @@ async def read_prompt(engine: TorchEngine, ids: tuple[int, ...]) -> None:
 def running_engine(folder: Path, dtype: str) -> Iterator[Callable[[Callable[[TorchEngine], Any]], float]]:
     """An engine on an event loop of its own; gives a function that runs a coroutine on it and returns its duration, seconds."""
     model = FusedDecoder(load_model(folder, dtype))
+    threads = useful_threads(model.config.parameters, torch.get_num_threads())
     compute = ThreadCompute("bench")
     with asyncio.Runner() as runner:
 
@@ -146,7 +149,14 @@ def running_engine(folder: Path, dtype: str) -> Iterator[Callable[[Callable[[Tor
 
         engine = runner.run(start())
         try:
-            yield lambda work: _duration_s(lambda: runner.run(work(engine)))
+            with _torch_threads(threads):
+                runner.run(stream_all(engine, prompts(1, PROMPT_TOKENS)))  # the worker thread keeps the count it starts with
+
+            def timed(work: Callable[[TorchEngine], Any]) -> float:
+                with _torch_threads(threads):
+                    return _duration_s(lambda: runner.run(work(engine)))
+
+            yield timed
         finally:
             runner.run(engine.close())
             compute.close()

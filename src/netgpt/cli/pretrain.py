@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("weights"), help="folder that gets one model folder a tier (default: weights)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints and curves (default: runs)")
-    parser.add_argument("--steps", type=int, help="number of steps of each tier instead of the recipe's")
+    parser.add_argument("--steps", type=int, help="number of steps of each tier instead of the recipe's; may change on --resume")
     parser.add_argument("--device", default="cpu", help="torch device, for example cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice); one is best on a busy machine")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
@@ -137,5 +137,5 @@ def _measure(recipe: Recipe, folder: Path, args: argparse.Namespace) -> object:
 
     scores = evaluate(load_model(folder, "bfloat16"), BpeTokenizer.load(folder), tasks_a_family=args.tasks)
     write_readme(folder, recipe, scores)
-    print(f"{recipe.name}\n{score_table(scores)}", file=sys.stderr, flush=True)
+    print(f"{recipe.name}\n{score_table(scores)}", file=sys.stderr if args.json else sys.stdout, flush=True)
     return [score.summary() for score in scores]

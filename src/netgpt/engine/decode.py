@@ -50,14 +50,17 @@ class _FusedLayer:
 
 
 class FusedDecoder:
-    """A decoder that decodes: `step` extends sessions, `logits` turns rows into predictions."""
+    """A decoder that decodes: `step` extends sessions, `logits` turns rows into predictions.
+
+    Shares what it can with the decoder it is made of, which must not be trained any further.
+    """
 
     def __init__(self, decoder: Decoder) -> None:
         config = decoder.config
         self.config: DecoderConfig = config
         self.dtype = decoder.output_VD.dtype
         with torch.inference_mode():
-            self._embedding_VD = decoder.model.embed_tokens.weight.detach().clone()
+            self._embedding_VD = decoder.model.embed_tokens.weight.detach()
             self._output = laid_out(decoder.output_VD)
             self._last_norm_D = decoder.model.norm.weight.float() * math.sqrt(config.hidden_size)
             self._layers = [_fuse(layer, config) for layer in decoder.model.layers if isinstance(layer, Layer)]

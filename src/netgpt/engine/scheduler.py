@@ -171,10 +171,8 @@ class Scheduler:
         """Bring the session to what the call says that it is, and claim it."""
         request, limit_tokens = call.request, call.limit_tokens
         self._sessions.check_held(request.session, request.keep)
-        held = self._sessions.find(request.session)
-        session = held if held is not None and request.keep else Session(name=request.session, kv=self._model.new_kv())
-        session.truncate(request.keep)
-        session.tokens.extend(request.ids)
+        session = self._sessions.find(request.session) or Session(name=request.session, kv=self._model.new_kv())
+        session.replace_from(request.keep, request.ids)
         last = len(session.tokens) - 1
         if not isinstance(request, Prefill):
             session.kv.truncate(last)  # the last token's successor is wanted, hence it is fed

@@ -8,6 +8,7 @@ not used for longest is dropped first.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from netgpt.core.errors import SessionNotFound
@@ -32,6 +33,13 @@ class Session:
     def truncate(self, length: int) -> None:
         del self.tokens[length:]
         self.kv.truncate(length)
+
+    def replace_from(self, position: int, ids: Sequence[int]) -> None:
+        """Make `ids` the tokens from `position` on; KV of those that are the same stays."""
+        pairs = zip(self.tokens[position:], ids, strict=False)
+        same = next((n for n, (old, new) in enumerate(pairs) if old != new), min(len(self.tokens) - position, len(ids)))
+        self.truncate(position + same)
+        self.tokens.extend(ids[same:])
 
 
 class SessionTable:

@@ -21,6 +21,16 @@ from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill
 from netgpt.models.store import read_card
 
 DEFAULT_KV_BYTES = 2**30  # for all sessions, where the capacity is not given
+SMALL_PARAMETERS = 2_000_000
+
+
+def useful_threads(parameters: int, most: int) -> int:
+    """How many of `most` threads make a model's step faster.
+
+    The matrices of a small model take microseconds, and two threads wait for each other for as long:
+    measured on 2 cores with other work, one thread decodes 1.1 M parameters 1.7 times as fast as two.
+    """
+    return 1 if parameters < SMALL_PARAMETERS else most
 
 
 class TorchEngine:
@@ -71,14 +81,14 @@ class TorchEngine:
 
         Args:
             dtype: of weights and KV: "float32" or "bfloat16".
-            threads: torch's, for the whole process; None leaves them. One is best where cores are shared.
+            threads: the most that torch may use in this process; see `useful_threads`. None: as it is set.
+                One is best where other processes want the cores.
 
         Raises:
             ModelInvalid, NotSupported: see `read_card` and `load_model`.
         """
-        if threads is not None:
-            torch.set_num_threads(threads)
         card = read_card(folder)
+        torch.set_num_threads(useful_threads(card.parameters, torch.get_num_threads() if threads is None else threads))
         model = FusedDecoder(load_model(folder, dtype))
         return cls(model, card, compute=compute, clock=clock, slots=slots, capacity_tokens=capacity_tokens, queue=queue)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
-from netgpt.inference.choice import MODEL_NAMES, serving_nodes
+from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel
 from netgpt.inference.steps import Hold, Strategy, Switch
@@ -182,7 +182,7 @@ class Door:
             prompt_tokens=len(session.prompt_ids),
             completion_tokens=session.answer_tokens,
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
-            strategy=self._strategy.__name__,
+            strategy=TIER_OF_MODEL.get(request.model, AUTO),
             why=_why(request.model, nodes),
             origin=tuple(telling.spans),
             switches=tuple(telling.switches),

@@ -84,7 +84,7 @@ class Finish:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
-    strategy: str
+    strategy: str  # "device", "edge", "cloud": that tier answers alone; "auto": the largest model that is up
     why: str
     origin: tuple[Span, ...]
     switches: tuple[str, ...]

@@ -44,18 +44,21 @@ def publish(folder: Path, model: Decoder, recipe: Recipe, tokenizer: str, *, tra
         description=f"Answers short telecom questions in English; trained from scratch on {trained_tokens:,} tokens.",
     )
     (folder / "card.json").write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+    training = {**asdict(recipe), "tokens": trained_tokens}
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
     return card
 
 
 def write_readme(folder: Path, recipe: Recipe, scores: Sequence[Score]) -> None:
-    """Write the model's README from its card and its scores."""
+    """Write the model's README from its card, from how it was trained (`training.json`), and from its scores."""
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     card = ModelCard(**json.loads((folder / "card.json").read_text(encoding="utf-8")))
     families = "\n".join(f"- **{family.name}**: {family.summary}" for family in FAMILIES)
     text = f"""# {card.id}
 
-A decoder-only transformer of {card.parameters:,} parameters in {card.layers} layers, made for NetGPT's {card.tier} tier and trained from scratch
-on {recipe.steps * recipe.conversations:,} generated telecom conversations. Qwen3 architecture, {STORED_DTYPE}
-safetensors, {card.vocabulary:,} byte-level tokens; `transformers` loads the folder as it is. Licence: {card.licence}.
+A decoder-only transformer of {card.parameters:,} parameters in {card.layers} layers, made for NetGPT's {card.tier} tier and trained from scratch on
+{training["tokens"]:,} tokens of generated telecom conversations. Qwen3 architecture, {STORED_DTYPE} safetensors,
+{card.vocabulary:,} byte-level tokens; `transformers` loads the folder as it is. Licence: {card.licence}.
 
 ## What it can do
 
@@ -76,13 +79,14 @@ frequent training answer to the same kind of question (majority) and the answer 
 ## What it cannot do
 
 It knows nothing beyond these families: no general language, no conversation, no code, no language but English. Asked anything else, or
-asked in words far from its templates, it answers fluently and wrongly. It does not know when it does not know. It was trained on
-conversations of one or two questions, some 200 tokens at most, although its context holds {card.context_tokens:,} positions. Check every
-figure against the specification before using it in a network.
+asked in words far from its templates, it answers fluently and wrongly. It does not know when it does not know. It was trained on rows of
+{recipe.row_tokens} tokens; a longer conversation is beyond it, although its context holds {card.context_tokens:,} positions. Check every figure
+against the specification before using it in a network.
 
 ## Made again
 
-`netgpt pretrain --tier {card.tier}` makes it again from seed {recipe.seed}: {recipe.steps:,} steps of {recipe.conversations} conversations,
-AdamW, peak learning rate {recipe.peak_rate:g}. Facts and their clauses are in `src/netgpt/corpus/facts`.
+`netgpt pretrain --tier {card.tier} --steps {training["steps"]}` trains one like it from seed {training["seed"]}: {training["steps"]:,} steps of
+{training["rows"]} x {training["row_tokens"]} tokens, AdamW, peak learning rate {training["peak_rate"]:g}; all settings are in `training.json`.
+Facts and their clauses are in `src/netgpt/corpus/facts`.
 """
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -33,8 +33,8 @@ class Recipe:
     shape: Shape
     steps: int  # the budget
     peak_rate: float  # of AdamW
-    conversations: int = 64  # of a step
-    groups: int = 4  # of like length, into which they are cut
+    rows: int = 16  # B, rows of a step
+    row_tokens: int = 256  # T
     warmup_share: float = 0.02  # of all steps
     decay_share: float = 0.35
     weight_decay: float = 0.05
@@ -71,21 +71,21 @@ DEVICE = Recipe(
     name="netgpt-device",
     tier="device",
     shape=Shape(hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, head_dim=32),
-    steps=2_000,
+    steps=1_600,
     peak_rate=4e-3,
 )
 EDGE = Recipe(
     name="netgpt-edge",
     tier="edge",
     shape=Shape(hidden_size=256, intermediate_size=704, num_layers=5, num_heads=4, head_dim=64),
-    steps=1_400,
+    steps=1_200,
     peak_rate=2.5e-3,
 )
 CLOUD = Recipe(
     name="netgpt-cloud",
     tier="cloud",
-    shape=Shape(hidden_size=384, intermediate_size=1024, num_layers=9, num_heads=6, head_dim=64),
-    steps=1_200,
+    shape=Shape(hidden_size=512, intermediate_size=1408, num_layers=5, num_heads=8, head_dim=64),
+    steps=900,
     peak_rate=1.5e-3,
 )
 RECIPES: tuple[Recipe, ...] = (DEVICE, EDGE, CLOUD)

@@ -1,37 +1,35 @@
-"""The optimiser loop: AdamW on conversations, with checkpoints, a curve and a clean stop.
+"""The optimiser loop: AdamW on packed conversations, with checkpoints, a curve and a clean stop.
 
 A run is a function of (recipe, tokenizer): the same weights come out whether it ran through or was
 stopped and resumed, on one machine with one number of threads. Knows no network and no files but its
 own run folder; what becomes of the model is the caller's business.
 
-Axes: B conversation, T position, N position that weighs, D hidden, V vocabulary.
+Axes: B row, T position, N position that weighs, D hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netgpt.core.clock import Clock
-from netgpt.core.errors import UsageError
+from netgpt.core.errors import NetgptError, UsageError
 from netgpt.corpus.draw import held_out_tasks
 from netgpt.corpus.families import FAMILIES
 from netgpt.learn.checkpoint import Progress, checkpoints, load_checkpoint, save_checkpoint
 from netgpt.learn.curve import Point, append_point, cut_curve
-from netgpt.learn.packing import Group, encode_conversation, group_by_length, training_batch
+from netgpt.learn.packing import Batch, encode_conversation, pack, training_batch
 from netgpt.learn.recipe import Recipe, rate_at
 from netgpt.models.decoder import Decoder
 from netgpt.models.tokenizer import PAD, Tokenizer
 
-LOGITS_STEP = 64
-VALIDATION_TASKS_A_FAMILY, VALIDATION_GROUPS = 40, 8
+VALIDATION_TASKS_A_FAMILY, VALIDATION_ROWS = 40, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,27 +59,27 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.98), eps=1e-8)
 
 
-def group_loss(model: Decoder, group: Group, device: torch.device) -> Tensor:
-    """Weighted sum of the cross-entropy of a group, nats; matrix products in bfloat16, the loss in float32.
+def mean_loss(model: Decoder, batch: Batch, device: torch.device) -> Tensor:
+    """Weighted mean of the cross-entropy, nats; matrix products in bfloat16, the loss in float32.
 
-    Logits are made only where the weight is positive, a prompt costs none; their number N is rounded up to
-    a multiple of `LOGITS_STEP` by positions of weight 0, so that there are few different shapes.
+    Logits are made only where the weight is positive (N of the B x T positions): a prompt costs none.
     """
-    flat = group.weights_BT.ravel()
-    by_weight = np.argsort(flat <= 0, kind="stable")  # what weighs comes first
-    chosen_N = torch.from_numpy(by_weight[: -(-int((flat > 0).sum()) // LOGITS_STEP) * LOGITS_STEP]).to(device)
-    weights_N = torch.from_numpy(flat).to(device)[chosen_N]
-    targets_N = torch.from_numpy(group.targets_BT.ravel()).to(device)[chosen_N]
+    weights_BT = torch.from_numpy(batch.weights_BT).to(device)
+    chosen_BT = weights_BT > 0
+    weights_N = weights_BT[chosen_BT]
+    targets_N = torch.from_numpy(batch.targets_BT).to(device)[chosen_BT]
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        hidden_BTD = model.model(torch.from_numpy(group.ids_BT).to(device))
-        logits_NV = F.linear(hidden_BTD.flatten(0, 1)[chosen_N], model.output_VD)
-    return (F.cross_entropy(logits_NV.float(), targets_N, reduction="none") * weights_N).sum()
+        hidden_BTD = model.model(torch.from_numpy(batch.ids_BT).to(device))
+        logits_NV = F.linear(hidden_BTD[chosen_BT], model.output_VD)
+    nats_N = F.cross_entropy(logits_NV.float(), targets_N, reduction="none")
+    return (nats_N * weights_N).sum() / weights_N.sum()
 
 
-def validation_groups(tokenizer: Tokenizer) -> list[Group]:
-    """A fixed set of held-out tasks of all families; only answers weigh."""
+def validation_batch(tokenizer: Tokenizer, recipe: Recipe) -> Batch:
+    """A fixed batch of held-out tasks of all families, mixed; only answers weigh."""
     tasks = [task for family in FAMILIES for task in held_out_tasks(family, VALIDATION_TASKS_A_FAMILY, seed=1)]
-    return group_by_length([encode_conversation(tokenizer, [task]) for task in tasks], VALIDATION_GROUPS, tokenizer.special_id(PAD))
+    encoded = (encode_conversation(tokenizer, task) for task in sorted(tasks, key=lambda task: task.id[-16:]))  # ids end in a hash
+    return pack(encoded, rows=VALIDATION_ROWS, row_tokens=recipe.row_tokens, pad_id=tokenizer.special_id(PAD))
 
 
 def train(
@@ -104,22 +102,25 @@ def train(
 
     Raises:
         UsageError: the checkpoint to resume from belongs to another recipe or tokenizer.
+        ModelInvalid: it is damaged.
+        StorageFailed: a checkpoint cannot be written.
+        NetgptError: the loss is not finite.
     """
     cadence = cadence or Cadence()
     place = torch.device(device)
     model = Decoder(recipe.config(tokenizer.vocabulary), seed=recipe.seed).to(place).train()
     optimizer = make_optimizer(model, recipe)
     start = _resumed(folder, recipe, tokenizer, model, optimizer) if resume else _fresh(folder, recipe, tokenizer)
-    held_out = validation_groups(tokenizer)
+    held_out = validation_batch(tokenizer, recipe)
     began_s = clock.now_s() - start.elapsed_s
     step, tokens, stopped = start.step, start.tokens, False
     losses: list[float] = []
     mark_s, mark_tokens = clock.now_s(), tokens
     while step < recipe.steps and not stopped:
-        groups = training_batch(tokenizer, recipe.seed, step, size=recipe.conversations, groups=recipe.groups)
-        losses.append(_step(model, optimizer, recipe, groups, step, place))
+        batch = training_batch(tokenizer, recipe.seed, step, rows=recipe.rows, row_tokens=recipe.row_tokens)
+        losses.append(_step(model, optimizer, recipe, batch, step, place))
         step += 1
-        tokens += sum(int((group.ids_BT != tokenizer.special_id(PAD)).sum()) for group in groups)
+        tokens += int((batch.ids_BT != tokenizer.special_id(PAD)).sum())
         stopped = stop()
         now_s = clock.now_s()
         if step % cadence.report_steps == 0 or step == recipe.steps:
@@ -141,28 +142,24 @@ def train(
     return Outcome(model=model.eval(), step=step, tokens=tokens, finished=step >= recipe.steps, elapsed_s=clock.now_s() - began_s)
 
 
-def _step(model: Decoder, optimizer: torch.optim.Optimizer, recipe: Recipe, groups: Sequence[Group], step: int, device: torch.device) -> float:
-    """One update from the groups' gradients together; returns the mean loss, nats per weighted token."""
+def _step(model: Decoder, optimizer: torch.optim.Optimizer, recipe: Recipe, batch: Batch, step: int, device: torch.device) -> float:
+    """One update; returns the loss before it."""
     for group in optimizer.param_groups:
         group["lr"] = rate_at(recipe, step)
-    weight = sum(float(group.weights_BT.sum()) for group in groups)
+    loss = mean_loss(model, batch, device)
     optimizer.zero_grad(set_to_none=True)
-    value = 0.0
-    for group in groups:
-        loss = group_loss(model, group, device) / weight
-        loss.backward()
-        value += loss.item()
+    loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
+    value = loss.item()
     if not math.isfinite(value):
-        raise ArithmeticError(f"the loss of {recipe.name} is {value} at step {step}: lower peak_rate in its recipe")
+        raise NetgptError(f"the loss of {recipe.name!r} is {value} at step {step}", hint="lower peak_rate in its recipe, and train again")
     return value
 
 
 @torch.no_grad()
-def _validation_loss(model: Decoder, groups: Sequence[Group], device: torch.device) -> float:
-    total = sum(group_loss(model, group, device).item() for group in groups)
-    return total / sum(float(group.weights_BT.sum()) for group in groups)
+def _validation_loss(model: Decoder, batch: Batch, device: torch.device) -> float:
+    return mean_loss(model, batch, device).item()
 
 
 def _fresh(folder: Path, recipe: Recipe, tokenizer: Tokenizer) -> Progress:
