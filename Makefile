@@ -37,6 +37,7 @@ test: lint ## the same set-up, then the whole test-suite; ARGS go to pytest
 
 lint: $(CORE) ## style, import layers, types
 	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/python -m pyright
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WEIGHTS = tuple(ROOT / "weights" / f"netgpt-{tier}" / "model.safetensors" for tier in ("device", "edge", "cloud"))
+WEIGHTS = tuple(ROOT / "weights" / f"netgpt-{tier}" / "config.json" for tier in ("device", "edge", "cloud"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,8 +37,8 @@ SEED, PROMPT_TOKENS, NEW_TOKENS, STREAMS, PREFILL_TOKENS = 20260, 64, 128, 16, 5
 DTYPES = ("float32", "bfloat16")
 SHAPES = {  # of the bundled models; random weights of these shapes stand in where the models are absent
     "device": partial(DecoderConfig, hidden_size=128, num_layers=4, num_heads=4, head_dim=32, intermediate_size=384),
-    "edge": partial(DecoderConfig, hidden_size=256, num_layers=6, num_heads=4, head_dim=64, intermediate_size=704),
-    "cloud": partial(DecoderConfig, hidden_size=384, num_layers=9, num_heads=6, head_dim=64, intermediate_size=1024),
+    "edge": partial(DecoderConfig, hidden_size=256, num_layers=5, num_heads=4, head_dim=64, intermediate_size=704),
+    "cloud": partial(DecoderConfig, hidden_size=512, num_layers=5, num_heads=8, head_dim=64, intermediate_size=1408),
 }
 Figures = dict[str, float]
 

@@ -19,7 +19,7 @@ from netgpt.engine.sampling import choose
 from netgpt.engine.sessions import Session
 from netgpt.models.generation import GREEDY, Sampling, TopLogprobs
 
-STEP_ROWS = 128  # rows of prompts and drafts in one step: about 20 ms of the largest bundled model
+STEP_ROWS = 128  # of prompts and drafts in one step; a newcomer or a cancellation waits for one step at most
 BURST_STEPS = 64
 BURST_S = 0.01  # tokens are handed out at least this often
 

@@ -1,6 +1,6 @@
 """A weight matrix laid out for small products: y = x W^T + b, for one to a few hundred rows x.
 
-Measured on 2 cores of a Xeon with AMX, 384 to 2048 values: bfloat16 is fastest as oneDNN's prepacked
+Measured on 2 cores of a Xeon with AMX beside other work, 384 to 2048 values: bfloat16 is fastest as oneDNN's prepacked
 linear (2.5 times `F.linear` at one row, 1.8 times at 16), the operator that torch.compile itself uses on
 a CPU. In float32 the matrix is best the left factor once there are 8 to 32 rows (1.3 times `F.linear`).
 

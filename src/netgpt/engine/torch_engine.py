@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import torch
@@ -106,7 +106,7 @@ class TorchEngine:
         assert isinstance(reply, Verdict)
         return reply
 
-    async def generate(self, request: Generate) -> AsyncIterator[Tokens]:
+    async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         check_sampling(request.sampling)
         if request.max_tokens < 1:
             raise InvalidRequest(f"max_tokens is {request.max_tokens}", hint="ask for one token at least", param="max_tokens")

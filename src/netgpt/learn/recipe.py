@@ -71,21 +71,21 @@ DEVICE = Recipe(
     name="netgpt-device",
     tier="device",
     shape=Shape(hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, head_dim=32),
-    steps=1_600,
+    steps=1_000,
     peak_rate=4e-3,
 )
 EDGE = Recipe(
     name="netgpt-edge",
     tier="edge",
     shape=Shape(hidden_size=256, intermediate_size=704, num_layers=5, num_heads=4, head_dim=64),
-    steps=1_200,
+    steps=1_000,
     peak_rate=2.5e-3,
 )
 CLOUD = Recipe(
     name="netgpt-cloud",
     tier="cloud",
     shape=Shape(hidden_size=512, intermediate_size=1408, num_layers=5, num_heads=8, head_dim=64),
-    steps=900,
+    steps=1_130,
     peak_rate=1.5e-3,
 )
 RECIPES: tuple[Recipe, ...] = (DEVICE, EDGE, CLOUD)

@@ -211,6 +211,7 @@ def _environment(*, threads: int) -> dict[str, str]:
     count = str(threads)
     return {
         "OMP_NUM_THREADS": count,
+        "OMP_WAIT_POLICY": "PASSIVE",  # several engines share the cores: one that waits must not spin
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "MALLOC_ARENA_MAX": "2",
