@@ -30,6 +30,7 @@ def conditions(*, packages: Sequence[str], **facts: object) -> dict[str, object]
         **{package: _version(package) for package in packages},
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "load_average_1min": os.getloadavg()[0],  # of other work, where this is read first
         **facts,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `netgpt up` runs engines; read when torch loads
     report: dict[str, Any] = importlib.import_module(SUITES[args.suite][0]).run(args.quick)
     if args.json:
         json.dump(report, sys.stdout, indent=2)
