@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -90,6 +92,7 @@ class TorchEngine:
         card = read_card(folder)
         torch.set_num_threads(useful_threads(card.parameters, torch.get_num_threads() if threads is None else threads))
         model = FusedDecoder(load_model(folder, dtype))
+        _return_freed_memory()
         return cls(model, card, compute=compute, clock=clock, slots=slots, capacity_tokens=capacity_tokens, queue=queue)
 
     async def prefill(self, request: Prefill) -> Held:
@@ -175,3 +178,11 @@ class TorchEngine:
     def _check_ids(self, ids: Sequence[int]) -> None:
         if ids and not (min(ids) >= 0 and max(ids) < self._vocabulary):
             raise InvalidRequest(f"an id is outside the vocabulary of {self._vocabulary}", hint="use the model's own tokenizer", param="ids")
+
+
+def _return_freed_memory() -> None:
+    """Give the memory that loading has freed, about the weights' size, back to the system, where the C library can."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
