@@ -44,7 +44,7 @@ Figures = dict[str, float]
 
 
 def run(quick: bool, *, threads: int = 2) -> dict[str, Any]:
-    """Measure; about half a minute if `quick` (two tiers, 3 repeats), otherwise some minutes (three, 9).
+    """Measure; under a minute if `quick` (two tiers, one repeat), otherwise some minutes (three, 9).
 
     Returns:
         {"suite": "engine", "figures": {name: number}, "conditions": {...}}; rates in tokens/s, each
@@ -53,7 +53,7 @@ def run(quick: bool, *, threads: int = 2) -> dict[str, Any]:
     Raises:
         MissingExtra: transformers is not installed.
     """
-    tiers, repeats = (("device", "cloud"), 3) if quick else (tuple(SHAPES), 9)
+    tiers, repeats = (("device", "cloud"), 1) if quick else (tuple(SHAPES), 9)
     about = conditions(
         packages=("torch", "transformers", "numpy"), threads=threads, seed=SEED, repeats=repeats, prompt_tokens=PROMPT_TOKENS, new_tokens=NEW_TOKENS
     )
