@@ -123,10 +123,13 @@ SCENARIO_KEYS: dict[str, dict[str, str]] = {
     "node": {
         "id": "the node's name",
         "tier": " or ".join(f"`{tier}`" for tier in scenario.TIERS),
-        "model": "the model folder that its engine loads",
+        "model": "the model folder that its engine loads; of a replay, the recorded model",
         "profile": "a hardware profile, see below",
         "parameters": "size of the model that it is declared to run, for modelled time; default 0: the model's own",
         "slots": "requests that its engine answers at once; default 16",
+        "engine": "`replay`: plays a [recording](../recordings.md); default: what the command runs",
+        "recording": "of a replay: a Parquet file of `netgpt record`, relative to the scenario file",
+        "timing": "of a replay: `recorded` (default) keeps the recorded times, `profile` takes those of the hardware profile",
     },
     "link": {
         "between": "`[first, second]`: two nodes",
@@ -138,7 +141,7 @@ SCENARIO_KEYS: dict[str, dict[str, str]] = {
         "at": "the node at whose door they enter",
         "requests_per_s": "mean rate; arrivals are a Poisson process",
         "model": "the model name that they ask; default `auto`",
-        "prompt_tokens": "`[lowest, highest]`; default `[16, 64]`",
+        "prompt_tokens": "`[lowest, highest]`; default `[16, 64]`; where a node replays, users ask recorded prompts",
         "answer_tokens": "`[lowest, highest]`; default `[8, 48]`",
         "temperature": "default 0: greedy",
     },

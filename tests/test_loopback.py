@@ -6,7 +6,7 @@ import psutil
 
 
 def test_a_network_listens_and_speaks_on_loopback_alone(network) -> None:
-    answered = network.run("netgpt", "ask", "What is 5QI 1 used for?")
+    answered = network.run("netgpt", "ask", "What is the packet delay budget of 5QI 1?")
     assert answered.returncode == 0, answered.stderr
     processes = json.loads(network.run("netgpt", "ps", "--json").stdout)
     sockets = [socket for one in processes for socket in psutil.Process(one["pid"]).net_connections(kind="inet")]

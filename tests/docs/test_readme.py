@@ -54,7 +54,7 @@ def test_a_line_that_sets_up_names_what_exists(line: str) -> None:
 @pytest.mark.parametrize("block", BASH)
 def test_a_shell_block_runs(block: str, network, tmp_path: Path) -> None:
     script = f"cd {shlex.quote(str(tmp_path))}\n" + block.replace(DEFAULT_URL, network.url)
-    done = network.run("bash", "-euo", "pipefail", "-c", script, text="What is 5QI 1 used for?\n")
+    done = network.run("bash", "-euo", "pipefail", "-c", script, text="What is the packet delay budget of 5QI 1?\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ import torch
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import ModelInvalid, UsageError
 from netgpt.corpus.draw import held_out_tasks
-from netgpt.corpus.families import FAMILIES
+from netgpt.corpus.families import BY_NAME, FAMILIES
 from netgpt.learn.curve import Point, draw_curve, read_curve
 from netgpt.learn.decode import greedy_replies
-from netgpt.learn.evaluate import Score, answer_tasks, control_replies, evaluate, score_table, wilson_interval
+from netgpt.learn.evaluate import answer_tasks, grade, score_table, tally
 from netgpt.learn.packing import encode_conversation, pack, training_batch
-from netgpt.learn.publish import publish, write_readme
-from netgpt.learn.recipe import DEVICE, RECIPES, Recipe, Shape, rate_at, recipe_named
+from netgpt.learn.publish import last_tenth, publish, write_readme
+from netgpt.learn.recipe import DEVICE, RECIPES, Recipe, Shape, recipe_named, share_at
+from netgpt.learn.scaling import fit_power_law
 from netgpt.learn.train import Cadence, Outcome, train
 from netgpt.learn.vocabulary import train_vocabulary
 from netgpt.models.card import ModelCard
@@ -140,27 +142,6 @@ def test_a_budget_may_change_on_the_plateau(tmp_path: Path, tokenizer: BpeTokeni
     assert (outcome.step, outcome.finished) == (4, True)
 
 
-def test_digits_are_single_tokens_and_any_text_survives(tokenizer: BpeTokenizer) -> None:
-    assert len(tokenizer.encode("38214")) == 5
-    for text in ("n78: 3300-3800 MHz", "网络切片 5QI 82", "é\n\t{}"):
-        assert tokenizer.decode(tokenizer.encode(text)).decode() == text
-
-
-def test_the_rate_rises_holds_and_falls_to_nearly_nothing() -> None:
-    rates = [rate_at(DEVICE, step) for step in range(DEVICE.steps)]
-    assert rates[0] < 0.1 * DEVICE.peak_rate
-    assert rates[DEVICE.steps // 2] == DEVICE.peak_rate == max(rates)
-    assert 0 < rates[-1] < 0.01 * DEVICE.peak_rate
-
-
-def test_the_three_recipes_have_the_sizes_that_the_tiers_are_named_for() -> None:
-    millions = [round(recipe.config(2048).parameters / 1e6) for recipe in RECIPES]
-    assert millions == [1, 4, 15]
-    assert sum(2 * recipe.config(2048).parameters for recipe in RECIPES) < 41 * 2**20
-    with pytest.raises(UsageError, match="moon"):
-        recipe_named("moon")
-
-
 def test_drafts_change_no_reply(whole: tuple[Path, Outcome], tokenizer: BpeTokenizer) -> None:
     model = whole[1].model
     tasks = held_out_tasks(FAMILIES[0], 7)
@@ -168,35 +149,6 @@ def test_drafts_change_no_reply(whole: tuple[Path, Outcome], tokenizer: BpeToken
     plain = greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12)
     for drafts in (plain, [[*reply[:5], 7, 7] for reply in plain], [[9] * 20] * 7, [[]] * 7):
         assert greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12, drafts=drafts) == plain
-
-
-def test_controls_answer_in_the_form_of_the_question() -> None:
-    family = next(family for family in FAMILIES if family.name == "alarms")
-    tasks = held_out_tasks(family, 150)
-    _, random = control_replies(family, tasks)
-    assert 0.1 < sum(map(family.accepts, tasks, random)) / 150 < 0.4  # one of four options
-
-
-def test_wilson_interval_matches_its_published_example() -> None:
-    low, high = wilson_interval(81, 263)  # Newcombe 1998, table I: 0.2553 to 0.3662
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-
-
-def test_a_published_model_is_read_back_and_says_the_same(
-    whole: tuple[Path, Outcome], tmp_path: Path, definition: str, tokenizer: BpeTokenizer
-) -> None:
-    folder = tmp_path / "netgpt-micro"
-    card = publish(folder, whole[1].model, MICRO, definition, trained_tokens=1)
-    scores = evaluate(whole[1].model, tokenizer, tasks_a_family=3, families=FAMILIES[:2])
-    write_readme(folder, MICRO, scores)
-    assert ModelCard(**json.loads((folder / "card.json").read_text())) == card
-    assert card.tokenizer == BpeTokenizer.load(folder).hash
-    assert score_table(scores) in (folder / "README.md").read_text()
-    model = load_model(folder, "bfloat16")
-    assert isinstance(model, Decoder)
-    tasks = held_out_tasks(FAMILIES[0], 2)
-    assert answer_tasks(model, tokenizer, tasks) == answer_tasks(whole[1].model.to(torch.bfloat16), tokenizer, tasks)
 
 
 def test_a_published_tokenizer_loads_in_transformers_unchanged(whole: tuple[Path, Outcome], tmp_path: Path, definition: str) -> None:
@@ -210,13 +162,6 @@ def test_a_published_tokenizer_loads_in_transformers_unchanged(whole: tuple[Path
     assert (theirs.eos_token_id, theirs.pad_token_id) == (ours.end_id, ours.special_id("<|pad|>"))
 
 
-def test_scores_state_their_share_and_interval() -> None:
-    summary = Score(family="terms", tasks=100, right=80, majority_right=5, random_right=1).summary()
-    assert summary["accuracy"] == 0.8
-    assert summary["low_95"] < 0.8 < summary["high_95"]  # type: ignore[operator]
-    assert summary["majority"] == 0.05
-
-
 def test_a_curve_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from netgpt.learn.curve import append_point
@@ -228,3 +173,77 @@ def test_a_curve_is_drawn(tmp_path: Path) -> None:
         )
     assert draw_curve(tmp_path / "c.csv", tmp_path / "c.png", "curve")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_digits_are_single_tokens_and_any_text_survives(tokenizer: BpeTokenizer) -> None:
+    assert len(tokenizer.encode("38214")) == 5
+    for text in ("n78: 3300-3800 MHz", "网络切片 5QI 82", "é\n\t{}"):
+        assert tokenizer.decode(tokenizer.encode(text)).decode() == text
+
+
+def test_the_rate_rises_holds_and_falls_to_nearly_nothing() -> None:
+    shares = [share_at(DEVICE, step) for step in range(DEVICE.steps)]
+    assert shares[0] < 0.1
+    assert shares[DEVICE.steps // 2] == 1.0 == max(shares)
+    assert 0 < shares[-1] < 0.01
+
+
+def test_each_tier_is_several_times_the_one_below_and_all_fit_the_repository() -> None:
+    sizes = [recipe.config(2048).parameters for recipe in RECIPES]
+    assert all(larger > 3 * smaller for smaller, larger in pairwise(sizes))
+    assert sum(2 * size for size in sizes) < 45 * 2**20
+    with pytest.raises(UsageError, match="moon"):
+        recipe_named("moon")
+
+
+def test_long_contexts_come_in_long_rows_of_as_many_tokens(tokenizer: BpeTokenizer) -> None:
+    usual, long = (training_batch(tokenizer, 0, step, rows=16, row_tokens=256, long_one_in=4) for step in (0, 3))
+    assert usual.ids_BT.shape == (16, 256)
+    assert long.ids_BT.shape == (2, 2048)
+    assert (usual.ids_BT != 0).mean() > 0.9  # hardly any padding
+
+
+def test_a_published_model_is_read_back_and_says_the_same(
+    whole: tuple[Path, Outcome], tmp_path: Path, definition: str, tokenizer: BpeTokenizer
+) -> None:
+    folder, curve = tmp_path / "netgpt-micro", read_curve(whole[0] / "curve.csv")
+    card = publish(folder, whole[1].model, MICRO, definition, trained_tokens=1, curve=curve)
+    tasks = [task for family in FAMILIES[:2] for task in held_out_tasks(family, 3)]
+    right = grade(tasks, answer_tasks(whole[1].model, tokenizer, tasks))
+    solver = grade(tasks, [BY_NAME[task.family].solve(task) for task in tasks])
+    write_readme(folder, MICRO, tasks, right, {"solver": solver})
+    assert ModelCard(**json.loads((folder / "card.json").read_text())) == card
+    assert card.tokenizer == BpeTokenizer.load(folder).hash
+    assert score_table(tasks, {"device": right, "solver": solver}) in (folder / "README.md").read_text()
+    assert read_curve(folder / "curve.csv") == curve
+    training = json.loads((folder / "training.json").read_text())
+    assert training["validation_loss"] == curve[-1].validation_loss
+    assert training["loss_moved_in_last_tenth"] == last_tenth(curve) == 1 - curve[-1].validation_loss / curve[-2].validation_loss
+    model = load_model(folder, "bfloat16")
+    assert isinstance(model, Decoder)
+    assert answer_tasks(model, tokenizer, tasks[:2]) == answer_tasks(whole[1].model.to(torch.bfloat16), tokenizer, tasks[:2])
+
+
+def test_tallies_state_their_share_and_interval() -> None:
+    summary = tally([True] * 80 + [False] * 20).summary()
+    assert summary["accuracy"] == 0.8
+    assert summary["low_95"] < 0.8 < summary["high_95"]
+    assert tally([]).accuracy == 0.0
+
+
+def test_replies_do_not_depend_on_how_prompts_are_batched(whole: tuple[Path, Outcome], tokenizer: BpeTokenizer) -> None:
+    tasks = [*held_out_tasks(BY_NAME["logs"], 2, long=True), *held_out_tasks(BY_NAME["terms"], 6)]
+    prompts = [render_chat(tokenizer, task.messages) for task in tasks]
+
+    def replies(chosen: list[list[int]]) -> list[list[int]]:
+        return greedy_replies(whole[1].model, chosen, end_id=tokenizer.end_id, limit=3)
+
+    assert replies(prompts) == [replies([prompt])[0] for prompt in prompts]
+
+
+def test_a_power_law_is_found_again() -> None:
+    sizes = [1e5, 1e6, 1e7]
+    law = fit_power_law(sizes, [3.0 * size**-0.2 for size in sizes])
+    assert law.exponent == pytest.approx(0.2)
+    assert law.factor == pytest.approx(3.0)
+    assert law.worst_residual < 1e-9

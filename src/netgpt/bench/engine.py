@@ -36,9 +36,9 @@ from netgpt.models.store import find_model, search_path
 SEED, PROMPT_TOKENS, NEW_TOKENS, STREAMS, PREFILL_TOKENS = 20260, 64, 128, 16, 512
 DTYPES = ("float32", "bfloat16")
 SHAPES = {  # of the bundled models; random weights of these shapes stand in where the models are absent
-    "device": partial(DecoderConfig, hidden_size=128, num_layers=4, num_heads=4, head_dim=32, intermediate_size=384),
-    "edge": partial(DecoderConfig, hidden_size=256, num_layers=5, num_heads=4, head_dim=64, intermediate_size=704),
-    "cloud": partial(DecoderConfig, hidden_size=512, num_layers=5, num_heads=8, head_dim=64, intermediate_size=1408),
+    "device": partial(DecoderConfig, hidden_size=64, num_layers=3, num_heads=4, head_dim=16, intermediate_size=192),
+    "edge": partial(DecoderConfig, hidden_size=128, num_layers=4, num_heads=4, head_dim=32, intermediate_size=384),
+    "cloud": partial(DecoderConfig, hidden_size=256, num_layers=6, num_heads=8, head_dim=32, intermediate_size=768),
 }
 Figures = dict[str, float]
 

@@ -7,12 +7,15 @@ import importlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from netgpt.cli.table import format_table
+from netgpt.core.errors import UsageError
 
 SUITES: dict[str, tuple[str, str]] = {
     "engine": ("netgpt.bench.engine", "decoding speed beside transformers, and batching"),
+    "models": ("netgpt.bench.models", "how right the tiers' models are, beside controls, and where they err together"),
 }
 
 
@@ -21,11 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", choices=sorted(SUITES), help=suites)
     parser.add_argument("--quick", action="store_true", help="fewer repeats and tiers: under a minute")
     parser.add_argument("--json", action="store_true", help="print figures and conditions as JSON")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (models)")
 
 
 def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `netgpt up` runs engines; read when torch loads
-    report: dict[str, Any] = importlib.import_module(SUITES[args.suite][0]).run(args.quick)
+    suite = importlib.import_module(SUITES[args.suite][0])
+    if args.pictures and not hasattr(suite, "draw_pictures"):
+        raise UsageError(f"suite {args.suite!r} draws no pictures", hint="leave --pictures out")
+    report: dict[str, Any] = suite.run(args.quick)
+    if args.pictures:
+        suite.draw_pictures(report, args.pictures)
     if args.json:
         json.dump(report, sys.stdout, indent=2)
         print()

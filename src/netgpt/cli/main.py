@@ -32,10 +32,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "ask": ("netgpt.cli.ask", "ask the network one question"),
     "models": ("netgpt.cli.models", "list models"),
     "pretrain": ("netgpt.cli.pretrain", "train the models from scratch"),
+    "record": ("netgpt.cli.record", "record what models answer to tasks, to play it back anywhere"),
     "simulate": ("netgpt.cli.simulate", "run a scenario under the virtual clock, reproducibly from a seed"),
     "doctor": ("netgpt.cli.doctor", "check that this machine can run a network"),
     "config": ("netgpt.cli.config", "show every setting and where its value comes from"),
     "bench": ("netgpt.cli.bench", "measure the network"),
+    "corpus": ("netgpt.cli.corpus", "show, count and export the tasks that models are trained on and judged by"),
 }
 
 DESCRIPTION = "Large models on a communication network: device, edge and cloud behind one OpenAI-compatible door."

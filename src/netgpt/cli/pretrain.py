@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice); one is best on a busy machine")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     parser.add_argument("--evaluate-only", action="store_true", help="measure the models in --output, train nothing")
-    parser.add_argument("--tasks", type=int, default=150, help="held-out tasks a family in the measurement (default: 150)")
+    parser.add_argument("--one-in", type=int, default=1, metavar="N", help="measure on every N-th of the judged tasks (default: 1, all)")
     parser.add_argument("--json", action="store_true", help="print results as JSON on standard output")
 
 
@@ -97,11 +97,10 @@ def _train(recipe: Recipe, folder: Path, args: argparse.Namespace, stop: _Stop) 
     outcome = train(recipe, tokenizer, run_folder, clock=WallClock(), device=args.device, resume=args.resume, stop=stop, report=report)
     if not outcome.finished:
         return False
-    from netgpt.learn.curve import draw_curve
+    from netgpt.learn.curve import read_curve
     from netgpt.learn.publish import publish
 
-    draw_curve(run_folder / "curve.csv", run_folder / "curve.png", recipe.name)
-    publish(folder, outcome.model, recipe, definition, trained_tokens=outcome.tokens)
+    publish(folder, outcome.model, recipe, definition, trained_tokens=outcome.tokens, curve=read_curve(run_folder / "curve.csv"))
     print(f"{recipe.name}: {folder} written after {outcome.elapsed_s / 60:.0f} min", file=sys.stderr, flush=True)
     return True
 
@@ -129,13 +128,20 @@ def progress_line(recipe: Recipe, point: Point) -> str:
 
 
 def _measure(recipe: Recipe, folder: Path, args: argparse.Namespace) -> object:
-    """Evaluate a model folder, write its README, print the table."""
-    from netgpt.learn.evaluate import evaluate, score_table
+    """Evaluate a model folder on the judged tasks, write its README, print the table."""
+    from netgpt.corpus.controls import control_replies
+    from netgpt.corpus.draw import judged_tasks
+    from netgpt.corpus.families import BY_NAME
+    from netgpt.learn.evaluate import answer_tasks, grade, score_table, tally_by
     from netgpt.learn.publish import write_readme
     from netgpt.models.checkpoint import load_model
     from netgpt.models.tokenizer import BpeTokenizer
 
-    scores = evaluate(load_model(folder, "bfloat16"), BpeTokenizer.load(folder), tasks_a_family=args.tasks)
-    write_readme(folder, recipe, scores)
-    print(f"{recipe.name}\n{score_table(scores)}", file=sys.stderr if args.json else sys.stdout, flush=True)
-    return [score.summary() for score in scores]
+    tasks = judged_tasks()[:: args.one_in]
+    right = grade(tasks, answer_tasks(load_model(folder, "float32"), BpeTokenizer.load(folder), tasks))
+    said = control_replies(tasks)
+    controls = {name: grade(tasks, said[name]) for name in ("majority", "nearest")}
+    controls["solver"] = grade(tasks, [BY_NAME[task.family].solve(task) for task in tasks])
+    write_readme(folder, recipe, tasks, right, controls)
+    print(f"{recipe.name}\n{score_table(tasks, {recipe.tier: right, **controls})}", file=sys.stderr if args.json else sys.stdout, flush=True)
+    return {family: found.summary() for family, found in tally_by(tasks, right, lambda task: task.family).items()}

@@ -1,9 +1,13 @@
-"""Reading an answer out of a reply: words, the last quantity, names, a choice. Knows no task."""
+"""Reading: facts out of data files, and answers out of replies (words, a quantity, names). Knows no task."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
+from functools import cache
+from importlib import resources
+from typing import Any
 
 _QUANTITY = re.compile(r"(-?\d+(?:\.\d+)?)\s*([A-Za-z%/]*)")
 
@@ -36,3 +40,14 @@ def same_quantity(reply: str, answer: str) -> bool:
 def names(text: str, pattern: str) -> frozenset[str]:
     """All matches of `pattern` in `text`."""
     return frozenset(re.findall(pattern, text))
+
+
+def after_last(text: str, mark: str = ":") -> str:
+    """What stands behind the last `mark`, without blanks and a final stop; all of `text` if there is none."""
+    return text.rpartition(mark)[2].strip().rstrip(".。").strip()
+
+
+@cache
+def read_facts(file_name: str) -> dict[str, Any]:
+    """The content of a facts file of this package; not to be changed by its readers."""
+    return tomllib.loads(resources.files("netgpt.corpus").joinpath("facts", file_name).read_text(encoding="utf-8"))

@@ -1,8 +1,10 @@
-"""A task: a question with one right answer, and the family that makes and grades such questions.
+"""A task: a question with one right answer, and the family that makes, grades and solves such questions.
 
-A family is a name, a generator and a grader; nothing else of the project knows what its questions are
-about. `draw` is pure in its random stream. `accepts` judges any model's reply, not only our own: it
-reads the answer out of the reply and is strict about what it finds.
+A family is a name, a generator, a grader and a symbolic solver; nothing else of the project knows what
+its questions are about. `draw` is pure in its random stream. `accepts` judges any model's reply, not only
+our own: it reads the answer out of the reply and is strict about what it finds. `solve` reads the question
+as a model would, with the facts and the rules at hand: it is the ceiling, and the proof that a question can
+be answered.
 
 Decides: the split. A task is held out iff the hash of its `key` says so, so that training and held-out
 tasks differ in content by construction, whatever the seed, and adding a family moves no other task.
@@ -20,7 +22,8 @@ from netgpt.core.chance import digest64
 
 T = TypeVar("T")
 
-GRADES = (1, 2, 3)  # recall or one step; two steps; several steps
+GRADES: tuple[int, ...] = (1, 2, 3, 4, 5, 6)  # latent depth: hops, steps, distractors, or rarity of a fact
+LANGUAGES = ("en", "zh")
 HELD_OUT_ONE_IN = 8
 
 
@@ -29,12 +32,14 @@ class Task:
     """A conversation that ends with the user's question, and the reply that is wanted."""
 
     family: str
-    form: str  # which question of the family, e.g. "5qi-delay"
+    template: str  # id of the wording, e.g. "route-en-2"; says nothing about the grade
     grade: int
     key: str  # what the question is about; the split hashes it
     messages: tuple[tuple[str, str], ...]  # (role, content), the last from the user
     answer: str
     language: str = "en"
+    required: tuple[str, ...] = ()  # facts that a free explanation must state
+    views: tuple[tuple[str, str], ...] = ()  # (agent, what it alone sees); their sum is in the messages
 
     @property
     def id(self) -> str:
@@ -46,15 +51,25 @@ class Task:
         return self.messages[-1][1]
 
 
+Draw = Callable[[np.random.Generator, int, str], Task]  # (stream, grade, language)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """A kind of task. `accepts(task, reply)` never raises, whatever the reply."""
+    """A kind of task.
+
+    `accepts(task, reply)` never raises, whatever the reply. `solve(task)` reads `task.messages` and
+    `task.language` alone, never the answer.
+    """
 
     name: str
     summary: str
-    draw: Callable[[np.random.Generator, int], Task]  # (stream, grade)
+    depth: str  # what a grade counts: "hops", "steps", "edits", "rarity" ...
+    draw: Draw
     accepts: Callable[[Task, str], bool]
-    share: int = 1  # of the training tasks, relative to other families
+    solve: Callable[[Task], str]
+    draw_long: Draw | None = None  # the same question over 0.5 to 1.5 k tokens of context
+    free_text: bool = False  # answered in sentences, one of many right ones
 
 
 def is_held_out(task: Task) -> bool:

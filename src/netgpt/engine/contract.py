@@ -1,7 +1,7 @@
 """The engine contract: what a node's model runner offers, whatever runs the model.
 
 Implementations: `engine.hash_engine` (a language without weights, for simulation and as the sharpest
-checker) and `engine.torch_engine`. `engine.timed` wraps any of them with a hardware profile.
+checker), `engine.torch_engine`, and `engine.replay_engine` (recorded answers). `engine.timed` wraps any of them with a hardware profile.
 """
 
 from __future__ import annotations

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, replace
 
 from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
-from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, Overloaded, SessionNotFound
+from netgpt.engine.threads import Slots, Thread, Threads, check_fits
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Sampling, Timings, Tokens, TopLogprobs, Verdict, Verify
 from netgpt.models.tokenizer import ByteTokenizer
@@ -72,22 +71,6 @@ def _token(bits: int) -> int:
     return _LETTERS[bits % len(_LETTERS)]
 
 
-@dataclass
-class _Thread:
-    """What the engine holds of one session: the state before each token position."""
-
-    epoch: int
-    states: list[int] = field(default_factory=lambda: [0])  # states[n]: after n tokens
-
-    def extend(self, ids: Iterable[int]) -> None:
-        for token in ids:
-            self.states.append(absorb(self.states[-1], (token,)))
-
-    @property
-    def tokens(self) -> int:
-        return len(self.states) - 1
-
-
 class HashEngine:
     """The engine contract over `HashLaw`. Slots, queue and held sessions behave as a real engine's do."""
 
@@ -96,19 +79,15 @@ class HashEngine:
         self.capabilities = Capabilities(logprobs=True, verify=True, hold=True)
         self._clock = clock
         self._law = HashLaw(card.id, agreement)
-        self._slots = slots
-        self._queue = queue
-        self._free = asyncio.Semaphore(slots)
-        self._running = 0
-        self._waiting = 0
-        self._held: dict[str, _Thread] = {}
+        self._slots = Slots(card.id, slots, queue)
+        self._threads: Threads[int] = Threads()
 
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
-        self._check(request.ids, request.keep, request.max_tokens)
+        check_fits(self.card, request.ids, request.keep, request.max_tokens)
         arrival_s = self._clock.now_s()
-        async with self._slot():
+        async with self._slots.taken():
             start_s = self._clock.now_s()
-            thread, cached = self._resume(request.session, request.epoch, request.keep, request.ids)
+            thread = self._resume(request)
             try:
                 for left in reversed(range(request.max_tokens)):
                     await asyncio.sleep(0)  # others get their turn between any two tokens
@@ -116,17 +95,17 @@ class HashEngine:
                     finish = "stop" if tokens.ids[0] in request.stop_ids else "" if left else "length"
                     if finish:
                         timings = Timings(queue_s=start_s - arrival_s, decode_s=self._clock.now_s() - start_s)
-                        yield replace(tokens, finish=finish, timings=timings, cached=cached)
+                        yield replace(tokens, finish=finish, timings=timings, cached=request.keep)
                         return
                     yield tokens
             finally:
-                if not request.hold and self._held.get(request.session) is thread:
-                    del self._held[request.session]
+                if not request.hold:
+                    self._threads.drop(request.session, thread)
 
-    def _step(self, thread: _Thread, request: Generate) -> Tokens:
+    def _step(self, thread: Thread[int], request: Generate) -> Tokens:
         position = thread.tokens
-        token, probability, other = self._law.choose(thread.states[-1], request.sampling, position)
-        thread.extend((token,))
+        token, probability, other = self._law.choose(_state(thread), request.sampling, position)
+        _extend(thread, (token,))
         top = ()
         if request.top_logprobs:
             ranked = sorted(((probability, token), (1 - probability, other)), reverse=True)[: request.top_logprobs]
@@ -134,82 +113,51 @@ class HashEngine:
         return Tokens(epoch=request.epoch, position=position, ids=(token,), logprobs=(math.log(max(probability, 1e-9)),), top=top)
 
     async def prefill(self, request: Prefill) -> Held:
-        self._check(request.ids, request.keep, 0)
-        async with self._slot():
-            thread, _ = self._resume(request.session, request.epoch, request.keep, request.ids)
+        check_fits(self.card, request.ids, request.keep, 0)
+        async with self._slots.taken():
+            thread = self._resume(request)
         return Held(session=request.session, tokens=thread.tokens)
 
     async def verify(self, request: Verify) -> Verdict:
-        self._check(request.ids + request.drafts, request.keep, 1)
-        async with self._slot():
-            thread, _ = self._resume(request.session, request.epoch, request.keep, request.ids)
+        check_fits(self.card, request.ids + request.drafts, request.keep, 1)
+        async with self._slots.taken():
+            thread = self._resume(request)
             logprobs: list[float] = []
             for accepted, draft in enumerate((*request.drafts, None)):
-                token, probability, _ = self._law.choose(thread.states[-1], request.sampling, thread.tokens)
+                token, probability, _ = self._law.choose(_state(thread), request.sampling, thread.tokens)
                 logprobs.append(math.log(max(probability, 1e-9)))
                 if token != draft:
                     return Verdict(epoch=request.epoch, accepted=accepted, next_id=token, logprobs=tuple(logprobs))
-                thread.extend((token,))
+                _extend(thread, (token,))
         raise AssertionError("the position after the last draft always ends the loop")
 
     async def rollback(self, request: Rollback) -> Held:
-        thread = self._held.get(request.session)
-        if thread is None or request.length == 0:
-            self._held.pop(request.session, None)
-            return Held(session=request.session, tokens=0)
-        del thread.states[request.length + 1 :]
-        return Held(session=request.session, tokens=thread.tokens)
+        return Held(session=request.session, tokens=self._threads.rollback(request.session, request.length))
 
     def load(self) -> Load:
         return Load(
-            running=self._running,
-            waiting=self._waiting,
-            slots=self._slots,
-            held_tokens=sum(thread.tokens for thread in self._held.values()),
-            capacity_tokens=self._slots * self.card.context_tokens,
-            sessions=tuple(self._held),
+            running=self._slots.running,
+            waiting=self._slots.waiting,
+            slots=self._slots.count,
+            held_tokens=self._threads.held_tokens,
+            capacity_tokens=self._slots.count * self.card.context_tokens,
+            sessions=self._threads.names,
         )
 
     async def close(self) -> None:
-        self._held.clear()
+        self._threads.clear()
 
-    def _check(self, ids: tuple[int, ...], keep: int, more: int) -> None:
-        if not ids and not keep:
-            raise InvalidRequest("a session needs at least one token", hint="send the prompt's ids")
-        if any(not 0 <= i < self.card.vocabulary for i in ids):
-            raise InvalidRequest(f"an id is outside the vocabulary of {self.card.vocabulary}", hint="use the model's own tokenizer")
-        if keep + len(ids) + more > self.card.context_tokens:
-            raise ContextLengthExceeded(
-                f"{keep + len(ids)} tokens and {more} more do not fit the context of {self.card.context_tokens}",
-                hint="shorten the prompt, or lower max_tokens",
-            )
+    def _resume(self, request: Generate | Verify | Prefill) -> Thread[int]:
+        thread = self._threads.resume(request.session, request.epoch, request.keep)
+        _extend(thread, request.ids)
+        return thread
 
-    def _resume(self, session: str, epoch: int, keep: int, ids: tuple[int, ...]) -> tuple[_Thread, int]:
-        """The session's thread, rolled back to `keep` and extended by `ids`; and how much of it was held."""
-        thread = self._held.get(session)
-        if thread is not None and epoch < thread.epoch:
-            raise SessionNotFound(f"session {session!r} is at epoch {thread.epoch}, not {epoch}", hint="the attempt is stale: drop it")
-        if keep and (thread is None or thread.tokens < keep):
-            raise SessionNotFound(f"session {session!r} holds fewer than {keep} tokens here", hint="send all ids with keep=0")
-        states = thread.states[: keep + 1] if thread is not None else [0]
-        self._held[session] = resumed = _Thread(epoch, states)
-        resumed.extend(ids)
-        return resumed, keep
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        if self._free.locked() and self._waiting >= self._queue:
-            raise Overloaded(
-                f"{self._waiting} calls wait for {self._slots} slots of {self.card.id!r}", hint="retry after a second, or ask another node"
-            )
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-            self._free.release()
+def _state(thread: Thread[int]) -> int:
+    return thread.items[-1] if thread.items else 0
+
+
+def _extend(thread: Thread[int], ids: Iterable[int]) -> None:
+    """Item n of a thread is the state after n + 1 tokens."""
+    for token in ids:
+        thread.items.append(absorb(_state(thread), (token,)))

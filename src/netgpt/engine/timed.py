@@ -7,7 +7,7 @@ and is counted. Prompts are computed one after the other; a decoding step serves
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
@@ -22,13 +22,29 @@ Result = TypeVar("Result", Held, Verdict)
 
 
 class TimedEngine:
-    """Wraps `engine`, as if it ran a model of `parameters` weights on `profile`."""
+    """Wraps `engine`, as if it ran a model of `parameters` weights on `profile`.
 
-    def __init__(self, engine: Engine, profile: HardwareProfile, clock: Clock, *, parameters: int) -> None:
+    Args:
+        count: how many of the model's tokens some ids of a prompt are.
+        count_new: how many decoding steps a reply is.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        profile: HardwareProfile,
+        clock: Clock,
+        *,
+        parameters: int,
+        count: Callable[[Sequence[int]], int] = len,
+        count_new: Callable[[Sequence[int]], int] = len,
+    ) -> None:
         self._engine = engine
         self._profile = profile
         self._clock = clock
         self._parameters = parameters or engine.card.parameters
+        self._count = count
+        self._count_new = count_new
         self._prompts = asyncio.Lock()
         self.releases = 0
         self.overruns = 0
@@ -49,11 +65,11 @@ class TimedEngine:
             async for tokens in replies:
                 if not due_s:
                     async with self._prompts:
-                        prefill_s = prefill_time_s(self._profile, self._parameters, len(request.ids))
+                        prefill_s = prefill_time_s(self._profile, self._parameters, self._count(request.ids))
                         due_s = max(self._clock.now_s(), start_s) + prefill_s
                         await self._release(due_s)
                 else:
-                    due_s += len(tokens.ids) * decode_step_time_s(self._profile, self._parameters, max(self._engine.load().running, 1))
+                    due_s += self._count_new(tokens.ids) * decode_step_time_s(self._profile, self._parameters, max(self._engine.load().running, 1))
                     await self._release(due_s)
                 yield self._stamped(tokens, prefill_s, self._clock.now_s() - start_s)
 
@@ -66,10 +82,10 @@ class TimedEngine:
         )
 
     async def prefill(self, request: Prefill) -> Held:
-        return await self._prompt(self._engine.prefill(request), prefill_time_s(self._profile, self._parameters, len(request.ids)))
+        return await self._prompt(self._engine.prefill(request), prefill_time_s(self._profile, self._parameters, self._count(request.ids)))
 
     async def verify(self, request: Verify) -> Verdict:
-        new_tokens = len(request.ids) + len(request.drafts)
+        new_tokens = self._count((*request.ids, *request.drafts))
         return await self._prompt(self._engine.verify(request), prefill_time_s(self._profile, self._parameters, new_tokens))
 
     async def _prompt(self, work: Awaitable[Result], modelled_s: float) -> Result:

@@ -12,15 +12,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from netgpt.core.errors import ModelInvalid, StorageFailed
+from netgpt.learn.optimizer import Optimizer
 
 PREFIX, KEPT = "step-", 2
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class Progress:
     elapsed_s: float
 
 
-def save_checkpoint(folder: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(folder: Path, progress: Progress, model: nn.Module, optimizer: Optimizer) -> None:
     """Write `folder/step-<n>` and keep the newest `KEPT`.
 
     Raises:
@@ -46,7 +45,7 @@ def save_checkpoint(folder: Path, progress: Progress, model: nn.Module, optimize
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, staging / "model.safetensors")
-        save_file(_moments(model, optimizer), staging / "optimizer.safetensors")
+        save_file(optimizer.state(), staging / "optimizer.safetensors")
         (staging / "progress.json").write_text(json.dumps(vars(progress)) + "\n", encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         staging.rename(target)
@@ -63,7 +62,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{PREFIX}*"))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
     """Restore model and optimiser in place.
 
     Raises:
@@ -72,24 +71,9 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     try:
         progress = Progress(**json.loads((path / "progress.json").read_text(encoding="utf-8")))
         model.load_state_dict(load_file(path / "model.safetensors"))
-        moments = load_file(path / "optimizer.safetensors")
-        for name, parameter in model.named_parameters():
-            state = optimizer.state[parameter]
-            state["step"] = torch.tensor(float(progress.step))
-            for moment in MOMENTS:
-                state[moment] = moments[f"{moment}.{name}"].to(parameter.device)
+        optimizer.restore(load_file(path / "optimizer.safetensors"), progress.step)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelInvalid(
             f"checkpoint {str(path)!r} cannot be read: {error}", hint="delete it to resume from the one before, or train without --resume"
         ) from error
     return progress
-
-
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's running means by parameter name; every parameter has been stepped as often as the run."""
-    return {
-        f"{moment}.{name}": optimizer.state[parameter][moment].detach().cpu().contiguous()
-        for name, parameter in model.named_parameters()
-        if parameter in optimizer.state
-        for moment in MOMENTS
-    }

@@ -71,7 +71,7 @@ def draw_curve(csv_path: Path, picture_path: Path, title: str) -> bool:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     tokens = [point.tokens / 1e6 for point in points]
-    axes.plot(tokens, [point.loss for point in points], label="training (prompts weigh less)")
+    axes.plot(tokens, [point.loss for point in points], label="training")
     axes.plot(tokens, [point.validation_loss for point in points], label="held-out answers")
     axes.set(title=title, xlabel="tokens seen, millions", ylabel="loss, nats per token", yscale="log")
     axes.grid(alpha=0.3)

@@ -3,19 +3,20 @@
 `drafts` are guesses of the replies. They save forward passes where the model would have said the same
 and never change what it says: a draft token stands only if it is the model's own choice.
 
-Axes: B sequence, T position, V vocabulary.
+Axes: B sequence, T position, D hidden, N position that is asked for, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch.nn import functional as F
 
 from netgpt.models.decoder import Decoder
 
-BATCH = 48
+BATCH, BATCH_TOKENS = 48, 8192  # at most so many sequences, and so many positions, at once
 
 
 @dataclass
@@ -59,12 +60,24 @@ def greedy_replies(
     """
     replies = [_Reply(i, prompt, drafts[i] if drafts else ()) for i, prompt in enumerate(prompts)]
     by_length = sorted(replies, key=lambda reply: len(reply.prompt) + len(reply.draft))
-    for start in range(0, len(by_length), BATCH):
-        growing = by_length[start : start + BATCH]
+    for growing in _batches(by_length):
         while growing:
             chosen = _choices(model, growing)
             growing = [reply for reply, tokens in zip(growing, chosen, strict=True) if not reply.read(tokens, end_id, limit)]
     return [reply.ids for reply in replies]
+
+
+def _batches(by_length: Sequence[_Reply]) -> Iterator[list[_Reply]]:
+    """Replies of like lengths together, as many as the limits allow."""
+    batch: list[_Reply] = []
+    for reply in by_length:
+        if len(batch) == BATCH or (len(batch) + 1) * (len(reply.prompt) + len(reply.draft)) > BATCH_TOKENS:
+            if batch:
+                yield batch
+            batch = []
+        batch.append(reply)
+    if batch:
+        yield batch
 
 
 def _choices(model: Decoder, replies: Sequence[_Reply]) -> list[list[int]]:
@@ -72,6 +85,7 @@ def _choices(model: Decoder, replies: Sequence[_Reply]) -> list[list[int]]:
     rows = [[*reply.prompt, *reply.ids, *reply.guess()] for reply in replies]
     width = max(map(len, rows))
     padded = [row + [0] * (width - len(row)) for row in rows]  # attention is causal: what stands behind does not matter
-    ids_BT = torch.tensor(padded, device=model.output_VD.device)
-    best_BT = model(ids_BT).argmax(-1)
-    return [best_BT[b, len(reply.prompt) + len(reply.ids) - 1 : len(rows[b])].tolist() for b, reply in enumerate(replies)]
+    hidden_BTD = model.model(torch.tensor(padded, device=model.output_VD.device))
+    asked = [hidden_BTD[b, len(reply.prompt) + len(reply.ids) - 1 : len(rows[b])] for b, reply in enumerate(replies)]
+    best_N = F.linear(torch.cat(asked), model.output_VD).argmax(-1)  # logits of prompts are not needed
+    return [part.tolist() for part in best_N.split([len(part) for part in asked])]

@@ -21,6 +21,8 @@ from netgpt.corpus.draw import training_tasks
 from netgpt.corpus.task import Task, pick
 from netgpt.models.tokenizer import PAD, Tokenizer, render_chat
 
+LONG_ROW_TOKENS = 2048
+MISSES = 8  # so many conversations may find no room before a batch counts as full
 SYSTEM_ONE_IN = 10  # clients often send a system message: some conversations open with one
 SYSTEM_MESSAGES = (
     "You are a helpful assistant.",
@@ -63,28 +65,32 @@ def conversations(tokenizer: Tokenizer, tasks: Iterable[Task], chance: np.random
 
 
 def pack(encoded: Iterable[Encoded], *, rows: int, row_tokens: int, pad_id: int) -> Batch:
-    """Fill `rows` rows with whole conversations, in order; what remains of a row is padding of weight 0.
+    """Fill `rows` rows with whole conversations, each into the first row with room; what remains is padding of weight 0.
 
-    Stops when the rows are full or the conversations end. One that is longer than a row is left out.
+    Stops when `MISSES` conversations found no room, or when they end. One that is longer than a row is left out.
     """
     ids = np.full((rows, row_tokens + 1), pad_id, dtype=np.int64)
     weights = np.zeros((rows, row_tokens + 1), dtype=np.float32)
-    row, used = 0, 0
+    used, misses = [0] * rows, 0
     for conversation in encoded:
         length = len(conversation.ids)
-        if length > row_tokens + 1:
+        row = next((row for row in range(rows) if used[row] + length <= row_tokens + 1), None)
+        if row is None:
+            misses += length <= row_tokens + 1
+            if misses == MISSES:
+                break
             continue
-        if used + length > row_tokens + 1:
-            row, used = row + 1, 0
-        if row == rows:
-            break
-        ids[row, used : used + length] = conversation.ids
-        weights[row, used : used + length] = conversation.weights
-        used += length
+        ids[row, used[row] : used[row] + length] = conversation.ids
+        weights[row, used[row] : used[row] + length] = conversation.weights
+        used[row] += length
     return Batch(ids_BT=ids[:, :-1], targets_BT=ids[:, 1:], weights_BT=weights[:, 1:])
 
 
-def training_batch(tokenizer: Tokenizer, seed: int, step: int, *, rows: int, row_tokens: int) -> Batch:
-    """The batch of a step."""
+def training_batch(tokenizer: Tokenizer, seed: int, step: int, *, rows: int, row_tokens: int, long_one_in: int = 0) -> Batch:
+    """The batch of a step; one in `long_one_in` has rows of up to `LONG_ROW_TOKENS` with long contexts, and as many tokens in all."""
     chance = SeededChance(seed).stream(f"batch/{step}")
-    return pack(conversations(tokenizer, training_tasks(chance), chance), rows=rows, row_tokens=row_tokens, pad_id=tokenizer.special_id(PAD))
+    long = bool(long_one_in) and step % long_one_in == long_one_in - 1
+    if long:
+        rows, row_tokens = max(1, rows * row_tokens // LONG_ROW_TOKENS), min(LONG_ROW_TOKENS, rows * row_tokens)
+    tasks = training_tasks(chance, long=long)
+    return pack(conversations(tokenizer, tasks, chance), rows=rows, row_tokens=row_tokens, pad_id=tokenizer.special_id(PAD))

@@ -32,9 +32,11 @@ class Recipe:
     tier: str
     shape: Shape
     steps: int  # the budget
-    peak_rate: float  # of AdamW
-    rows: int = 16  # B, rows of a step
+    peak_rate: float  # of the matrices (Muon)
+    embedding_rate: float = 4e-3  # of the embedding and the norms (AdamW)
+    rows: int = 8  # B, rows of a step
     row_tokens: int = 256  # T
+    long_one_in: int = 12  # steps; such a step has fewer, longer rows
     warmup_share: float = 0.02  # of all steps
     decay_share: float = 0.35
     weight_decay: float = 0.05
@@ -67,26 +69,28 @@ class Recipe:
         )
 
 
+STEPS = 8_000  # every tier sees the same stream
+
 DEVICE = Recipe(
     name="netgpt-device",
     tier="device",
-    shape=Shape(hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, head_dim=32),
-    steps=1_000,
-    peak_rate=4e-3,
+    shape=Shape(hidden_size=64, intermediate_size=192, num_layers=3, num_heads=4, head_dim=16),
+    steps=STEPS,
+    peak_rate=1.5e-2,
 )
 EDGE = Recipe(
     name="netgpt-edge",
     tier="edge",
-    shape=Shape(hidden_size=256, intermediate_size=704, num_layers=5, num_heads=4, head_dim=64),
-    steps=1_000,
-    peak_rate=2.5e-3,
+    shape=Shape(hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, head_dim=32),
+    steps=STEPS,
+    peak_rate=1.2e-2,
 )
 CLOUD = Recipe(
     name="netgpt-cloud",
     tier="cloud",
-    shape=Shape(hidden_size=512, intermediate_size=1408, num_layers=5, num_heads=8, head_dim=64),
-    steps=1_130,
-    peak_rate=1.5e-3,
+    shape=Shape(hidden_size=256, intermediate_size=768, num_layers=6, num_heads=8, head_dim=32),
+    steps=STEPS,
+    peak_rate=1e-2,
 )
 RECIPES: tuple[Recipe, ...] = (DEVICE, EDGE, CLOUD)
 
@@ -103,10 +107,10 @@ def recipe_named(tier: str) -> Recipe:
     raise UsageError(f"there is no recipe for tier {tier!r}", hint=f"choose one of {', '.join(r.tier for r in RECIPES)}", param="tier")
 
 
-def rate_at(recipe: Recipe, step: int) -> float:
-    """Learning rate of a step (0-based): linear warm-up, a plateau, then a linear decay to zero."""
+def share_at(recipe: Recipe, step: int) -> float:
+    """Share of the peak rates in a step (0-based): linear warm-up, a plateau, then a linear decay to zero."""
     warmup = max(1, round(recipe.warmup_share * recipe.steps))
     decay = max(1, round(recipe.decay_share * recipe.steps))
     rising = (step + 1) / warmup
     falling = (recipe.steps - step) / decay
-    return recipe.peak_rate * min(1.0, rising, falling)
+    return min(1.0, rising, falling)

@@ -1,4 +1,4 @@
-"""The optimiser loop: AdamW on packed conversations, with checkpoints, a curve and a clean stop.
+"""The optimiser loop on packed conversations, with checkpoints, a curve and a clean stop.
 
 A run is a function of (recipe, tokenizer): the same weights come out whether it ran through or was
 stopped and resumed, on one machine with one number of threads. Knows no network and no files but its
@@ -24,8 +24,9 @@ from netgpt.corpus.draw import held_out_tasks
 from netgpt.corpus.families import FAMILIES
 from netgpt.learn.checkpoint import Progress, checkpoints, load_checkpoint, save_checkpoint
 from netgpt.learn.curve import Point, append_point, cut_curve
+from netgpt.learn.optimizer import Optimizer
 from netgpt.learn.packing import Batch, encode_conversation, pack, training_batch
-from netgpt.learn.recipe import Recipe, rate_at
+from netgpt.learn.recipe import Recipe, share_at
 from netgpt.models.decoder import Decoder
 from netgpt.models.tokenizer import PAD, Tokenizer
 
@@ -49,14 +50,6 @@ class Outcome:
     tokens: int  # seen, without padding
     finished: bool  # False: stopped, a checkpoint at `step` is written
     elapsed_s: float  # of all calls that made this run
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; matrices decay, norms and the embedding do not (a rare token's row would shrink away)."""
-    decayed = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed_tokens" not in name]
-    kept = [p for name, p in model.named_parameters() if p.dim() <= 1 or "embed_tokens" in name]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=(0.9, 0.98), eps=1e-8)
 
 
 def mean_loss(model: Decoder, batch: Batch, device: torch.device) -> Tensor:
@@ -109,7 +102,7 @@ def train(
     cadence = cadence or Cadence()
     place = torch.device(device)
     model = Decoder(recipe.config(tokenizer.vocabulary), seed=recipe.seed).to(place).train()
-    optimizer = make_optimizer(model, recipe)
+    optimizer = Optimizer(model, recipe)
     start = _resumed(folder, recipe, tokenizer, model, optimizer) if resume else _fresh(folder, recipe, tokenizer)
     held_out = validation_batch(tokenizer, recipe)
     began_s = clock.now_s() - start.elapsed_s
@@ -117,7 +110,7 @@ def train(
     losses: list[float] = []
     mark_s, mark_tokens = clock.now_s(), tokens
     while step < recipe.steps and not stopped:
-        batch = training_batch(tokenizer, recipe.seed, step, rows=recipe.rows, row_tokens=recipe.row_tokens)
+        batch = training_batch(tokenizer, recipe.seed, step, rows=recipe.rows, row_tokens=recipe.row_tokens, long_one_in=recipe.long_one_in)
         losses.append(_step(model, optimizer, recipe, batch, step, place))
         step += 1
         tokens += int((batch.ids_BT != tokenizer.special_id(PAD)).sum())
@@ -129,7 +122,7 @@ def train(
                 tokens=tokens,
                 loss=sum(losses) / len(losses),
                 validation_loss=_validation_loss(model, held_out, place),
-                learning_rate=rate_at(recipe, step - 1),
+                learning_rate=recipe.peak_rate * share_at(recipe, step - 1),
                 tokens_per_s=(tokens - mark_tokens) / max(1e-9, now_s - mark_s),
                 elapsed_s=now_s - began_s,
             )
@@ -142,15 +135,12 @@ def train(
     return Outcome(model=model.eval(), step=step, tokens=tokens, finished=step >= recipe.steps, elapsed_s=clock.now_s() - began_s)
 
 
-def _step(model: Decoder, optimizer: torch.optim.Optimizer, recipe: Recipe, batch: Batch, step: int, device: torch.device) -> float:
+def _step(model: Decoder, optimizer: Optimizer, recipe: Recipe, batch: Batch, step: int, device: torch.device) -> float:
     """One update; returns the loss before it."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate_at(recipe, step)
     loss = mean_loss(model, batch, device)
-    optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-    optimizer.step()
+    optimizer.step(share_at(recipe, step))
     value = loss.item()
     if not math.isfinite(value):
         raise NetgptError(f"the loss of {recipe.name!r} is {value} at step {step}", hint="lower peak_rate in its recipe, and train again")
@@ -168,7 +158,7 @@ def _fresh(folder: Path, recipe: Recipe, tokenizer: Tokenizer) -> Progress:
     return Progress(step=0, tokens=0, fingerprint=recipe.fingerprint, tokenizer=tokenizer.hash, elapsed_s=0.0)
 
 
-def _resumed(folder: Path, recipe: Recipe, tokenizer: Tokenizer, model: Decoder, optimizer: torch.optim.Optimizer) -> Progress:
+def _resumed(folder: Path, recipe: Recipe, tokenizer: Tokenizer, model: Decoder, optimizer: Optimizer) -> Progress:
     found = checkpoints(folder / "checkpoints")
     if not found:
         return _fresh(folder, recipe, tokenizer)

@@ -1,7 +1,7 @@
 """Trains the one tokenizer of the three models, and writes it as NetGPT and `transformers` read it.
 
-Byte-level BPE: every text can be written, Chinese too. Digits are single tokens, so that numbers look
-alike in every length. The chat tokens have the lowest ids. Knows no model.
+Byte-level BPE: every text can be written, Chinese too. Digits are single tokens: a small
+model learns to copy ten of them far sooner than a hundred pairs. The chat tokens have the lowest ids. Knows no model.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from netgpt.core.units import parse_duration_s, parse_rate_bps
 from netgpt.network.profile import find_profile
 
 TIERS = ("device", "edge", "cloud")
+NODE_ENGINES = ("replay",)
+REPLAY_TIMINGS = ("recorded", "profile")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,13 @@ class NodeSpec:
     profile: str
     parameters: int = 0  # size of the model it is declared to run, for modelled time; 0: the card's
     slots: int = 16
+    engine: str = ""  # "replay": plays `model` of `recording`; empty: what the command runs
+    recording: str = ""  # a Parquet file; in a scenario file relative to it
+    timing: str = ""  # of a replay: "recorded" (also if empty) or "profile"
+
+    @property
+    def replays(self) -> bool:
+        return self.engine == "replay"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +116,11 @@ def load_scenario(name_or_path: str) -> Scenario:
             f"no scenario {name_or_path!r}", hint=did_you_mean(name_or_path, shipped_scenarios()) + "; or give the path of a .toml file"
         )
     try:
-        return parse_scenario(path.read_text(encoding="utf-8"), where=str(path))
+        scenario = parse_scenario(path.read_text(encoding="utf-8"), where=str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioInvalid(f"scenario {name_or_path!r} cannot be read: {error}", hint="check the path and its permissions") from error
+    nodes = tuple(replace(node, recording=str(path.parent / node.recording)) if node.recording else node for node in scenario.nodes)
+    return replace(scenario, nodes=nodes)
 
 
 def parse_scenario(text: str, *, where: str) -> Scenario:
@@ -230,6 +241,7 @@ def _check(scenario: Scenario, where: str) -> None:
         if node.slots < 1 or node.parameters < 0:
             raise ScenarioInvalid(f"node {node.id!r} has slots {node.slots}, parameters {node.parameters}", hint="slots start at 1, parameters at 0")
         find_profile(node.profile)
+        _check_replay(node, f"node {node.id!r} of scenario {where!r}")
     links = [link.id for link in scenario.links]
     named = [(scenario.default_node, "default_node", ids)]
     named += [(end, f"link {link.id!r}", ids) for link in scenario.links for end in link.between]
@@ -243,3 +255,15 @@ def _check(scenario: Scenario, where: str) -> None:
         raise ScenarioInvalid(f"agreement of scenario {where!r} is {scenario.agreement}", hint="give a probability, 0 to 1")
     for user in scenario.users:
         _positive(user.requests_per_s, "requests_per_s", f"the user at {user.at!r}")
+
+
+def _check_replay(node: NodeSpec, where: str) -> None:
+    if node.engine and node.engine not in NODE_ENGINES:
+        raise ScenarioInvalid(f"{where} has the unknown engine {node.engine!r}", hint=did_you_mean(node.engine, NODE_ENGINES))
+    if node.replays and not node.recording:
+        raise ScenarioInvalid(f"{where} replays and names no recording", hint='add recording = "answers.parquet"; make one with: netgpt record')
+    if node.timing and node.timing not in REPLAY_TIMINGS:
+        raise ScenarioInvalid(f"{where} has the unknown timing {node.timing!r}", hint=did_you_mean(node.timing, REPLAY_TIMINGS))
+    if not node.replays and (node.recording or node.timing):
+        key = "recording" if node.recording else "timing"
+        raise ScenarioInvalid(f"{where} has {key!r} and does not replay", hint='add engine = "replay", or leave it out')

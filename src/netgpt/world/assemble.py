@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -12,9 +13,11 @@ from netgpt.core.compute import ThreadCompute
 from netgpt.core.transport import Connection, Transport
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
+from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, read_scripts
 from netgpt.engine.timed import TimedEngine
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.models.card import ModelCard
+from netgpt.models.recording import Recording, read_recording
 from netgpt.models.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
 from netgpt.network.profile import find_profile
@@ -29,19 +32,74 @@ HASH_CONTEXT_TOKENS = 2048
 
 def make_tokenizer(config: DoorConfig) -> Tokenizer:
     """The tokenizer of the door's own model."""
-    return ByteTokenizer() if config.engine == "hash" else BpeTokenizer.load(Path(config.model_folder))
+    return BpeTokenizer.load(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
 
 
-def make_engine(config: EngineConfig, clock: Clock) -> Engine:
+def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = None) -> Engine:
     """The engine that a configuration asks for, ready to run.
+
+    Args:
+        replay: what a replay plays, if it has been read already.
 
     Raises:
         ModelInvalid, ModelNotFound: the model folder cannot be used.
+        UsageError: the recording cannot be used.
     """
+    if config.engine == "replay":
+        return _replay_engine(config, clock, replay or read_replay(config.recording, config.recorded_model))
     engine = _hash_engine(config, clock) if config.engine == "hash" else _torch_engine(config, clock)
     if config.timing == "declared":
         return TimedEngine(engine, find_profile(config.profile), clock, parameters=config.parameters)
     return engine
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Replay:
+    """One recorded model, ready to be played."""
+
+    scripts: Mapping[bytes, Script]
+    prompts: tuple[tuple[tuple[str, str], ...], ...]  # the conversations that it has answered
+    context_tokens: int
+
+
+def read_replay(recording: str, model: str) -> Replay:
+    """A model of a recording.
+
+    Raises:
+        UsageError: no such file or model, or no recording.
+        MissingExtra: pyarrow is not installed.
+    """
+    return replay_of(read_recording(Path(recording)), model)
+
+
+def replay_of(recording: Recording, model: str) -> Replay:
+    """A model of a recording that has been read; raises UsageError if it is not in there."""
+    scripts = read_scripts(recording, model)
+    prompts = tuple(row.messages for row in recording.of_model(model))
+    return Replay(scripts=scripts, prompts=prompts, context_tokens=context_tokens(scripts, prompts))
+
+
+def _replay_engine(config: EngineConfig, clock: Clock, replay: Replay) -> Engine:
+    card = ModelCard(
+        id=config.recorded_model,
+        tier=config.tier,
+        parameters=config.parameters,
+        layers=0,
+        bytes=0,
+        context_tokens=replay.context_tokens,
+        vocabulary=ByteTokenizer.vocabulary,
+        tokenizer=ByteTokenizer.hash,
+        licence="see the model's source",
+        description="a recording, played back",
+    )
+    if config.timing == "recorded":
+        return ReplayEngine(card, replay.scripts, clock, slots=config.slots)
+    engine = ReplayEngine(card, replay.scripts, clock, timing="none", slots=config.slots)
+    if config.timing == "real":
+        return engine
+    return TimedEngine(
+        engine, find_profile(config.profile), clock, parameters=config.parameters, count=engine.model_tokens, count_new=lambda ids: min(len(ids), 1)
+    )
 
 
 def _hash_engine(config: EngineConfig, clock: Clock) -> HashEngine:

@@ -27,16 +27,18 @@ class EngineConfig:
     node: str
     tier: str
     model_folder: str  # empty for the hash engine
-    engine: Literal["torch", "hash"]
+    engine: Literal["torch", "hash", "replay"]
     dtype: str
     threads: int
     slots: int
     profile: str
     parameters: int  # of the model that it is declared to run; 0: the card's
-    timing: Literal["real", "declared"]
+    timing: Literal["real", "declared", "recorded"]  # recorded: of a replay alone
     port: int  # gRPC; 0: any free one
     network_key_file: str
     agreement: float  # of neighbouring tiers' hash models, a token
+    recording: str = ""  # what a replay plays, and which of its models
+    recorded_model: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,8 @@ class DoorConfig:
     engine_address: str
     controller_address: str
     join_token: str
-    model_folder: str  # whose tokenizer it uses; empty for the hash engine
-    engine: Literal["torch", "hash"]
+    model_folder: str  # whose tokenizer it uses; empty where no torch runs
+    engine: Literal["torch", "hash", "replay"]
 
 
 Config = ControllerConfig | EngineConfig | DoorConfig

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from netgpt.core.errors import PortInUse
+from netgpt.core.errors import PortInUse, ScenarioInvalid
+from netgpt.models.recording import read_recording
 from netgpt.models.store import find_model, read_card
 from netgpt.network.scenario import NodeSpec, Scenario
 from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
@@ -45,7 +46,7 @@ class Build:
     dtype: str
     timing: Literal["real", "declared"]
     threads: int
-    model_folders: Mapping[str, Path]  # by node; empty for the hash engine
+    model_folders: Mapping[str, Path]  # by node; none for nodes without torch
 
 
 def plan_ports(scenario: Scenario, first: int) -> PortPlan:
@@ -90,13 +91,13 @@ def check_ports(ports: Sequence[int]) -> None:
 
 
 def find_models(scenario: Scenario, search: Sequence[Path]) -> dict[str, Path]:
-    """The model folder of every node. Weights are not opened: a torn file is for its engine to find.
+    """The model folder of every node that does not replay. Weights are not opened: a torn file is for its engine to find.
 
     Raises:
         ModelNotFound: a node's model is in no folder of `search`.
         ModelInvalid, NotSupported: what a folder says of its model is wrong, or not implemented.
     """
-    folders = {node.id: find_model(node.model, search).resolve() for node in scenario.nodes}
+    folders = {node.id: find_model(node.model, search).resolve() for node in scenario.nodes if not node.replays}
     for folder in sorted(set(folders.values())):
         read_card(folder)
     return folders
@@ -145,16 +146,18 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
                 node=node.id,
                 tier=node.tier,
                 model_folder=_model_folder(node, build),
-                engine=build.engine,
+                engine="replay" if node.replays else build.engine,
                 dtype=build.dtype,
                 threads=build.threads,
                 slots=node.slots,
                 profile=node.profile,
                 parameters=node.parameters,
-                timing=build.timing,
+                timing=_timing(node, build),
                 port=known.get(name, {}).get("port", 0),
                 network_key_file=str(build.network_key_file),
                 agreement=scenario.agreement,
+                recording=node.recording,
+                recorded_model=node.model if node.replays else "",
             )
         )
 
@@ -182,7 +185,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 controller_address=f"{LOOPBACK}:{known[CONTROLLER]['port']}",
                 join_token=join_token(node.id),
                 model_folder=_model_folder(node, build),
-                engine=build.engine,
+                engine="replay" if node.replays else build.engine,
             )
         )
 
@@ -199,7 +202,33 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
 
 
 def _model_folder(node: NodeSpec, build: Build) -> str:
-    return str(build.model_folders[node.id]) if build.model_folders else ""
+    return str(build.model_folders.get(node.id, ""))
+
+
+def _timing(node: NodeSpec, build: Build) -> Literal["real", "declared", "recorded"]:
+    """A replay says itself how it is timed."""
+    if not node.replays:
+        return build.timing
+    return "declared" if node.timing == "profile" else "recorded"
+
+
+def check_replays(scenario: Scenario, engine: str) -> None:
+    """Refuse recordings that cannot be played, and nodes that cannot work together.
+
+    Raises:
+        UsageError: a recording cannot be read, or has no such model.
+        ScenarioInvalid: replays stand beside models with another tokenizer.
+    """
+    replaying = [node for node in scenario.nodes if node.replays]
+    if replaying and engine == "torch" and len(replaying) < len(scenario.nodes):
+        other = next(node for node in scenario.nodes if not node.replays)
+        raise ScenarioInvalid(
+            f"node {replaying[0].id!r} replays a recording and node {other.id!r} runs a model: their tokenizers differ",
+            hint="let every node replay, or run the others without weights: netgpt up --engine hash",
+        )
+    recordings = {path: read_recording(Path(path)) for path in dict.fromkeys(node.recording for node in replaying)}
+    for node in replaying:
+        recordings[node.recording].of_model(node.model)
 
 
 def _told(config: Config) -> dict[str, object]:

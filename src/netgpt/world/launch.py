@@ -24,7 +24,7 @@ from netgpt.network.scenario import Scenario
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.log import Log
 from netgpt.wire.identity import JoinAuthority
-from netgpt.world.emulated import LOOPBACK, Build, PortPlan, check_ports, find_models, free_port_plan, network_stages, plan_ports
+from netgpt.world.emulated import LOOPBACK, Build, PortPlan, check_ports, check_replays, find_models, free_port_plan, network_stages, plan_ports
 from netgpt.world.logs import join_library_logs, log_file, rotate_logs
 from netgpt.world.networkkey import ensure_network_key, network_key_file
 from netgpt.world.pids import pid_of
@@ -91,6 +91,7 @@ def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log:
 def _plan(request: UpRequest, scenario: Scenario) -> _Plan:
     """Find everything that can be wrong without starting a process."""
     home = Path(request.home)
+    check_replays(scenario, request.engine)
     models = find_models(scenario, search_path(home, request.models)) if request.engine == "torch" else {}
     ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario)
     check_ports(ports.all())

@@ -25,7 +25,8 @@ class Outcome:
     time_to_first_token_s: float = 0.0
     duration_s: float = 0.0
     checked: bool = False
-    right: bool = False  # the answer is exactly what the models' law says
+    right: bool = False  # the answer is exactly what the models' law or recording says
+    correct: bool | None = None  # the recorded answer was right; None: not recorded, not graded, or of several models
 
 
 def summarise(
@@ -35,6 +36,7 @@ def summarise(
     done = [outcome for outcome in outcomes if outcome.result in ("stop", "length")]
     failed = Counter(outcome.result for outcome in outcomes if outcome.result not in ("stop", "length"))
     checked = [outcome for outcome in outcomes if outcome.checked]
+    graded = [outcome.correct for outcome in done if outcome.correct is not None]
     return {
         "scenario": scenario,
         "seed": seed,
@@ -47,6 +49,7 @@ def summarise(
         "tokens": sum(outcome.tokens for outcome in done),
         "answers_checked": len(checked),
         "answers_wrong": sum(not outcome.right for outcome in checked),
+        **({"answers_graded": len(graded), "answers_correct": sum(graded)} if graded else {}),
         **_quantiles("time_to_first_token", [outcome.time_to_first_token_s for outcome in done]),
         **_quantiles("request_duration", [outcome.duration_s for outcome in done]),
         "link_payload_bytes": dict(sorted(link_bytes.items())),
@@ -66,9 +69,11 @@ def render(report: Mapping[str, Any]) -> str:
         f"scenario {report['scenario']}, seed {report['seed']}, {format_duration(report['duration_s'])} simulated, {report['events']} events",
         f"  requests   {report['requests']}: {report['finished']} finished, {report['switched']} of them on more than one node",
         f"  failed     {json.dumps(report['failed'])}",
-        f"  answers    {report['answers_checked']} checked token by token against the models' law, {report['answers_wrong']} wrong",
+        f"  answers    {report['answers_checked']} checked token by token against the models' law or recording, {report['answers_wrong']} wrong",
         f"  tokens     {report['tokens']}",
     ]
+    if "answers_graded" in report:
+        lines.append(f"  correct    {report['answers_correct']} of {report['answers_graded']} recorded answers")
     for name, label in (("time_to_first_token", "first token"), ("request_duration", "whole answer")):
         if report[f"{name}_p50_s"] is not None:
             lines.append(f"  {label:<12} p50 {format_duration(report[f'{name}_p50_s'])}, p95 {format_duration(report[f'{name}_p95_s'])}")

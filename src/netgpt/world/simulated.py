@@ -1,8 +1,9 @@
 """The simulated world: a whole network in one process, under the virtual clock, from a seed.
 
 Everything above the five protocols is the code that the emulated and deployed worlds run. The engines
-are `hash` models with declared timing, so every answer can be recomputed from its prompt and the nodes
-that made it: a lost, doubled or stale token cannot go unnoticed.
+are `hash` models with declared timing, or recordings, so every answer can be recomputed from its prompt and
+the nodes that made it: a lost, doubled or stale token cannot go unnoticed. Where a node replays a recording,
+users ask what is recorded, and answers are as long as recorded.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +23,17 @@ import numpy as np
 from netgpt.controller.service import Controller
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import VirtualClock, run_virtual
-from netgpt.core.errors import NetgptError
+from netgpt.core.errors import NetgptError, ScenarioInvalid
 from netgpt.core.ids import new_id
 from netgpt.core.scheduling import TaskOwner
 from netgpt.core.storage import SimulatedStorage, Storage
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashLaw, absorb
+from netgpt.engine.replay_engine import messages_key
 from netgpt.inference.door import Door
 from netgpt.inference.request import ChatRequest, Delta, Finish
 from netgpt.models.generation import Sampling
+from netgpt.models.recording import read_recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.link import LinkProfile, SharedLink, shortest_path
 from netgpt.network.scenario import FaultSpec, NodeSpec, Scenario, UserSpec
@@ -37,7 +42,7 @@ from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.identity import JoinAuthority
 from netgpt.wire.memory_transport import MemoryNetwork
-from netgpt.world.assemble import Node, hash_agreement, make_engine
+from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
 from netgpt.world.report import Outcome, summarise
 
@@ -104,6 +109,8 @@ class SimulatedWorld:
         self._authority = JoinAuthority(self.chance.stream("network.key").bytes(32), self.clock.date_s, lambda: token_ids.bytes(12).hex())
         self._controller = Controller(self.log, self._authority, self.clock)
         self._running: dict[str, _RunningNode] = {}
+        self._replays = read_replays(scenario)
+        self._prompts = common_prompts(list(self._replays.values()))
         self._closing = False
 
     async def start(self) -> None:
@@ -128,7 +135,7 @@ class SimulatedWorld:
 
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
-        engine = make_engine(_engine_config(spec, self.scenario.agreement), self.clock)
+        engine = make_engine(_engine_config(spec, self.scenario.agreement), self.clock, replay=self._replays.get(spec.id))
         await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.check).handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
@@ -155,7 +162,7 @@ class SimulatedWorld:
         stream = self.chance.stream(name)
         while True:
             await self.clock.sleep(float(stream.exponential(1 / user.requests_per_s)))
-            request = _draw_request(user, stream)
+            request = _draw_request(user, stream, self._prompts)
             entry = self._running.get(user.at)
             if entry is None:
                 self.outcomes.append(Outcome(node=user.at, model=user.model, result="entry_down"))
@@ -194,8 +201,15 @@ class SimulatedWorld:
             time_to_first_token_s=finish.time_to_first_token_s,
             duration_s=finish.duration_s,
             checked=True,
-            right=text == expected_text(self.scenario, request, finish),
+            right=text == expected_text(self.scenario, request, finish, self._replays),
+            correct=self._correct(request, finish),
         )
+
+    def _correct(self, request: ChatRequest, finish: Finish) -> bool | None:
+        """Whether the recorded answer was right, where one recording gave all of it."""
+        replays = {self._replays.get(span.node) for span in finish.origin}
+        replay = replays.pop() if len(replays) == 1 else None
+        return None if replay is None else replay.scripts[messages_key(request.messages)].correct
 
     async def break_and_mend(self, fault: FaultSpec) -> None:
         """One fault of the scenario, from its beginning to its end."""
@@ -240,24 +254,58 @@ def links_of(scenario: Scenario) -> dict[str, SharedLink]:
     return {link.id: link for link in (*links, SharedLink((CONTROLLER, site), up=beside, down=beside))}
 
 
-def expected_text(scenario: Scenario, request: ChatRequest, finish: Finish) -> str:
-    """The answer that the models' law gives, token by token, on the nodes that are said to have made it."""
+def read_replays(scenario: Scenario) -> dict[str, Replay]:
+    """What each replaying node plays, by node; a file is read once.
+
+    Raises:
+        UsageError: a recording cannot be read, or has no such model.
+    """
+    nodes = [node for node in scenario.nodes if node.replays]
+    recordings = {path: read_recording(Path(path)) for path in dict.fromkeys(node.recording for node in nodes)}
+    players = {player: replay_of(recordings[player[0]], player[1]) for player in dict.fromkeys((node.recording, node.model) for node in nodes)}
+    return {node.id: players[node.recording, node.model] for node in nodes}
+
+
+def common_prompts(replays: Sequence[Replay]) -> list[tuple[tuple[str, str], ...]]:
+    """The conversations that all of them have answered, in the first one's order; none without a replay.
+
+    Raises:
+        ScenarioInvalid: there are replays, and they have no conversation in common.
+    """
+    if not replays:
+        return []
+    common = [prompt for prompt in replays[0].prompts if all(messages_key(prompt) in replay.scripts for replay in replays)]
+    if not common:
+        raise ScenarioInvalid("the recordings of this scenario have no task in common", hint="record all its models on one task file: netgpt record")
+    return common
+
+
+def expected_text(scenario: Scenario, request: ChatRequest, finish: Finish, replays: Mapping[str, Replay] | None = None) -> str:
+    """The answer that the models' law or recording gives, token by token, on the nodes that are said to have made it."""
     tokenizer = ByteTokenizer()
     ids = render_chat(tokenizer, request.messages)
     state, position = absorb(0, ids), len(ids)
     sampling = Sampling(temperature=request.temperature, seed=finish.seed)
     answer: list[int] = []
     for span in finish.origin:
+        if replays and span.node in replays:
+            recorded = replays[span.node].scripts[messages_key(request.messages)].ids[len(answer) : len(answer) + span.tokens]
+            answer.extend(recorded)
+            state, position = absorb(state, recorded), position + len(recorded)
+            continue
         tier = scenario.node(span.node).tier
         law = HashLaw(f"hash-{tier}", hash_agreement(tier, scenario.agreement))
         for _ in range(span.tokens):
             token = law.choose(state, sampling, position)[0]
             answer.append(token)
             state, position = absorb(state, (token,)), position + 1
-    return tokenizer.decode(answer).decode()
+    return tokenizer.decode(answer).decode("utf-8", "replace")
 
 
-def _draw_request(user: UserSpec, stream: np.random.Generator) -> ChatRequest:
+def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequence[tuple[tuple[str, str], ...]]) -> ChatRequest:
+    if recorded:
+        messages = recorded[int(stream.integers(len(recorded)))]
+        return ChatRequest(request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature)
     prompt_tokens = int(stream.integers(user.prompt_tokens[0], user.prompt_tokens[1] + 1))
     prompt = bytes(stream.choice(_PROMPT_LETTERS, prompt_tokens)).decode()
     return ChatRequest(
@@ -278,16 +326,18 @@ def _engine_config(spec: NodeSpec, agreement: float) -> EngineConfig:
         node=spec.id,
         tier=spec.tier,
         model_folder="",
-        engine="hash",
+        engine="replay" if spec.replays else "hash",
         dtype="",
         threads=1,
         slots=spec.slots,
         profile=spec.profile,
         parameters=spec.parameters,
-        timing="declared",
+        timing="recorded" if spec.replays and spec.timing != "profile" else "declared",
         port=0,
         network_key_file="",
         agreement=agreement,
+        recording=spec.recording,
+        recorded_model=spec.model if spec.replays else "",
     )
 
 

@@ -1,17 +1,50 @@
-"""The shelf of task families. A new family is a module with a `FAMILY` and a line here."""
+"""The shelf of task families. A new family is a module with a `FAMILY`, its wordings, and a line here and in `mix.toml`."""
 
 from __future__ import annotations
 
-from netgpt.corpus.families import alarms, arithmetic, intent, kpi
-from netgpt.corpus.families.recall import recall_family
+from netgpt.corpus.families import (
+    alarms,
+    arithmetic,
+    book,
+    config,
+    enrich,
+    explain,
+    handover,
+    intent,
+    kpi,
+    logs,
+    priority,
+    recall,
+    reverse,
+    route,
+    state,
+    tickets,
+    timing,
+    tools,
+    unanswerable,
+    views,
+)
 from netgpt.corpus.task import Family
 
 FAMILIES: tuple[Family, ...] = (
-    recall_family(name="terms", summary="3GPP and O-RAN abbreviations: expansion, abbreviation, role", file_name="terms.toml"),
-    recall_family(name="parameters", summary="5QI, numerology, MCS, CQI, bands, resource grids, slice types", file_name="parameters.toml"),
+    recall.TERMS,
+    recall.PARAMETERS,
+    book.FAMILY,
+    route.FAMILY,
+    reverse.FAMILY,
     arithmetic.FAMILY,
     kpi.FAMILY,
+    logs.FAMILY,
     alarms.FAMILY,
     intent.FAMILY,
+    config.FAMILY,
+    tools.FAMILY,
+    tickets.FAMILY,
+    enrich.FAMILY,
+    state.FAMILY,
+    views.FAMILY,
+    explain.FAMILY,
+    unanswerable.FAMILY,
 )
-BY_NAME: dict[str, Family] = {family.name: family for family in FAMILIES}
+RESERVED: tuple[Family, ...] = (handover.FAMILY, timing.FAMILY, priority.FAMILY)  # never pretrained: what a network learns later
+BY_NAME: dict[str, Family] = {family.name: family for family in (*FAMILIES, *RESERVED)}

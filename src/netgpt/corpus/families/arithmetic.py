@@ -1,149 +1,114 @@
-"""Unit and link-budget arithmetic, answered with the steps written out.
+"""Link budgets and data rates over a chain of six stages, answered with the running value written out.
 
-Decides: the numbers and the wording. The key is the numbers alone, so that no held-out calculation was
-ever trained on in any wording. The grader reads the last number and its unit. Every answer is exact: the
-inputs are chosen so that no rounding is needed.
-
-Equations: EIRP = P + G - L; received power = EIRP - path loss; margin = SNR - required SNR (all in dB);
-x dBm = 10^(x/10) mW with 3 dB taken as a factor of 2, as engineers do; slot = 1/2^mu ms (TS 38.211 4.3.2).
+A chain starts at a value; each stage has a gain or loss of 1 to 9 dB (link budget) or doubles or halves the
+rate (data rate), or is off. A grade counts the stages that are not off, in a chain that always has six.
+The key is the start and what the stages that are on do, in order; names and the place of `off` are decoration. The running
+value stays whole, from 10 to 99 dBm or from 1 to 96 Mbit, so that no step needs rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from fractions import Fraction
+import re
+from collections.abc import Iterable
 
 import numpy as np
 
 from netgpt.corpus.reading import same_quantity
-from netgpt.corpus.task import Family, Task, pick, user
+from netgpt.corpus.task import Family, Task, pick, sample, user
+from netgpt.corpus.wording import word
 
 NAME = "arithmetic"
-SUBCARRIERS_PER_BLOCK, SYMBOLS_PER_SLOT = 12, 14
+OFF, STAGES = "off", 6
+LOWEST, HIGHEST, LARGEST_STEP = 10, 99, 9
+FIRST_POWERS = range(10, 61)
+HIGHEST_RATE = 96
+POWER_NAMES = ("cable", "splitter", "amplifier", "filter", "antenna", "wall", "jumper", "mixer", "window", "repeater")
+RATE_NAMES = ("layers", "carrier", "coding", "sharing", "uplink", "tunnel", "header", "buffer", "beam", "slice")
+_START = re.compile(r"\b(\d+) (dBm|Mbit)\b")
+_STAGE = re.compile(r"[a-z]+ ([+-]\d|x2|/2|off)(?=[;\n])")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
-def _decimal(value: Fraction) -> str:
-    """`value` without trailing zeros: 0.125, 12, -3.5."""
-    return np.format_float_positional(float(value), trim="-")
+def step(value: int, change: str) -> int:
+    """The value behind a stage: `+4`, `-3`, `x2`, `/2`."""
+    if change == "x2":
+        return value * 2
+    return value // 2 if change == "/2" else value + int(change)
 
 
-def _task(form: str, grade: int, key: str, question: str, answer: str) -> Task:
-    return Task(family=NAME, form=form, grade=grade, key=f"{form}/{key}", messages=user(question), answer=answer)
+def worked(start: int, changes: Iterable[str], unit: str) -> str:
+    """The running value over all stages that are on, and the result: `31-3=28+8=36: 36 dBm`."""
+    value, steps = start, str(start)
+    for change in changes:
+        if change != OFF:
+            value = step(value, change)
+            steps += f"{change}={value}"
+    return f"{steps}: {value} {unit}"
 
 
-def _eirp(chance: np.random.Generator) -> Task:
-    power, gain, loss = int(chance.integers(10, 50)), int(chance.integers(2, 25)), int(chance.integers(1, 7))
-    question = pick(
-        chance,
-        (
-            f"What is the EIRP of {power} dBm with {gain} dBi gain and {loss} dB cable loss?",
-            f"A transmitter has {power} dBm, an antenna of {gain} dBi and {loss} dB cable loss. What is its EIRP?",
-            f"EIRP for {power} dBm, {gain} dBi, {loss} dB loss?",
-        ),
+def ends_in_quantity(reply: str, answer: str) -> bool:
+    """True if the reply's end states the answer's quantity, and no other number beside it."""
+    end = re.split(r"[:=：]", reply)[-1]
+    return same_quantity(end, answer) and len(_NUMBER.findall(end)) == 1
+
+
+def _power_changes(chance: np.random.Generator, start: int, count: int) -> list[str]:
+    changes, value = list[str](), start
+    for _ in range(count):
+        steps = [d for d in range(-LARGEST_STEP, LARGEST_STEP + 1) if d and LOWEST <= value + d <= HIGHEST]
+        changes.append(f"{pick(chance, steps):+d}")
+        value = step(value, changes[-1])
+    return changes
+
+
+def _possible_rate_changes(value: int) -> list[str]:
+    return ["x2"] * (value * 2 <= HIGHEST_RATE) + ["/2"] * (value % 2 == 0)
+
+
+def _rate_changes(chance: np.random.Generator, start: int, count: int) -> list[str]:
+    changes, value = list[str](), start
+    for _ in range(count):
+        changes.append(pick(chance, _possible_rate_changes(value)))
+        value = step(value, changes[-1])
+    return changes
+
+
+FIRST_RATES = tuple(value for value in range(2, HIGHEST_RATE + 1) if _possible_rate_changes(value))
+
+
+def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
+    """A chain of six stages, `grade` of them on; a link budget or a data rate."""
+    is_power = bool(chance.integers(2))
+    start = pick(chance, FIRST_POWERS if is_power else FIRST_RATES)
+    unit, form = ("dBm", "question") if is_power else ("Mbit", "rate")
+    live = iter((_power_changes if is_power else _rate_changes)(chance, start, grade))
+    positions = set(sample(chance, range(STAGES), grade))
+    changes = [next(live) if i in positions else OFF for i in range(STAGES)]
+    names = sample(chance, POWER_NAMES if is_power else RATE_NAMES, STAGES)
+    chain = "; ".join((f"{'tx' if is_power else 'start'} {start} {unit}", *(f"{n} {c}" for n, c in zip(names, changes, strict=True))))
+    wording = word(chance, NAME, language, form)
+    return Task(
+        family=NAME,
+        template=wording.id,
+        grade=grade,
+        key=f"{start} {unit} {' '.join(change for change in changes if change != OFF)}",
+        messages=user(wording.fill(chain=f"{chain};")),
+        answer=worked(start, changes, unit),
+        language=language,
     )
-    gained = power + gain
-    return _task("eirp", 2, f"{power},{gain},{loss}", question, f"{power} + {gain} = {gained}; {gained} - {loss} = {gained - loss} dBm")
 
 
-def _received(chance: np.random.Generator) -> Task:
-    eirp, path_loss = int(chance.integers(20, 75)), int(chance.integers(70, 150))
-    question = pick(
-        chance,
-        (
-            f"The EIRP is {eirp} dBm and the path loss {path_loss} dB. What power arrives?",
-            f"What is the received power at {eirp} dBm EIRP and {path_loss} dB path loss?",
-            f"Received power: {eirp} dBm EIRP, {path_loss} dB path loss?",
-        ),
-    )
-    return _task("received", 1, f"{eirp},{path_loss}", question, f"{eirp} - {path_loss} = {eirp - path_loss} dBm")
-
-
-def _margin(chance: np.random.Generator) -> Task:
-    signal, noise, required = -int(chance.integers(60, 100)), -int(chance.integers(90, 125)), int(chance.integers(0, 25))
-    snr = signal - noise
-    question = pick(
-        chance,
-        (
-            f"Signal {signal} dBm, noise {noise} dBm, required SNR {required} dB. What is the margin?",
-            f"What is the link margin with {signal} dBm signal, {noise} dBm noise and {required} dB required SNR?",
-            f"Link margin for signal {signal} dBm, noise {noise} dBm, needed SNR {required} dB?",
-        ),
-    )
-    steps = f"SNR {signal} + {-noise} = {snr} dB; {snr} - {required} = {snr - required} dB"
-    return _task("margin", 3, f"{signal},{noise},{required}", question, steps)
-
-
-def _milliwatts(chance: np.random.Generator) -> Task:
-    tens, step = int(chance.integers(-3, 6)), pick(chance, (-3, 0, 3, 6))
-    power = Fraction(10) ** tens * Fraction(2) ** (step // 3)
-    dbm, base = 10 * tens + step, _decimal(Fraction(10) ** tens)
-    factor = {-3: f"{base} / 2 = ", 0: "", 3: f"{base} x 2 = ", 6: f"{base} x 4 = "}[step]
-    steps = f"{dbm} dBm = {10 * tens} dBm {'+' if step >= 0 else '-'} {abs(step)} dB; {10 * tens} dBm = {base} mW; "
-    question = pick(chance, (f"How many mW are {dbm} dBm?", f"Convert {dbm} dBm to mW.", f"{dbm} dBm in mW?", f"What is {dbm} dBm in milliwatts?"))
-    return _task("milliwatts", 2, f"{dbm}", question, f"{steps}{factor}{_decimal(power)} mW")
-
-
-def _slots(chance: np.random.Generator) -> Task:
-    mu, count = int(chance.integers(0, 4)), int(chance.integers(2, 100))
-    duration = _decimal(Fraction(count, 2**mu))
-    spacing = 15 * 2**mu
-    question = pick(
-        chance,
-        (
-            f"How long are {count} slots at {spacing} kHz?",
-            f"How many ms do {count} slots take at {spacing} kHz?",
-            f"{count} slots at {spacing} kHz in ms?",
-        ),
-    )
-    return _task("slots", 1, f"{mu},{count}", question, f"{count} x {_decimal(Fraction(1, 2**mu))} ms = {duration} ms")
-
-
-def _transfer(chance: np.random.Generator) -> Task:
-    seconds, rate = int(chance.integers(1, 41)), pick(chance, (2, 4, 8, 10, 16, 20, 40, 50, 80, 100, 200, 400, 800))
-    megabytes = Fraction(seconds * rate, 8)
-    question = pick(
-        chance,
-        (
-            f"How long does {_decimal(megabytes)} MB take at {rate} Mbit/s?",
-            f"Time to send {_decimal(megabytes)} MB over {rate} Mbit/s?",
-            f"A model of {_decimal(megabytes)} MB is sent at {rate} Mbit/s. How many seconds does it take?",
-        ),
-    )
-    megabits = seconds * rate
-    return _task("transfer", 3, f"{megabits},{rate}", question, f"{_decimal(megabytes)} x 8 = {megabits} Mbit; {megabits} / {rate} = {seconds} s")
-
-
-def _elements(chance: np.random.Generator) -> Task:
-    blocks = int(chance.integers(2, 274))
-    per_block = SUBCARRIERS_PER_BLOCK * SYMBOLS_PER_SLOT
-    parts = [digit * 10**place for place, digit in enumerate(map(int, reversed(str(blocks)))) if digit][::-1]
-    products = "; ".join(f"{part} x {per_block} = {part * per_block}" for part in parts)
-    total = f"; sum {blocks * per_block}" if len(parts) > 1 else ""
-    question = pick(
-        chance,
-        (
-            f"How many resource elements do {blocks} PRBs have in a slot?",
-            f"Resource elements of {blocks} resource blocks in one slot?",
-            f"A slot has {blocks} PRBs. How many resource elements is that?",
-        ),
-    )
-    return _task("elements", 3, f"{blocks}", question, f"{products}{total} RE")
-
-
-FORMS: dict[int, tuple[Callable[[np.random.Generator], Task], ...]] = {
-    1: (_received, _slots),
-    2: (_eirp, _milliwatts),
-    3: (_margin, _transfer, _elements),
-}
-
-
-def draw(chance: np.random.Generator, grade: int) -> Task:
-    return pick(chance, FORMS[grade])(chance)
+def solve(task: Task) -> str:
+    """Reads start and stages off the chain and applies them in turn."""
+    start = _START.search(task.question)
+    return worked(int(start[1]), _STAGE.findall(task.question), start[2]) if start else ""
 
 
 FAMILY = Family(
     name=NAME,
-    summary="dB sums, dBm to mW, slots to ms, bytes over a rate, resource elements",
+    summary="link budgets and data rates over six stages, worked step by step",
+    depth="steps",
     draw=draw,
-    accepts=lambda task, reply: same_quantity(reply, task.answer),
+    accepts=lambda task, reply: ends_in_quantity(reply, task.answer),
+    solve=solve,
 )

@@ -1,34 +1,43 @@
 """An operator's wish to a slice configuration in JSON.
 
-Decides: the fields, their ranges, and the words for them. The key is the configuration itself, so that
-no held-out configuration was ever trained on. The grader parses the reply, checks it against `FIELDS`,
-and asks for equality.
+The wish names a service and an area and has six clauses in random order. A grade counts the clauses that
+require something; the others ask for nothing. The key is the configuration itself, so that no held-out
+configuration was ever trained on. The grader parses the reply, checks it against `FIELDS`, and asks for
+equality.
+
+Decides: the fields, their types and their order; their values and the words for them are in facts/intents.toml.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 
-from netgpt.corpus.families.recall import read_facts
+from netgpt.corpus.reading import read_facts
 from netgpt.corpus.task import Family, Task, pick, sample, user
+from netgpt.corpus.wording import word
 
 NAME = "intent"
-RELIABILITY_PERCENT = (99, 99.9, 99.99, 99.999)
+CLAUSES = 6
 FIELDS: dict[str, type | tuple[type, ...]] = {  # of a configuration, in the order in which it is written
     "sst": int,
     "area": str,
     "latency_ms": int,
     "downlink_mbps": int,
+    "uplink_mbps": int,
     "devices": int,
     "reliability_percent": (int, float),
+    "priority": int,
 }
 REQUIRED = ("sst", "area")
-REQUIREMENTS = {1: 1, 2: 3, 3: 4}  # by grade
+REQUIREMENTS = tuple(field for field in FIELDS if field not in REQUIRED)
+SEPARATORS = {"en": ", ", "zh": "，"}  # between clauses
 
 _FACTS = read_facts("intents.toml")
+_NUMBER = r"(\d+(?:\.\d+)?)"
 
 
 def violations(configuration: Any) -> list[str]:
@@ -45,40 +54,77 @@ def violations(configuration: Any) -> list[str]:
     return missing + unknown + wrong
 
 
-def _clause(chance: np.random.Generator, field: str, value: float) -> str:
-    if field == "reliability_percent":
-        return pick(chance, _FACTS["clause"]["reliability"]).format(value=f"{value} %")
-    if field == "downlink_mbps" and value >= 1000:
-        return f"{int(value) // 1000} Gbit/s downlink"
-    return pick(chance, _FACTS["clause"][field]).format(value=value)
+def _write(configuration: dict[str, Any]) -> str:
+    ordered = {field: configuration[field] for field in FIELDS if field in configuration}
+    return json.dumps(ordered, separators=(",", ":"))
 
 
-def draw(chance: np.random.Generator, grade: int) -> Task:
-    """Grades 1, 2 and 3 state one, three and four requirements besides service and area."""
-    service = pick(chance, _FACTS["service"])
-    configuration: dict[str, Any] = {"sst": service["sst"], "area": pick(chance, _FACTS["area"])}
-    wishes = sample(chance, list(FIELDS)[2:], REQUIREMENTS[grade])
-    for field in wishes:
-        configuration[field] = pick(chance, RELIABILITY_PERCENT if field == "reliability_percent" else _FACTS[field])
-    opening = pick(chance, _FACTS["opening"]).format(service=pick(chance, service["names"]), area=configuration["area"])
-    clauses = [_clause(chance, field, configuration[field]) for field in wishes]
-    answer = json.dumps({field: configuration[field] for field in FIELDS if field in configuration})
+def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
+    """A wish with `grade` requirements."""
+    service, area = pick(chance, _FACTS["service"]), pick(chance, _FACTS["area"])
+    configuration: dict[str, Any] = {"sst": service["sst"], "area": area["en"]}
+    clauses = sample(chance, _FACTS["filler"][language], CLAUSES - grade)
+    for field in sample(chance, REQUIREMENTS, grade):
+        configuration[field] = pick(chance, _FACTS["value"][field])
+        clauses.append(pick(chance, _FACTS["clause"][language][field]).format(value=configuration[field]))
+    wording = word(chance, NAME, language)
+    text = SEPARATORS[language].join(sample(chance, clauses, CLAUSES))
+    answer = _write(configuration)
     return Task(
         family=NAME,
-        form=f"requirements-{len(wishes)}",
+        template=wording.id,
         grade=grade,
         key=answer,
-        messages=user(f"{opening}: {', '.join(clauses)}."),
+        messages=user(wording.fill(service=pick(chance, service[language]), area=area[language], clauses=text)),
         answer=answer,
+        language=language,
     )
 
 
 def accepts(task: Task, reply: str) -> bool:
+    """True if the reply is the wanted configuration, valid and nothing else."""
     try:
-        configuration = json.loads(reply)
+        configuration = json.loads(reply, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         return False
     return not violations(configuration) and configuration == json.loads(task.answer)
 
 
-FAMILY = Family(name=NAME, summary="a wish for a network slice to its configuration in JSON", draw=draw, accepts=accepts)
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a field occurs twice")
+    return dict(pairs)
+
+
+def _requirement(clause: str, language: str) -> dict[str, Any]:
+    """The field that a clause sets; empty for a filler."""
+    for field, patterns in _FACTS["clause"][language].items():
+        for pattern in patterns:
+            if found := re.fullmatch(re.escape(pattern).replace(re.escape("{value}"), _NUMBER), clause):
+                return {field: json.loads(found[1])}
+    return {}
+
+
+def solve(task: Task) -> str:
+    """The service and the area by their names, each clause by its patterns."""
+    language = task.language
+    opening, _, rest = task.question.replace("：", ":").partition(":")
+    services = {name: service["sst"] for service in _FACTS["service"] for name in service[language]}
+    service = next(name for name in sorted(services, key=len, reverse=True) if name in opening)
+    opening = opening.replace(service, "", 1)
+    areas = {area[language]: area["en"] for area in _FACTS["area"]}
+    area = next(name for name in sorted(areas, key=len, reverse=True) if name in opening)
+    configuration: dict[str, Any] = {"sst": services[service], "area": areas[area]}
+    for clause in rest.strip().rstrip(".。").split(SEPARATORS[language]):
+        configuration |= _requirement(clause, language)
+    return _write(configuration)
+
+
+FAMILY = Family(
+    name=NAME,
+    summary="a wish for a network slice to its configuration in JSON",
+    depth="requirements among six clauses",
+    draw=draw,
+    accepts=accepts,
+    solve=solve,
+)

@@ -1,99 +1,97 @@
-"""KPI tables: a few cells with a few counters in the prompt, and a question about them.
+"""KPI totals: a table of cells with a group and a counter; the total of the counter over one group.
 
-Decides: cells, counters, values. The key is the whole table with the question's form. Graders read what
-the form asks for: the only cell named, or the last number.
+A grade counts the rows of the asked group, the summands; the other rows belong to other groups, and their number
+makes every table equally long. The key is the rows, whatever their order, with the asked group and counter.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 
 import numpy as np
 
-from netgpt.corpus.reading import names, same_quantity
+from netgpt.corpus.book import BANDS
+from netgpt.corpus.reading import after_last
 from netgpt.corpus.task import Family, Task, pick, sample, user
+from netgpt.corpus.wording import word
 
 NAME = "kpi"
-CELL = r"\b[A-Z]\d\d\b"
-CELL_LETTERS = "ABCDEFGHKMNP"
+ROWS = 8
+LONG_ROWS = (50, 70)
+COUNTERS = ("drops", "alarms", "users", "retries", "resets", "calls", "faults", "pings")
+NOISE = ("load", "power", "delay")  # columns of long tables that nobody asks for
+CELLS = tuple(f"{letter}{number:02d}" for letter in "ABCDEFGHKMNP" for number in range(1, 100))
+_ROW = re.compile(r"^[A-Z]\d\d (n\d+) ([a-z]+) (\d)(?= |$)", re.MULTILINE)
+_GROUP = re.compile(r"(?<![A-Za-z0-9])n\d+(?!\w)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counter:
-    """A counter of a cell and the range of its values."""
-
-    name: str
-    unit: str
-    low: int
-    high: int
-
-
-COUNTERS = (
-    Counter(name="load", unit="%", low=5, high=99),
-    Counter(name="users", unit="", low=3, high=250),
-    Counter(name="throughput", unit="Mbit/s", low=10, high=900),
-    Counter(name="delay", unit="ms", low=4, high=90),
-    Counter(name="drops", unit="", low=0, high=60),
-    Counter(name="handovers", unit="", low=10, high=400),
-    Counter(name="power", unit="W", low=90, high=950),
-)
-ADDABLE = tuple(counter for counter in COUNTERS if counter.name in ("users", "drops", "handovers", "power"))
+def _rows(chance: np.random.Generator, grade: int, count: int, asked: tuple[str, str], noise: tuple[str, ...]) -> list[str]:
+    """`grade` rows of the asked group and others, in random order."""
+    group, counter = asked
+    others = sample(chance, [band for band in BANDS if band != group], 3)
+    groups = [group] * grade + [pick(chance, others) for _ in range(count - grade)]
+    rows = []
+    for cell, tag in zip(sample(chance, CELLS, count), sample(chance, groups, count), strict=True):
+        extra = "".join(f" {name} {int(chance.integers(10, 100))}" for name in noise)
+        rows.append(f"{cell} {tag} {counter} {int(chance.integers(1, 10))}{extra}")
+    return rows
 
 
-def _quantity(value: int, counter: Counter) -> str:
-    return f"{value} {counter.unit}".strip()
-
-
-def _value(chance: np.random.Generator, table: dict[str, int], counter: Counter) -> tuple[str, str]:
-    cell = pick(chance, list(table))
-    question = pick(
-        chance, (f"What does {cell} report for {counter.name}?", f"{counter.name} at {cell}?", f"Read the {counter.name} of cell {cell}.")
-    )
-    return question, f"{cell}: {_quantity(table[cell], counter)}"
-
-
-def _extreme(chance: np.random.Generator, table: dict[str, int], counter: Counter) -> tuple[str, str]:
-    highest = bool(chance.integers(2))
-    cell = (max if highest else min)(table, key=table.__getitem__)
-    word = "highest" if highest else "lowest"
-    question = pick(
-        chance,
-        (f"Which cell has the {word} {counter.name}?", f"Where is the {counter.name} {word}?", f"Name the cell with the {word} {counter.name}."),
-    )
-    return question, f"{_quantity(table[cell], counter)}: {cell}"
-
-
-def _total(chance: np.random.Generator, table: dict[str, int], counter: Counter) -> tuple[str, str]:
-    values = list(table.values())
-    running, steps = values[0], []
+def _working(values: list[int]) -> str:
+    """The summands with the running total, and the total."""
+    total, steps = values[0], f"{values[0]}"
     for value in values[1:]:
-        steps.append(f"{running} + {value} = {running + value}")
-        running += value
-    question = pick(chance, (f"What is the total {counter.name}?", f"Add up the {counter.name} of all cells.", f"Total {counter.name}?"))
-    return question, f"{'; '.join(steps)} {counter.unit}".strip()
+        total += value
+        steps += f"+{value}={total}"
+    return f"{steps}: {total}"
 
 
-FORMS = {1: ("value", _value), 2: ("extreme", _extreme), 3: ("total", _total)}
+def _task(chance: np.random.Generator, grade: int, language: str, count: int, noise: tuple[str, ...] = ()) -> Task:
+    group, counter = pick(chance, BANDS), pick(chance, COUNTERS)
+    rows = _rows(chance, grade, count, (group, counter), noise)
+    wording = word(chance, NAME, language)
+    question = wording.fill(group=group, counter=counter)
+    return Task(
+        family=NAME,
+        template=wording.id,
+        grade=grade,
+        key=f"{group} {counter}/{'/'.join(sorted(rows))}",
+        messages=user("\n".join([*rows, question])),
+        answer=_working([int(row.split()[3]) for row in rows if row.split()[1] == group]),
+        language=language,
+    )
 
 
-def draw(chance: np.random.Generator, grade: int) -> Task:
-    form, ask = FORMS[grade]
-    cells = [f"{pick(chance, CELL_LETTERS)}{i}{int(chance.integers(10))}" for i in sample(chance, range(1, 10), int(chance.integers(3, 5)))]
-    asked = pick(chance, ADDABLE if form == "total" else COUNTERS)
-    other = pick(chance, [counter for counter in COUNTERS if counter is not asked])
-    columns = {c: [int(v) for v in c.low + chance.permutation(c.high - c.low + 1)[: len(cells)]] for c in (asked, other)}
-    shown = sample(chance, (asked, other), 2 if form != "total" else 1 + int(chance.integers(2)))
-    shown = shown if asked in shown else [asked]
-    rows = [f"{cell}: " + ", ".join(f"{c.name} {_quantity(columns[c][i], c)}" for c in shown) for i, cell in enumerate(cells)]
-    question, answer = ask(chance, dict(zip(cells, columns[asked], strict=True)), asked)
-    table = "\n".join(rows)
-    return Task(family=NAME, form=form, grade=grade, key=f"{form}/{table}", messages=user(f"{table}\n{question}"), answer=answer)
+def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
+    """A table of eight rows."""
+    return _task(chance, grade, language, ROWS)
+
+
+def draw_long(chance: np.random.Generator, grade: int, language: str) -> Task:
+    """A table of many rows with two more columns."""
+    low, high = LONG_ROWS
+    return _task(chance, grade, language, int(chance.integers(low, high + 1)), tuple(sample(chance, NOISE, 2)))
 
 
 def accepts(task: Task, reply: str) -> bool:
-    if task.form == "extreme":
-        return names(reply, CELL) == names(task.answer, CELL)
-    return same_quantity(reply, task.answer)
+    """True if the reply ends in the right total and in nothing else."""
+    return after_last(reply.replace("：", ":")) == after_last(task.answer)
 
 
-FAMILY = Family(name=NAME, summary="reads a small table of cells: a value, the highest or lowest cell, a total", draw=draw, accepts=accepts)
+def solve(task: Task) -> str:
+    """Adds up the rows that match the question's group and counter."""
+    *rows, question = task.question.split("\n")
+    group = _GROUP.findall(question)[-1]
+    counter = next(name for name in COUNTERS if name in question)
+    return _working([int(value) for tag, name, value in _ROW.findall("\n".join(rows)) if (tag, name) == (group, counter)])
+
+
+FAMILY = Family(
+    name=NAME,
+    summary="adds up a counter over the cells of one band in a table",
+    depth="summands",
+    draw=draw,
+    accepts=accepts,
+    solve=solve,
+    draw_long=draw_long,
+)

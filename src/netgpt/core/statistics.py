@@ -1,0 +1,49 @@
+"""Shares and correlations of outcomes that are true or false, with 95 % intervals. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netgpt.core.chance import SeededChance
+
+Z_95 = 1.959964  # the normal distribution's 97.5 % quantile
+RESAMPLES = 4000
+
+
+def wilson_interval(right: int, trials: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson, JASA 1927); (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, z2 = right / trials, Z_95**2 / trials
+    centre = share + z2 / 2
+    spread = Z_95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials))
+    return max(0.0, (centre - spread) / (1 + z2)), min(1.0, (centre + spread) / (1 + z2))
+
+
+def phi_coefficient(counts: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Phi of 2x2 tables: Pearson's correlation of two outcomes that are true or false.
+
+    Args:
+        counts: shape (..., 4): both, only the first, only the second, neither.
+
+    Returns:
+        Shape (...), NaN where one of the outcomes is always the same.
+    """
+    both, first, second, neither = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
+    margins = (both + first) * (second + neither) * (both + second) * (first + neither)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(margins > 0, (both * neither - first * second) / np.sqrt(margins), np.nan)
+
+
+def phi_interval(counts: Sequence[int]) -> tuple[float, float] | tuple[None, None]:
+    """95 % percentile bootstrap interval over the trials, from a fixed seed; (None, None) where phi is not defined."""
+    total = sum(counts)
+    if not total or math.isnan(float(phi_coefficient(np.array(counts)))):
+        return None, None
+    resampled = phi_coefficient(SeededChance(0).stream("phi").multinomial(total, np.array(counts) / total, size=RESAMPLES))
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,200 @@
+"""Fact books: generated networks whose facts can be known only by having learnt them.
+
+A book holds sites in trees below gateways (each site has a vendor, a region, a band, a unit code and an
+uplink), alarm codes of vendors with their causes, and vendors' dialects: their words for common
+operations. A book is a pure function of its name. Books share vendors, regions, bands and causes, but
+no site, no code and no word: what is learnt from one says nothing about another.
+
+Decides: rarity. A subject's rarity class 1 to 6 holds twice as many subjects as the class before; as all
+grades are asked equally often, exposure falls about as 1 / rank (Zipf). Class and depth in the tree
+are independent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from netgpt.core.chance import SeededChance
+from netgpt.corpus.task import GRADES, pick
+
+VENDORS = ("Orbex", "Talvio", "Kymera", "Sondal", "Vexnor", "Lumara", "Petrix", "Hadron")
+REGIONS = ("north", "south", "east", "west", "coast", "hills", "lakes", "valley", "islands", "centre", "forest", "plain")
+BANDS = ("n1", "n3", "n7", "n28", "n41", "n77", "n78", "n258")
+OPERATIONS = ("lock", "unlock", "restart", "tilt", "power", "backup", "trace", "audit")
+CLASS_SIZES = (4, 8, 16, 32, 64, 128)  # subjects of rarity class 1 to 6
+CODE_CLASS_SIZES = (2, 4, 8, 16, 32, 64)
+GATEWAYS = 8
+BOOKS = ("pretraining", "federated-1", "federated-2", "federated-3", "federated-4", "retrieval", "staleness")  # the first alone is pretrained
+_CONSONANTS, _VOWELS, _ENDINGS = "bdfghjklmnprstvz", "aeiou", ("n", "r", "l", "s", "k", "m", "d", "t")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """A site of a book; `uplink` is the site that feeds it, "" for a gateway."""
+
+    name: str
+    rarity: int
+    depth: int  # hops to its gateway, 1 to 6; 0 for a gateway
+    uplink: str
+    vendor: str
+    region: str
+    band: str
+    unit: str  # code of its radio unit, unique
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlarmCode:
+    """A vendor's code of an alarm, and what causes it."""
+
+    code: str
+    vendor: str
+    cause: str
+    rarity: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Book:
+    """All facts of one generated network."""
+
+    name: str
+    sites: tuple[Site, ...]  # the gateways first
+    codes: tuple[AlarmCode, ...]
+    dialects: dict[tuple[str, str], str]  # (vendor, operation) -> the vendor's word
+
+    @cached_property
+    def by_name(self) -> dict[str, Site]:
+        return {site.name: site for site in self.sites}
+
+    @cached_property
+    def by_unit(self) -> dict[str, Site]:
+        return {site.unit: site for site in self.sites}
+
+    @cached_property
+    def by_rarity(self) -> dict[int, tuple[Site, ...]]:
+        """The sites below gateways, by rarity class."""
+        return {grade: tuple(site for site in self.sites if site.depth and site.rarity == grade) for grade in GRADES}
+
+    @cached_property
+    def by_depth(self) -> dict[int, tuple[Site, ...]]:
+        """The sites by their hops to the gateway."""
+        return {depth: tuple(site for site in self.sites if site.depth == depth) for depth in (0, *GRADES)}
+
+    @cached_property
+    def codes_by_rarity(self) -> dict[int, tuple[AlarmCode, ...]]:
+        return {grade: tuple(code for code in self.codes if code.rarity == grade) for grade in GRADES}
+
+    def chain(self, name: str) -> list[str]:
+        """The sites from `name` up to its gateway, both included.
+
+        Raises:
+            KeyError: the book has no such site.
+        """
+        names = [name]
+        while uplink := self.by_name[names[-1]].uplink:
+            names.append(uplink)
+        return names
+
+
+@cache
+def read_book(name: str = BOOKS[0], *, causes: tuple[str, ...] = ()) -> Book:
+    """The book of a name; made from the name, equal everywhere.
+
+    Args:
+        causes: what alarm codes may mean; the causes of the alarm facts if empty.
+    """
+    taken = _names_of_all_books()[name]
+    chance = SeededChance(1).stream(f"book/{name}")
+    return Book(
+        name=name,
+        sites=_sites(chance, taken["sites"], taken["units"]),
+        codes=_codes(chance, taken["codes"], causes or _known_causes()),
+        dialects={pair: word for pair, word in zip(_pairs(), taken["words"], strict=True)},
+    )
+
+
+def _known_causes() -> tuple[str, ...]:
+    from netgpt.corpus.reading import read_facts
+
+    return tuple(cause["name"] for cause in read_facts("alarms.toml")["cause"])
+
+
+def _pairs() -> list[tuple[str, str]]:
+    return [(vendor, operation) for vendor in VENDORS for operation in OPERATIONS]
+
+
+def _names_of_all_books() -> dict[str, dict[str, list[str]]]:
+    """Names for every book in turn, none given twice."""
+    chance, given = SeededChance(1).stream("book names"), set[str]()
+
+    def fresh(make: str, count: int) -> list[str]:
+        names: list[str] = []
+        while len(names) < count:
+            name = _name(chance) if make == "name" else _code(chance, make)
+            if name not in given:
+                given.add(name)
+                names.append(name)
+        return names
+
+    sites, codes, words = GATEWAYS + sum(CLASS_SIZES), sum(CODE_CLASS_SIZES), len(_pairs())
+    return {
+        book: {
+            "sites": fresh("name", sites),
+            "units": fresh("U", sites),
+            "codes": fresh("F", codes),
+            "words": [w.lower() for w in fresh("name", words)],
+        }
+        for book in BOOKS
+    }
+
+
+def _name(chance: np.random.Generator) -> str:
+    """Two syllables: Kelmon, Bazur ..."""
+    middle = pick(chance, ("", *_ENDINGS[:4]))
+    first = pick(chance, _CONSONANTS) + pick(chance, _VOWELS) + middle
+    return (first + pick(chance, _CONSONANTS) + pick(chance, _VOWELS) + pick(chance, _ENDINGS)).capitalize()
+
+
+def _code(chance: np.random.Generator, letter: str) -> str:
+    return f"{letter}{int(chance.integers(10_000)):04d}"
+
+
+def _classes(chance: np.random.Generator, sizes: tuple[int, ...]) -> list[int]:
+    """The rarity class of each subject, in random order."""
+    classes = [grade for grade, size in zip(GRADES, sizes, strict=True) for _ in range(size)]
+    return [classes[int(i)] for i in chance.permutation(len(classes))]
+
+
+def _sites(chance: np.random.Generator, names: list[str], units: list[str]) -> tuple[Site, ...]:
+    """Gateways, then sites whose depth cycles through 1 to 6; the n-th site of a depth hangs on the n-th one level up.
+
+    So gateways serve about equally many sites, and no answer is much likelier than another.
+    """
+    sites: list[Site] = []
+    levels: dict[int, list[str]] = {depth: [] for depth in (0, *GRADES)}
+    rarities = [1] * GATEWAYS + _classes(chance, CLASS_SIZES)
+    for i, (name, unit, rarity) in enumerate(zip(names, units, rarities, strict=True)):
+        depth = 0 if i < GATEWAYS else 1 + (i - GATEWAYS) % len(GRADES)
+        sites.append(
+            Site(
+                name=name,
+                rarity=rarity,
+                depth=depth,
+                uplink=levels[depth - 1][len(levels[depth]) % len(levels[depth - 1])] if depth else "",
+                vendor=pick(chance, VENDORS),
+                region=pick(chance, REGIONS),
+                band=pick(chance, BANDS),
+                unit=unit,
+            )
+        )
+        levels[depth].append(name)
+    return tuple(sites)
+
+
+def _codes(chance: np.random.Generator, codes: list[str], causes: tuple[str, ...]) -> tuple[AlarmCode, ...]:
+    rarities = _classes(chance, CODE_CLASS_SIZES)
+    return tuple(
+        AlarmCode(code=code, vendor=pick(chance, VENDORS), cause=pick(chance, causes), rarity=r) for code, r in zip(codes, rarities, strict=True)
+    )

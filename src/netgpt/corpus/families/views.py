@@ -1,0 +1,97 @@
+"""Views: three agents see a part of the network's links each; the server that a user reaches over all of them.
+
+A grade counts the hops from the user to the server. The other links form two more paths to servers, one of them from
+another user, so that there are always eight links, two users and three servers; from two hops on no agent sees all
+of the asked path. The key is the links with the asked user, whoever sees them.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import numpy as np
+
+from netgpt.corpus.reading import after_last
+from netgpt.corpus.task import Family, Task, sample, user
+from netgpt.corpus.wording import word
+
+NAME = "views"
+AGENTS = ("ue", "ran", "core")
+LINKS = 8
+SIZES = (3, 3, 2)  # links of the views, dealt to the agents at random
+USERS = tuple(f"u{number:02d}" for number in range(1, 100))
+SERVERS = tuple(f"S{number:02d}" for number in range(1, 100))
+NODES = tuple(f"{letter}{number:02d}" for letter in "ABCDEFGHKMNP" for number in range(1, 100))
+_LINK = re.compile(r"^(\w\d\d) -> (\w\d\d)$", re.MULTILINE)
+_USER = re.compile(r"u\d\d")
+
+
+def _paths(chance: np.random.Generator, grade: int) -> list[list[str]]:
+    """The asked path, one from another user and one from within the network; no two meet."""
+    decoys = LINKS - grade
+    second = 1 + int(chance.integers(decoys - 1))
+    users, servers, nodes = sample(chance, USERS, 2), sample(chance, SERVERS, 3), sample(chance, NODES, LINKS)
+    starts = [*users, nodes.pop()]
+    return [
+        [start, *(nodes.pop() for _ in range(hops - 1)), server]
+        for start, hops, server in zip(starts, (grade, second, decoys - second), servers, strict=True)
+    ]
+
+
+def _links(path: list[str]) -> list[str]:
+    return [f"{start} -> {end}" for start, end in pairwise(path)]
+
+
+def _deal(chance: np.random.Generator, links: list[str], path: list[str]) -> list[list[str]]:
+    """The links of each agent; dealt again while one agent sees a whole path of several hops."""
+    while True:
+        shuffled, sizes = sample(chance, links, LINKS), sample(chance, SIZES, len(SIZES))
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+        dealt = [shuffled[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+        if len(path) == 1 or not any(set(path) <= set(view) for view in dealt):
+            return dealt
+
+
+def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
+    """Eight links in three views."""
+    paths = _paths(chance, grade)
+    links = [link for path in paths for link in _links(path)]
+    views = tuple((agent, "\n".join(dealt)) for agent, dealt in zip(AGENTS, _deal(chance, links, _links(paths[0])), strict=True))
+    wording = word(chance, NAME, language)
+    asked = paths[0][0]
+    return Task(
+        family=NAME,
+        template=wording.id,
+        grade=grade,
+        key=f"{asked}/{'/'.join(sorted(links))}",
+        messages=user("\n".join([*(f"{agent}:\n{view}" for agent, view in views), wording.fill(user=asked)])),
+        answer=f"{' > '.join(paths[0])}: {paths[0][-1]}",
+        language=language,
+        views=views,
+    )
+
+
+def accepts(task: Task, reply: str) -> bool:
+    """True if the reply ends in the right server and in nothing else."""
+    return after_last(reply.replace("：", ":")) == after_last(task.answer)
+
+
+def solve(task: Task) -> str:
+    """Follows the links of all views from the asked user to the end."""
+    *lines, question = task.question.split("\n")
+    following = dict(_LINK.findall("\n".join(lines)))
+    path = [_USER.findall(question)[-1]]
+    while path[-1] in following:
+        path.append(following[path[-1]])
+    return f"{' > '.join(path)}: {path[-1]}"
+
+
+FAMILY = Family(
+    name=NAME,
+    summary="follows a user's path over the views of three agents to the server",
+    depth="hops",
+    draw=draw,
+    accepts=accepts,
+    solve=solve,
+)

@@ -1,0 +1,59 @@
+"""Config: the validator, near misses, the solver, and that the surface does not tell the grade."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from netgpt.corpus.families import config
+from netgpt.corpus.task import GRADES, LANGUAGES, Task, user
+
+GOOD = "tilt=7 power=38 prb=50 pci=12 cio=3 timer=8"
+BAD = (
+    "",
+    "tilt=7",
+    "tilt=16 power=38 prb=50 pci=12 cio=3 timer=8",
+    "tilt=07 power=38 prb=50 pci=12 cio=3 timer=8",
+    "tilt=7 power=38 prb=50 pci=12 cio=3 timer=0",
+    "power=38 tilt=7 prb=50 pci=12 cio=3 timer=8",
+    f"{GOOD} tilt=7",
+    f"{GOOD} {GOOD}",
+    "tilt=7 power=38 prb=50 pci=12 cio=3 gain=8",
+)
+
+
+def _tasks(grade: int, language: str, count: int = 17) -> list[Task]:
+    return [config.draw(np.random.default_rng(seed), grade, language) for seed in range(count)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("grade", GRADES)
+def test_solver_and_own_answer_are_accepted(grade: int, language: str) -> None:
+    for task in _tasks(grade, language):
+        assert config.accepts(task, task.answer)
+        assert config.solve(replace(task, answer="", key="", grade=1)) == task.answer
+        before, after = (config.validate(side) for side in task.key.split(" > "))
+        assert sum(before[key] != after[key] for key in config.RANGES) == grade
+        assert len(task.question) <= 330
+
+
+@pytest.mark.parametrize("reply", [*BAD, GOOD.replace("pci=12", "pci=13")])
+def test_near_misses_are_rejected(reply: str) -> None:
+    task = Task(family="config", template="x", grade=1, key="x", messages=user("x"), answer=GOOD)
+    assert config.accepts(task, f"Result: {GOOD}.")
+    assert not config.accepts(task, reply)
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_validator_refuses(text: str) -> None:
+    assert list(config.validate(GOOD)) == list(config.RANGES)
+    with pytest.raises(ValueError, match=r"wants|outside"):
+        config.validate(text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_length_does_not_tell_the_grade(language: str) -> None:
+    means = [np.mean([len(task.question) for task in _tasks(grade, language, 100)]) for grade in GRADES]
+    assert max(means) <= 1.1 * min(means)

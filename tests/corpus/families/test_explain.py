@@ -1,0 +1,64 @@
+"""Free descriptions: three facts in any words, and no rival of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from netgpt.core.chance import SeededChance
+from netgpt.corpus.book import BANDS, REGIONS, VENDORS, read_book
+from netgpt.corpus.families.explain import FAMILY
+from netgpt.corpus.task import GRADES, LANGUAGES, Task
+from netgpt.corpus.wording import family_wordings
+
+DRAWS = 17  # per grade and language
+SITES = tuple(site.name for site in read_book().sites)
+
+
+def _draws(grade: int, language: str) -> list[Task]:
+    chance = SeededChance(5).stream(f"explain/{grade}/{language}")
+    return [FAMILY.draw(chance, grade, language) for _ in range(DRAWS)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("grade", GRADES)
+def test_the_answer_and_the_solvers_reply_are_accepted(grade: int, language: str) -> None:
+    for task in _draws(grade, language):
+        assert (task.family, task.grade, task.language) == ("explain", grade, language)
+        assert FAMILY.accepts(task, task.answer)
+        assert FAMILY.accepts(task, FAMILY.solve(task))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_length_does_not_tell_the_grade(language: str) -> None:
+    means = [sum(len(task.question) for task in _draws(grade, language)) / DRAWS for grade in (1, 6)]
+    assert abs(means[0] - means[1]) <= 0.1 * max(means)
+
+
+@pytest.mark.parametrize(("language", "least"), [("en", 5), ("zh", 4)])
+def test_there_are_enough_wordings_of_the_question(language: str, least: int) -> None:
+    assert len(family_wordings("explain")[language, "question"]) >= least
+
+
+def test_a_stream_makes_the_same_tasks_again() -> None:
+    assert _draws(3, "en") == _draws(3, "en")
+
+
+def test_any_order_and_any_words_are_accepted() -> None:
+    for task in _draws(2, "en"):
+        assert FAMILY.accepts(task, f"It has {task.required[2]}; then {task.required[0].upper()}, last {task.required[1]}!")
+        assert FAMILY.accepts(task, f"它是{task.required[2]}和{task.required[0]}与{task.required[1]}")
+
+
+def test_a_missing_fact_and_a_rival_are_rejected() -> None:
+    for task in _draws(2, "en"):
+        facts = set(task.required)
+        rivals = [next(v for v in values if v not in task.answer) for values in (VENDORS, BANDS, REGIONS, SITES)]
+        assert not FAMILY.accepts(task, "")
+        assert not FAMILY.accepts(task, " ".join(sorted(facts)[:2]))
+        assert not FAMILY.accepts(task, task.answer.replace(task.required[0], f"{task.required[0]}x"))
+        assert not any(FAMILY.accepts(task, f"{task.answer} Or {rival}.") for rival in rivals if rival not in _true_values(task))
+
+
+def _true_values(task: Task) -> set[str]:
+    site = next(site for site in read_book().sites if site.depth and f"{site.name}" in task.key.split("/"))
+    return {site.vendor, site.band, site.region, site.uplink}

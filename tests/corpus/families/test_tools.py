@@ -1,0 +1,63 @@
+"""Tools: the simulator, near misses, the solver, and that the surface does not tell the grade."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from netgpt.core.errors import UsageError
+from netgpt.corpus.families import tools
+from netgpt.corpus.task import GRADES, LANGUAGES, Task, user
+
+LINES = "A31 power 40 -> 38 tilt 3 -> 3\nB07 power 20 -> 20 tilt 4 -> 5\nC22 power 30 -> 30 tilt 9 -> 9"
+
+
+def _tasks(grade: int, language: str, count: int = 17) -> list[Task]:
+    return [tools.draw(np.random.default_rng(seed), grade, language) for seed in range(count)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("grade", GRADES)
+def test_solver_and_own_answer_are_accepted(grade: int, language: str) -> None:
+    for task in _tasks(grade, language):
+        assert tools.accepts(task, task.answer)
+        assert tools.solve(replace(task, answer="", key="", grade=1)) == task.answer
+        assert task.answer.count("(") == grade
+        assert len(task.question) <= 330
+
+
+def test_near_misses_are_rejected() -> None:
+    task = Task(family="tools", template="x", grade=2, key="x", messages=user(LINES), answer="power(A31,38) tilt(B07,5)")
+    for reply in (task.answer, "tilt(B07,5)\npower(A31, 38)", "Calls: power(A31,38), tilt(B07,5)."):
+        assert tools.accepts(task, reply), reply
+    for reply in (
+        "",
+        "power(A31,38)",
+        "power(A31,38) tilt(B07,6)",
+        "power(A31,38) tilt(B07,5) tilt(C22,9)",
+        "power(A31,38) tilt(B07,5) tilt(B07,5)",
+        "power(A31,38) tilt(B07,5) tilt(C22,8)",
+        "power(A31,38) tilt(B07,5) tilt(D22,8)",
+        "power(A31,38) or tilt(B07,5)",
+        "power(A31,38) tilt(B07,5",
+        "power(A31,99) power(A31,38) tilt(B07,5)",
+    ):
+        assert not tools.accepts(task, reply), reply
+
+
+@pytest.mark.parametrize(("cell", "value"), [("A31", 3), ("A31", 16), ("A31", 0), ("B07", 5)])
+def test_simulator_refuses_calls_that_are_errors(cell: str, value: int) -> None:
+    simulator = tools.Simulator(settings={("A31", "tilt"): 3})
+    simulator.set_tilt("A31", 4)
+    simulator.set_tilt("A31", 3)
+    with pytest.raises(UsageError):
+        simulator.set_tilt(cell, value)
+    assert simulator.settings == {("A31", "tilt"): 3}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_length_does_not_tell_the_grade(language: str) -> None:
+    means = [np.mean([len(task.question) for task in _tasks(grade, language, 100)]) for grade in GRADES]
+    assert max(means) <= 1.1 * min(means)
