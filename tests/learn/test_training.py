@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -247,3 +248,17 @@ def test_a_power_law_is_found_again() -> None:
     assert law.exponent == pytest.approx(0.2)
     assert law.factor == pytest.approx(3.0)
     assert law.worst_residual < 1e-9
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # of the compiler about itself; as errors they would end it
+def test_compiled_layers_learn_the_same(tmp_path: Path, tokenizer: BpeTokenizer) -> None:
+    recipe = replace(MICRO, steps=2, shape=replace(MICRO.shape, num_layers=1))
+    losses = []
+    for compiled in (False, True):
+        folder = tmp_path / str(compiled)
+        outcome = train(recipe, tokenizer, folder, clock=WallClock(), compiled=compiled, cadence=CADENCE)
+        losses.append(read_curve(folder / "curve.csv")[-1].validation_loss)
+        assert set(outcome.model.state_dict()) == set(Decoder(recipe.config(tokenizer.vocabulary)).state_dict())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)

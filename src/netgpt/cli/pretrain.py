@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="number of steps of each tier instead of the recipe's; may change on --resume")
     parser.add_argument("--device", default="cpu", help="torch device, for example cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice); one is best on a busy machine")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the layers first: a minute more, then steps a quarter shorter; needs a C++ compiler"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     parser.add_argument("--evaluate-only", action="store_true", help="measure the models in --output, train nothing")
     parser.add_argument("--one-in", type=int, default=1, metavar="N", help="measure on every N-th of the judged tasks (default: 1, all)")
@@ -94,7 +97,9 @@ def _train(recipe: Recipe, folder: Path, args: argparse.Namespace, stop: _Stop) 
     def report(point: Point) -> None:
         print(progress_line(recipe, point), file=sys.stderr, flush=True)
 
-    outcome = train(recipe, tokenizer, run_folder, clock=WallClock(), device=args.device, resume=args.resume, stop=stop, report=report)
+    outcome = train(
+        recipe, tokenizer, run_folder, clock=WallClock(), device=args.device, resume=args.resume, compiled=args.compile, stop=stop, report=report
+    )
     if not outcome.finished:
         return False
     from netgpt.learn.curve import read_curve

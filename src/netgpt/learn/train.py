@@ -83,6 +83,7 @@ def train(
     clock: Clock,
     device: str = "cpu",
     resume: bool = False,
+    compiled: bool = False,
     cadence: Cadence | None = None,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[Point], None] = lambda point: None,
@@ -92,6 +93,7 @@ def train(
     Args:
         folder: of the run: `checkpoints/` and `curve.csv`.
         resume: go on from the newest checkpoint, if there is one.
+        compiled: compile the layers first, which takes a minute and a C++ compiler and makes steps about a quarter shorter.
 
     Raises:
         UsageError: the checkpoint to resume from belongs to another recipe or tokenizer.
@@ -104,6 +106,9 @@ def train(
     model = Decoder(recipe.config(tokenizer.vocabulary), seed=recipe.seed).to(place).train()
     optimizer = Optimizer(model, recipe)
     start = _resumed(folder, recipe, tokenizer, model, optimizer) if resume else _fresh(folder, recipe, tokenizer)
+    if compiled:
+        for layer in model.model.layers:
+            layer.compile(dynamic=False)  # in place: names and weights stay as they are
     held_out = validation_batch(tokenizer, recipe)
     began_s = clock.now_s() - start.elapsed_s
     step, tokens, stopped = start.step, start.tokens, False
