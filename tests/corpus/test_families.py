@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netgpt.core.chance import SeededChance
-from netgpt.corpus.draw import held_out_tasks, judged_tasks, read_mix, training_tasks
+from netgpt.corpus.draw import held_out_tasks, judged_digest, judged_tasks, read_mix, training_tasks
 from netgpt.corpus.families import BY_NAME, FAMILIES, RESERVED
 from netgpt.corpus.families.recall import CLASS_SHARES, class_ends, read_forms
 from netgpt.corpus.overlap import FACT_FILES
@@ -185,3 +185,7 @@ def test_spectral_efficiency_rises_with_the_mcs_index_as_in_the_standard() -> No
     assert round(efficiency[28], 4) == 5.5547
     falls = [i for i in range(1, 29) if efficiency[i] < efficiency[i - 1]]
     assert falls == [17]  # 2.5703 to 2.5664, in the standard itself
+
+
+def test_the_judged_tasks_are_those_that_were_frozen() -> None:
+    assert judged_digest() == read_mix().digest  # a change that moves a judged task makes every earlier figure incomparable

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from netgpt.bench.conditions import conditions
 from netgpt.bench.surface import lead_share
+from netgpt.core.chance import SeededChance
 from netgpt.core.errors import MissingExtra
-from netgpt.core.statistics import phi_coefficient, phi_interval
+from netgpt.core.statistics import Z_95, phi_coefficient, phi_interval
 from netgpt.corpus.book import CLASS_SIZES
 from netgpt.corpus.controls import control_replies
 from netgpt.corpus.draw import judged_tasks, read_mix
@@ -38,6 +39,7 @@ TIERS = ("device", "edge", "cloud")
 NEIGHBOURS = (("device", "edge"), ("edge", "cloud"), ("device", "cloud"))
 DTYPE, THREADS, SEED = "float32", 2, 2026
 QUICK_ONE_IN, UNTRAINED_TASKS, ACCEPTANCE_TASKS = 12, 180, 180
+LONG_CHARACTERS = 1_000  # a question of more is one of the long contexts
 Figures = dict[str, float | str | None]
 
 
@@ -58,9 +60,10 @@ def run(quick: bool) -> dict[str, Any]:
     tokenizer = BpeTokenizer.load(folders["device"])
     replies = {tier: answer_tasks(model, tokenizer, tasks) for tier, model in models.items()}
     right = {tier: grade(tasks, said) for tier, said in replies.items()}
-    controls = controls_right(tasks, replies["cloud"], models["device"], tokenizer)
+    controls = controls_right(tasks, replies["cloud"])
     ceiling = grade(tasks, [BY_NAME[task.family].solve(task) for task in tasks])
     figures: Figures = {"tasks": len(tasks), **accuracy_figures(right, controls, ceiling)}
+    figures.update(_with_interval("control_untrained", untrained_tally(tasks, models["device"], tokenizer)))
     for small, large in NEIGHBOURS:
         figures.update(joint_figures(small, large, tasks, right))
     figures.update(knowledge_figures(tasks, right))
@@ -74,24 +77,24 @@ def _weights(folders: Mapping[str, Path]) -> dict[str, object]:
     return {tier: json.loads((folder / "training.json").read_text(encoding="utf-8")) for tier, folder in folders.items()}
 
 
-def controls_right(tasks: Sequence[Task], best_replies: Sequence[str], smallest: Decoder, tokenizer: BpeTokenizer) -> dict[str, Verdicts]:
-    """Verdicts of all know-nothing controls; the untrained model's share is that of a sample, spread over all tasks.
-
-    *shuffled* grades the best model's replies against other tasks of the same family.
-    """
+def controls_right(tasks: Sequence[Task], best_replies: Sequence[str]) -> dict[str, Verdicts]:
+    """Verdicts of the know-nothing controls; *shuffled* grades the best model's replies against other tasks of the same family."""
     verdicts = {name: grade(tasks, said) for name, said in control_replies(tasks).items()}
-    chance = np.random.Generator(np.random.Philox(key=SEED))
+    chance = SeededChance(SEED).stream("shuffled")
     order = list(range(len(tasks)))
     for family in dict.fromkeys(task.family for task in tasks):
         places = [i for i, task in enumerate(tasks) if task.family == family]
         for place, other in zip(places, chance.permutation(places), strict=True):
             order[place] = int(other)
     verdicts["shuffled"] = grade(tasks, [best_replies[i] for i in order])
-    step = max(1, len(tasks) // UNTRAINED_TASKS)
-    short = [task for task in tasks[::step] if len(task.question) < 1_000]
-    untrained = grade(short, answer_tasks(Decoder(smallest.config, seed=SEED).eval(), tokenizer, short))
-    verdicts["untrained"] = np.arange(len(tasks)) < round(untrained.mean() * len(tasks))
     return verdicts
+
+
+def untrained_tally(tasks: Sequence[Task], smallest: Decoder, tokenizer: BpeTokenizer) -> Tally:
+    """How a model of the smallest one's shape does before it has learnt anything, on a sample spread over all tasks."""
+    step = max(1, len(tasks) // UNTRAINED_TASKS)
+    sampled = [task for task in tasks[::step] if len(task.question) < LONG_CHARACTERS]
+    return tally(grade(sampled, answer_tasks(Decoder(smallest.config, seed=SEED).eval(), tokenizer, sampled)))
 
 
 def accuracy_figures(right: Mapping[str, Verdicts], controls: Mapping[str, Verdicts], ceiling: Verdicts) -> Figures:
@@ -173,7 +176,7 @@ def acceptance_figures(draft: Decoder, target: Decoder, tokenizer: BpeTokenizer,
 
 def _mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """95 % interval of a mean, normal."""
-    half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    half = Z_95 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else 0.0
     return round(float(values.mean() - half), 4), round(float(values.mean() + half), 4)
 
 
@@ -199,7 +202,7 @@ KEYS: dict[str, Callable[[Task], str]] = {
     "depth": lambda task: str(task.grade),
     "language": lambda task: task.language,
     "family_depth": lambda task: f"{task.family}/{task.grade}",
-    "context": lambda task: "long" if len(task.question) > 1_000 else "short",
+    "context": lambda task: "long" if len(task.question) >= LONG_CHARACTERS else "short",
 }
 
 

@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netgpt.core.errors import UsageError
+
 if TYPE_CHECKING:
     from netgpt.learn.curve import Point
     from netgpt.learn.recipe import Recipe
@@ -45,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
     from netgpt.learn.recipe import RECIPES, recipe_named
 
+    if args.one_in < 1:
+        raise UsageError(f"--one-in is {args.one_in}", hint="give a number of at least 1", param="one_in")
     if args.threads:
         torch.set_num_threads(args.threads)
     recipes = [_sized(recipe, args) for recipe in (RECIPES if args.tier == "all" else [recipe_named(args.tier)])]

@@ -31,12 +31,7 @@ class Mix:
     tasks_a_grade: int
     long_a_grade: int
     judged_languages: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Names what the models are judged by; results with different digests cannot be compared."""
-        parts = (self.seed, self.tasks_a_grade, self.long_a_grade, self.judged_languages, sorted(self.share))
-        return f"{digest64('mix', *parts):016x}"
+    digest: str  # of the judged tasks; results with different ones cannot be compared
 
 
 @cache
@@ -51,6 +46,7 @@ def read_mix() -> Mix:
         tasks_a_grade=judged["tasks_a_grade"],
         long_a_grade=judged["long_a_grade"],
         judged_languages=_urn(judged["languages"]),
+        digest=judged["digest"],
     )
 
 
@@ -102,3 +98,8 @@ def judged_tasks() -> tuple[Task, ...]:
             if family.draw_long:
                 tasks += held_out_tasks(family, mix.long_a_grade, mix.seed, grades=(grade,), long=True)
     return tuple(tasks)
+
+
+def judged_digest() -> str:
+    """Names the judged tasks: their questions, grades and answers. `mix.toml` holds the one they were frozen with."""
+    return f"{digest64('judged', *((task.id, task.grade, task.answer) for task in judged_tasks())):016x}"
