@@ -1,9 +1,9 @@
-"""Greedy decoding without a cache: for measuring a model that was just trained, not for serving it.
+"""Greedy decoding of many prompts at once, to measure a model with: `engine.decode`'s step, without a scheduler.
 
-`drafts` are guesses of the replies. They save forward passes where the model would have said the same
-and never change what it says: a draft token stands only if it is the model's own choice.
+`drafts` are guesses of the replies. They save steps where the model would have said the same and never
+change what it says: a draft token stands only if it is the model's own choice.
 
-Axes: B sequence, T position, D hidden, N position that is asked for, V vocabulary.
+Axes: N row of a step, D hidden.
 """
 
 from __future__ import annotations
@@ -12,27 +12,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch.nn import functional as F
 
+from netgpt.engine.decode import FusedDecoder, Segment
+from netgpt.engine.kv import KvBuffer
 from netgpt.models.decoder import Decoder
 
-BATCH, BATCH_TOKENS = 48, 8192  # at most so many sequences, and so many positions, at once
+BATCH, BATCH_TOKENS = 48, 8192  # at most so many sequences, and so many tokens, at once
 
 
 @dataclass
 class _Reply:
-    """A reply as it grows."""
+    """A reply as it grows. Its buffer holds all but the last of what is known: prompt and reply so far."""
 
     index: int
     prompt: Sequence[int]
     draft: Sequence[int]
+    kv: KvBuffer
     ids: list[int] = field(default_factory=list)
 
     def guess(self) -> Sequence[int]:
         """What the draft says comes next; nothing once the reply has left it."""
         return self.draft[len(self.ids) :] if list(self.draft[: len(self.ids)]) == self.ids else ()
 
-    def read(self, chosen: Sequence[int], end_id: int, limit: int) -> bool:
+    def unread(self) -> list[int]:
+        """What the model has not read yet of what is known."""
+        return [*self.prompt, *self.ids][self.kv.length :]
+
+    def take(self, chosen: Sequence[int], end_id: int, limit: int) -> bool:
         """Take the model's choices as far as the guess agrees, and the one after. True when the reply is complete."""
         guess = self.guess()
         for i, token in enumerate(chosen):
@@ -40,7 +46,8 @@ class _Reply:
             if token == end_id or len(self.ids) >= limit:
                 return True
             if i >= len(guess) or guess[i] != token:
-                return False
+                break
+        self.kv.truncate(len(self.prompt) + len(self.ids) - 1)
         return False
 
 
@@ -51,6 +58,7 @@ def greedy_replies(
     """The most likely reply to each prompt, token by token.
 
     Args:
+        model: on the CPU; not trained any further while this runs.
         prompts: ids, each ending where the reply begins; not empty.
         limit: most tokens of a reply; with its prompt it must fit the model's context.
         drafts: none, or one a prompt.
@@ -58,12 +66,15 @@ def greedy_replies(
     Returns:
         The reply ids, with `end_id` last unless `limit` came first.
     """
-    replies = [_Reply(i, prompt, drafts[i] if drafts else ()) for i, prompt in enumerate(prompts)]
-    by_length = sorted(replies, key=lambda reply: len(reply.prompt) + len(reply.draft))
-    for growing in _batches(by_length):
+    decoder = FusedDecoder(model)
+    replies = [_Reply(i, prompt, drafts[i][:limit] if drafts else (), decoder.new_kv()) for i, prompt in enumerate(prompts)]
+    for growing in _batches(sorted(replies, key=lambda reply: len(reply.prompt) + len(reply.draft))):
+        batch = growing
         while growing:
-            chosen = _choices(model, growing)
-            growing = [reply for reply, tokens in zip(growing, chosen, strict=True) if not reply.read(tokens, end_id, limit)]
+            chosen = _choices(decoder, growing)
+            growing = [reply for reply, tokens in zip(growing, chosen, strict=True) if not reply.take(tokens, end_id, limit)]
+        for reply in batch:
+            reply.kv = decoder.new_kv()  # give the memory back
     return [reply.ids for reply in replies]
 
 
@@ -80,12 +91,19 @@ def _batches(by_length: Sequence[_Reply]) -> Iterator[list[_Reply]]:
         yield batch
 
 
-def _choices(model: Decoder, replies: Sequence[_Reply]) -> list[list[int]]:
+def _choices(decoder: FusedDecoder, replies: Sequence[_Reply]) -> list[list[int]]:
     """For each reply the model's choice at its next position and at every guessed one after it."""
-    rows = [[*reply.prompt, *reply.ids, *reply.guess()] for reply in replies]
-    width = max(map(len, rows))
-    padded = [row + [0] * (width - len(row)) for row in rows]  # attention is causal: what stands behind does not matter
-    hidden_BTD = model.model(torch.tensor(padded, device=model.output_VD.device))
-    asked = [hidden_BTD[b, len(reply.prompt) + len(reply.ids) - 1 : len(rows[b])] for b, reply in enumerate(replies)]
-    best_N = F.linear(torch.cat(asked), model.output_VD).argmax(-1)  # logits of prompts are not needed
-    return [part.tolist() for part in best_N.split([len(part) for part in asked])]
+    segments: list[Segment] = []
+    asked_N: list[int] = []  # rows of the step whose predictions are wanted
+    sizes: list[int] = []
+    rows = 0
+    for reply in replies:
+        guess, unread = reply.guess(), reply.unread()
+        reply.kv.reserve(reply.kv.length + len(unread) + len(guess))
+        segments.append(Segment(reply.kv, [*unread, *guess]))
+        asked_N += range(rows + len(unread) - 1, rows + len(unread) + len(guess))
+        sizes.append(len(guess) + 1)
+        rows += len(unread) + len(guess)
+    hidden_ND = decoder.step(segments)
+    best = decoder.logits(hidden_ND[torch.tensor(asked_N)]).argmax(-1)
+    return [part.tolist() for part in best.split(sizes)]
