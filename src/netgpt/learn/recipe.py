@@ -74,14 +74,14 @@ STEPS = 8_000  # every tier sees the same stream
 DEVICE = Recipe(
     name="netgpt-device",
     tier="device",
-    shape=Shape(hidden_size=64, intermediate_size=192, num_layers=3, num_heads=4, head_dim=16),
+    shape=Shape(hidden_size=48, intermediate_size=144, num_layers=3, num_heads=4, head_dim=16),
     steps=STEPS,
     peak_rate=1.5e-2,
 )
 EDGE = Recipe(
     name="netgpt-edge",
     tier="edge",
-    shape=Shape(hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4, head_dim=32),
+    shape=Shape(hidden_size=96, intermediate_size=288, num_layers=4, num_heads=6, head_dim=16),
     steps=STEPS,
     peak_rate=1.2e-2,
 )
