@@ -192,7 +192,7 @@ def test_a_refusal_names_the_parameter(scripted: Any, door_app: Any, serving: An
     async def main() -> None:
         async with serving(door_app(scripted([]))) as url, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="-") as client:
             with pytest.raises(openai.BadRequestError) as caught:
-                await client.chat.completions.create(**HELLO, n=2)
+                await client.chat.completions.create(**HELLO, n=17)
             assert caught.value.param == "n"
             with pytest.raises(openai.BadRequestError) as caught:
                 await client.chat.completions.create(**HELLO, extra_body={"privacy": "cloud"})

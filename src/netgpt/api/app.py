@@ -7,7 +7,7 @@ door's matter.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from netgpt.api.chat import ChatDoor, ChatEndpoint
-from netgpt.api.reply import CHAT_PATH, EXCEPTION_HANDLERS, RequestIds, json_response
+from netgpt.api.answer import AnswerDoor, AnswerEndpoint
+from netgpt.api.chat import CHAT
+from netgpt.api.completion import COMPLETION
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, EXCEPTION_HANDLERS, RequestIds, json_response
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import ModelNotFound, NodeUnreachable
@@ -25,8 +27,14 @@ from netgpt.inference.request import ServedModel
 from netgpt.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
+class ServingDoor(AnswerDoor, Protocol):
+    """What the HTTP surface needs of `inference.door.Door`."""
+
+    def models(self) -> list[ServedModel]: ...
+
+
 def create_door_app(
-    door: ChatDoor, *, node_id: str, metrics: Metrics, ready: Callable[[], bool], chance: Chance, clock: Clock | None = None
+    door: ServingDoor, *, node_id: str, metrics: Metrics, ready: Callable[[], bool], chance: Chance, clock: Clock | None = None
 ) -> Starlette:
     """The ASGI application of one node's door.
 
@@ -61,7 +69,8 @@ def create_door_app(
 
     return assemble(
         [
-            Route(CHAT_PATH, ChatEndpoint(door, node_id=node_id, clock=clock), methods=["POST"]),
+            Route(CHAT_PATH, AnswerEndpoint(door, CHAT, node_id=node_id, clock=clock), methods=["POST"]),
+            Route(COMPLETIONS_PATH, AnswerEndpoint(door, COMPLETION, node_id=node_id, clock=clock), methods=["POST"]),
             Route("/v1/models", list_models),
             Route("/v1/models/{name}", one_model),
             Route("/health", is_alive),

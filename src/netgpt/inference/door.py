@@ -15,12 +15,13 @@ from netgpt.core.clock import Clock
 from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
 from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, serving_nodes
 from netgpt.inference.direct import direct
+from netgpt.inference.prompt import render_prompt
 from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel
 from netgpt.inference.steps import Hold, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
 from netgpt.models.generation import Sampling
-from netgpt.models.tokenizer import Tokenizer, render_chat
+from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Piece, Session
@@ -152,17 +153,17 @@ class Door:
                     return
 
     def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
-        prompt_ids = tuple(render_chat(self._tokenizer, request.messages))
+        prompt_ids = render_prompt(self._tokenizer, request)
         context_tokens = min(node.context_tokens for node in nodes)
         room = context_tokens - len(prompt_ids)
         if room < (request.max_tokens or 1):
             wanted = f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow"
             raise ContextLengthExceeded(
                 f"{wanted}, but {request.model!r} holds {context_tokens}",
-                hint="shorten the messages, or lower max_tokens",
-                param="messages",
+                hint="shorten the prompt, or lower max_tokens",
+                param="messages" if request.prompt is None else "prompt",
             )
-        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed
+        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
         return Session(
             id=request.request_id,
             prompt_ids=prompt_ids,
@@ -191,7 +192,7 @@ class Door:
             time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
             duration_s=duration_s,
             modelled=any(timing.modelled for timing in timings),
-            seed=session.sampling.seed,
+            seed=session.sampling.seed if request.seed is None else request.seed,
         )
 
     def _report(self, request: ChatRequest, finish: Finish) -> None:

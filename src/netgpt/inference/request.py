@@ -17,11 +17,15 @@ MAX_TOP_LOGPROBS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest:
-    """One chat completion. Raises InvalidRequest, naming the parameter, when a value is out of range."""
+    """One answer that is wanted: to a conversation, or the continuation of a raw prompt.
+
+    Raises InvalidRequest, naming the parameter, when a value is out of range.
+    """
 
     request_id: str
     model: str
-    messages: tuple[tuple[str, str], ...]  # (role, content)
+    messages: tuple[tuple[str, str], ...] = ()  # (role, content)
+    prompt: str | tuple[int, ...] | None = None  # in place of messages: text or token ids, without a chat template
     max_tokens: int | None = None  # None: as many as the context holds
     temperature: float = 1.0
     top_p: float = 1.0
@@ -49,8 +53,8 @@ class ChatRequest:
             raise InvalidRequest(f"deadline_s is {self.deadline_s}", hint="give seconds above 0", param="deadline_s")
 
     def _check_messages(self) -> None:
-        if not self.messages:
-            raise InvalidRequest("messages is empty", hint="send at least one message", param="messages")
+        if bool(self.messages) == (self.prompt is not None):
+            raise InvalidRequest("a request has messages or a prompt", hint="send at least one message, or a prompt", param="messages")
         for role, _ in self.messages:
             if role not in ROLES:
                 raise InvalidRequest(f"unknown role {role!r}", hint=did_you_mean(role, ROLES), param="messages")
