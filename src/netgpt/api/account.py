@@ -13,7 +13,7 @@ from typing import Any
 from netgpt.api.chat_request import ReplyForm
 from netgpt.api.reply import to_json
 from netgpt.core.errors import NetgptError
-from netgpt.inference.request import Delta, Finish
+from netgpt.inference.request import Delta, Finish, Span
 
 LEAST_LOGPROB = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot hold
 DONE = b"data: [DONE]\n\n"
@@ -96,7 +96,7 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
         "strategy": first.strategy,
         "why": first.why,
         "entry": head.entry,
-        "origin": [span for finish in finishes for span in _origin(finish)],
+        "origin": [span for finish in finishes for span in origin(finish.origin)],
         "switches": [switch for finish in finishes for switch in finish.switches],
         "link_bytes": _sum_link_bytes([finish.link_bytes for finish in finishes]),
         "modelled": any(finish.modelled for finish in finishes),
@@ -104,14 +104,15 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
     }
     if len(finishes) > 1:
         told["choices"] = [
-            {"index": index, "origin": _origin(finish), "switches": list(finish.switches), "seed": finish.seed}
+            {"index": index, "origin": origin(finish.origin), "switches": list(finish.switches), "seed": finish.seed}
             for index, finish in enumerate(finishes)
         ]  # fmt: skip
     return told
 
 
-def _origin(finish: Finish) -> list[dict[str, Any]]:
-    return [{"node": span.node, "tokens": span.tokens} for span in finish.origin]
+def origin(spans: Sequence[Span]) -> list[dict[str, Any]]:
+    """Which node made, or read, how many tokens."""
+    return [{"node": span.node, "tokens": span.tokens} for span in spans]
 
 
 def _sum_link_bytes(counts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:

@@ -18,7 +18,8 @@ from starlette.routing import Route
 from netgpt.api.answer import AnswerDoor, AnswerEndpoint
 from netgpt.api.chat import CHAT
 from netgpt.api.completion import COMPLETION
-from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, EXCEPTION_HANDLERS, RequestIds, json_response
+from netgpt.api.embedding import EmbeddingEndpoint, EmbedDoor
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, EXCEPTION_HANDLERS, RequestIds, json_response
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import ModelNotFound, NodeUnreachable
@@ -27,7 +28,7 @@ from netgpt.inference.request import ServedModel
 from netgpt.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
-class ServingDoor(AnswerDoor, Protocol):
+class ServingDoor(AnswerDoor, EmbedDoor, Protocol):
     """What the HTTP surface needs of `inference.door.Door`."""
 
     def models(self) -> list[ServedModel]: ...
@@ -71,6 +72,7 @@ def create_door_app(
         [
             Route(CHAT_PATH, AnswerEndpoint(door, CHAT, node_id=node_id, clock=clock), methods=["POST"]),
             Route(COMPLETIONS_PATH, AnswerEndpoint(door, COMPLETION, node_id=node_id, clock=clock), methods=["POST"]),
+            Route(EMBEDDINGS_PATH, EmbeddingEndpoint(door=door, node_id=node_id, clock=clock), methods=["POST"]),
             Route("/v1/models", list_models),
             Route("/v1/models/{name}", one_model),
             Route("/health", is_alive),
