@@ -71,6 +71,11 @@ class Door:
         self._strategy = strategy
         self.open_requests = 0
 
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids a prompt may hold: 0 to one less."""
+        return self._tokenizer.vocabulary
+
     def models(self) -> list[ServedModel]:
         """Every model name that this door answers to, ready or not."""
         return [self._served(name) for name in MODEL_NAMES]

@@ -13,7 +13,12 @@ from netgpt.node.session import PRIVACY_LEVELS
 
 MAX_STOP_STRINGS = 4
 MAX_TOP_LOGPROBS = 20
-MAX_DEADLINE_S = 86_400
+MAX_TEMPERATURE = 2
+LEAST_TOP_P = 1e-6
+MAX_TOP_K = 1 << 20
+MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
+
+_RANGES = {"temperature": (0, MAX_TEMPERATURE), "top_p": (LEAST_TOP_P, 1), "top_k": (0, MAX_TOP_K), "top_logprobs": (0, MAX_TOP_LOGPROBS)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,7 @@ class ChatRequest:
 
     def __post_init__(self) -> None:
         self._check_messages()
-        for name, low, high in (("temperature", 0, 2), ("top_p", 1e-6, 1), ("top_k", 0, 1 << 20), ("top_logprobs", 0, MAX_TOP_LOGPROBS)):
+        for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidRequest(f"{name} is {value}", hint=f"give a number from {low:g} to {high:g}", param=name)
@@ -76,8 +81,8 @@ def _check_bounds(privacy: str, deadline_s: float | None) -> None:
     """Where content may go, and until when it is of use."""
     if privacy not in PRIVACY_LEVELS:
         raise InvalidRequest(f"unknown privacy level {privacy!r}", hint=did_you_mean(privacy, PRIVACY_LEVELS), param="privacy")
-    if deadline_s is not None and not 0 < deadline_s <= MAX_DEADLINE_S:
-        raise InvalidRequest(f"deadline_s is {deadline_s}", hint=f"give seconds above 0, up to {MAX_DEADLINE_S}", param="deadline_s")
+    if deadline_s is not None and not MIN_DEADLINE_S <= deadline_s <= MAX_DEADLINE_S:
+        raise InvalidRequest(f"deadline_s is {deadline_s}", hint=f"give seconds from {MIN_DEADLINE_S} to {MAX_DEADLINE_S}", param="deadline_s")
 
 
 @dataclass(frozen=True, kw_only=True)
