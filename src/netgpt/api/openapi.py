@@ -34,14 +34,14 @@ class Operation:
     method: str
     id: str
     summary: str
-    reply: dict[str, Schema]
+    reply: dict[str, Schema]  # an empty schema: a stream of events, which JSON Schema does not describe
     body: str = ""  # the name of its schema
     example: Any = None  # of a body
     parameters: tuple[Schema, ...] = ()
 
     def item(self) -> Schema:
         """The operation as the document has it."""
-        replies = {media: {"schema": schema} for media, schema in self.reply.items()}
+        replies = {media: {"schema": schema} if schema else {} for media, schema in self.reply.items()}
         told: Schema = {
             "operationId": self.id,
             "summary": self.summary,
@@ -59,14 +59,13 @@ def operations(served: Served) -> tuple[Operation, ...]:
     """Every route of a door."""
     model = served.models[-1]
     name: Schema = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": list(served.models)}}
-    text: Schema = {"type": "string"}
     return (
         Operation(
             path=CHAT_PATH,
             method="post",
             id="createChatCompletion",
             summary="Answer a conversation.",
-            reply={"application/json": part("ChatCompletion"), EVENTS: text},
+            reply={"application/json": part("ChatCompletion"), EVENTS: {}},
             body="ChatBody",
             example={"model": model, "messages": [{"role": "user", "content": "What is the packet delay budget of 5QI 1?"}], "max_tokens": 64},
         ),
@@ -75,7 +74,7 @@ def operations(served: Served) -> tuple[Operation, ...]:
             method="post",
             id="createCompletion",
             summary="Continue raw texts.",
-            reply={"application/json": part("Completion"), EVENTS: text},
+            reply={"application/json": part("Completion"), EVENTS: {}},
             body="CompletionBody",
             example={"model": model, "prompt": "A GBR flow is", "max_tokens": 16},
         ),
