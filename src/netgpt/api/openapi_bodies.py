@@ -130,7 +130,7 @@ def chat_body(served: Served) -> Schema:
         "type": "object",
         "required": ["model", "messages"],
         "properties": {
-            "messages": {"type": "array", "items": message, "minItems": 1},
+            "messages": {"type": "array", "items": message, "minItems": 1, "description": "Each has `role` and `content`: a text, or text parts."},
             **answer(served),
             "max_tokens": most_tokens(served, "The longest answer, in tokens; without it, what the context leaves."),
             "max_completion_tokens": most_tokens(served, "The newer name of `max_tokens`."),
