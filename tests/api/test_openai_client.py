@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -240,6 +242,13 @@ def test_a_bad_parameter_is_refused_by_name(client: openai.OpenAI, stream: bool)
         assert told.param == param, body
         assert told.request_id == caught.value.response.json()["request_id"]
         assert caught.value.response.json()["hint"]
+
+
+def test_the_example_of_the_page_on_the_api_runs(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(example.replace("http://127.0.0.1:8080/v1", url), {})
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 def test_an_unknown_model_is_not_found_at_every_route(client: openai.OpenAI) -> None:
