@@ -86,7 +86,6 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, object], param: str)
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n": 2}, "n"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
@@ -104,7 +103,16 @@ def test_the_form_of_the_reply() -> None:
     assert parse_form(HELLO) == ReplyForm()
     assert parse_form({**HELLO, "stream": True}) == ReplyForm(stream=True)
     assert parse_form({**HELLO, "stream": True, "stream_options": {"include_usage": True}}) == ReplyForm(stream=True, include_usage=True)
-    wrong = ({"stream": 1}, "stream"), ({"stream_options": {}}, "stream_options"), ({"stream": True, "stream_options": 1}, "stream_options")
+    assert parse_form({**HELLO, "n": 16}) == ReplyForm(choices=16)
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"stream": 1}, "stream"),
+        ({"stream_options": {}}, "stream_options"),
+        ({"stream": True, "stream_options": 1}, "stream_options"),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
+        ({"n": True}, "n"),
+        ({"n": "2"}, "n"),
+    ]
     for fields, param in wrong:
         with pytest.raises(InvalidRequest) as caught:
             parse_form({**HELLO, **fields})

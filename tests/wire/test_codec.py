@@ -18,6 +18,8 @@ from netgpt.core.errors import InvalidRequest
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import (
     Capabilities,
+    Embed,
+    Embedding,
     Generate,
     Held,
     Load,
@@ -36,7 +38,7 @@ from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import CALLS, Beat, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 KINDS: tuple[type, ...] = (
-    Sampling, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Capabilities, Load,
+    Sampling, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Embed, Embedding, Capabilities, Load,
     ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 

@@ -13,7 +13,21 @@ import pytest
 from netgpt.core.errors import DeadlineExceeded, InvalidRequest, NetgptError, NodeUnreachable, Overloaded, PortInUse
 from netgpt.core.transport import Call, Connection
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, TopLogprobs, Verdict, Verify
+from netgpt.models.generation import (
+    Capabilities,
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Prefill,
+    Rollback,
+    Timings,
+    Tokens,
+    TopLogprobs,
+    Verdict,
+    Verify,
+)
 from netgpt.network.member import Member, Snapshot
 from netgpt.wire.codec import encode
 from netgpt.wire.messages import CALLS, Beat, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
@@ -241,6 +255,7 @@ CONVERSATION: dict[str, tuple[Any, list[Any]]] = {
     "verify": (Verify(session="s", ids=(), drafts=(1, 2, 3)), [Verdict(accepted=2, next_id=9, logprobs=(-0.1, -0.2, -0.3))]),
     "prefill": (Prefill(session="s", ids=tuple(range(500))), [Held(session="s", tokens=500)]),
     "rollback": (Rollback(session="s", length=3), [Held(session="s", tokens=3)]),
+    "embed": (Embed(session="s", ids=(1, 70_000)), [Embedding(values=(0.6, -0.8), timings=Timings(prefill_s=0.1))]),
     "stats": (Stats(), [Load(running=1, slots=4, sessions=("s",))]),
     "join": (Join(token="ngt1.x", member=MEMBER), [Joined(credential="ngc1.y", snapshot=SNAPSHOT)]),
     "heartbeat": (Heartbeat(node="edge1", member=MEMBER, known_version=3), [Beat(snapshot=SNAPSHOT, controller_epoch=1)]),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from netgpt.core.clock import Clock
 from netgpt.engine.decode import FusedDecoder, Segment
@@ -111,6 +112,24 @@ class VerifyRun(Run):
             self.session.truncate(self.wanted_from + 1 + len(self.draws))
 
 
+@dataclass(eq=False, kw_only=True, slots=True)
+class EmbedRun(Run):
+    """Adds up the hidden states of all tokens; wants no predictions."""
+
+    total_D: Tensor | None = None  # float64, so that the sum hardly depends on where the steps cut it
+
+    def add(self, normed_TD: Tensor) -> None:
+        """Count the next tokens' hidden states, after the last norm."""
+        sum_D = normed_TD.double().sum(dim=0)
+        self.total_D = sum_D if self.total_D is None else self.total_D + sum_D
+
+    @property
+    def vector(self) -> tuple[float, ...]:
+        """The mean over the tokens, scaled to length 1: the scale of the sum makes no difference."""
+        assert self.total_D is not None
+        return tuple(F.normalize(self.total_D, dim=0).tolist())
+
+
 def burst(model: FusedDecoder, runs: Sequence[Run], clock: Clock, is_interrupted: Callable[[], bool]) -> None:
     """Step all `runs` until one has news, `BURST_S` have passed, or `is_interrupted()`, which is asked after each step."""
     start_s = clock.now_s()
@@ -148,7 +167,11 @@ def advance(model: FusedDecoder, runs: Sequence[Run]) -> None:
         start = run.session.kv.length
         wanted.append([row + i for i in range(len(segment.ids)) if start + i >= run.wanted_from])
         row += len(segment.ids)
-    _deal(runs, wanted, model, model.step(segments))
+    hidden_ND = model.step(segments)
+    for run, hidden_TD in zip(runs, hidden_ND.split([len(segment.ids) for segment in segments]), strict=True):
+        if isinstance(run, EmbedRun):
+            run.add(model.normed(hidden_TD))
+    _deal(runs, wanted, model, hidden_ND)
 
 
 def _deal(runs: Sequence[Run], wanted: Sequence[Sequence[int]], model: FusedDecoder, hidden_ND: Tensor) -> None:

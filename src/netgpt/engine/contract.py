@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 
 
 class Engine(Protocol):
@@ -43,6 +43,15 @@ class Engine(Protocol):
     async def verify(self, request: Verify) -> Verdict: ...
 
     async def rollback(self, request: Rollback) -> Held: ...
+
+    async def embed(self, request: Embed) -> Embedding:
+        """The vector of some tokens.
+
+        Raises:
+            NotSupported: this engine makes none (`capabilities.embed`).
+            ContextLengthExceeded, Overloaded, InvalidRequest: as of `generate`.
+        """
+        ...
 
     def load(self) -> Load: ...
 

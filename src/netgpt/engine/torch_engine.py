@@ -19,7 +19,7 @@ from netgpt.engine.scheduler import Scheduler
 from netgpt.engine.sessions import SessionTable
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 from netgpt.models.store import read_card
 
 DEFAULT_KV_BYTES = 2**30  # for all sessions, where the capacity is not given
@@ -58,7 +58,7 @@ class TorchEngine:
         queue: int = 256,
     ) -> None:
         self.card = card
-        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True)
+        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, embed=True)
         default_tokens = max(card.context_tokens, DEFAULT_KV_BYTES // kv_bytes_per_token(model.config, model.dtype))
         self._vocabulary = model.config.vocab_size
         self._sessions = SessionTable(default_tokens if capacity_tokens is None else capacity_tokens)
@@ -127,6 +127,12 @@ class TorchEngine:
         finally:
             self._scheduler.close_call(call)
 
+    async def embed(self, request: Embed) -> Embedding:
+        self._check(request, 0)
+        reply = await self._reply(request)
+        assert isinstance(reply, Embedding)
+        return reply
+
     async def rollback(self, request: Rollback) -> Held:
         """See the contract; a call at work on the session is ended first."""
         await self._scheduler.end_session_calls(request.session)
@@ -152,7 +158,7 @@ class TorchEngine:
         await self._scheduler.close()
         self._sessions.clear()
 
-    async def _reply(self, request: Verify | Prefill) -> Tokens | Verdict | Held:
+    async def _reply(self, request: Verify | Prefill | Embed) -> Tokens | Verdict | Held | Embedding:
         """The one answer to a call that has one."""
         call = self._scheduler.submit(request)
         try:
@@ -163,7 +169,7 @@ class TorchEngine:
             raise news
         return news
 
-    def _check(self, request: Generate | Verify | Prefill, more: int) -> None:
+    def _check(self, request: Generate | Verify | Prefill | Embed, more: int) -> None:
         """Refuse what can never be served; `more` tokens may follow those given."""
         given = request.keep + len(request.ids)
         if given < 1 or request.keep < 0:

@@ -6,8 +6,8 @@ says how the answer came about. It knows neither HTTP nor what runs a model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from netgpt.core.chance import Chance
@@ -15,12 +15,14 @@ from netgpt.core.clock import Clock
 from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
 from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, serving_nodes
 from netgpt.inference.direct import direct
-from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel
+from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
+from netgpt.inference.prompt import render_prompt
+from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
 from netgpt.inference.steps import Hold, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
 from netgpt.models.generation import Sampling
-from netgpt.models.tokenizer import Tokenizer, render_chat
+from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Piece, Session
@@ -69,6 +71,11 @@ class Door:
         self._strategy = strategy
         self.open_requests = 0
 
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids a prompt may hold: 0 to one less."""
+        return self._tokenizer.vocabulary
+
     def models(self) -> list[ServedModel]:
         """Every model name that this door answers to, ready or not."""
         return [self._served(name) for name in MODEL_NAMES]
@@ -89,29 +96,55 @@ class Door:
         Raises:
             NetgptError: before the first `Delta` or after any; what was yielded stays true.
         """
+        with self._opened(request) as visit:
+            async with aclosing(self._answer(request, visit.arrival_s)) as answers:
+                async for answer in answers:
+                    if isinstance(answer, Finish):
+                        visit.outcome = answer.reason
+                        self._report(request, answer)
+                    yield answer
+
+    async def embed(self, request: EmbedRequest) -> Vectors:
+        """One vector for each text. Cancelling it cancels all work on every node.
+
+        Raises:
+            NetgptError: no vector is given.
+        """
+        with self._opened(request) as visit:
+            nodes = same_model(serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy))
+            deadline_s = visit.arrival_s + (request.deadline_s or self._limits.deadline_s)
+            sessions = embed_sessions(request, self._tokenizer, context_tokens=nodes[0].context_tokens, deadline_s=deadline_s)
+            made = await embed_all(sessions, [self._handle(node) for node in nodes])
+            strategy, duration_s = TIER_OF_MODEL.get(request.model, AUTO), self._clock.now_s() - visit.arrival_s
+            vectors = vectors_of(sessions, made, strategy=strategy, why=_why(request.model, nodes), duration_s=duration_s)
+            visit.outcome = "stop"
+            self._report_vectors(request, vectors)
+            return vectors
+
+    @contextmanager
+    def _opened(self, request: ChatRequest | EmbedRequest) -> Iterator[_Visit]:
+        """Count a request from its arrival to its end, whatever that is.
+
+        Raises:
+            Overloaded: too many are open.
+        """
         if self.open_requests >= self._limits.open_requests:
             raise Overloaded(f"{self.open_requests} requests are open at this door", hint="retry after a second, or enter at another node")
         self.open_requests += 1
         self._metrics.requests_running.inc()
-        arrival_s = self._clock.now_s()
-        outcome = "cancelled"
+        visit = _Visit(arrival_s=self._clock.now_s())
         try:
-            async with aclosing(self._answer(request, arrival_s)) as answers:
-                async for answer in answers:
-                    if isinstance(answer, Finish):
-                        outcome = answer.reason
-                        self._report(request, answer)
-                    yield answer
+            yield visit
         except NetgptError as error:
-            outcome = error.code
+            visit.outcome = error.code
             self._record("request.failed", self._entry().id, request=request.request_id, code=error.code)
             raise
         finally:
             self.open_requests -= 1
             self._metrics.requests_running.dec()
             model = request.model if request.model in MODEL_NAMES else "unknown"  # a client cannot grow the label set
-            self._metrics.requests.labels(model=model, finish_reason=outcome).inc()
-            self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - arrival_s)
+            self._metrics.requests.labels(model=model, finish_reason=visit.outcome).inc()
+            self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
 
     async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
         nodes = serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy)
@@ -152,17 +185,17 @@ class Door:
                     return
 
     def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
-        prompt_ids = tuple(render_chat(self._tokenizer, request.messages))
+        prompt_ids = render_prompt(self._tokenizer, request)
         context_tokens = min(node.context_tokens for node in nodes)
         room = context_tokens - len(prompt_ids)
         if room < (request.max_tokens or 1):
             wanted = f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow"
             raise ContextLengthExceeded(
                 f"{wanted}, but {request.model!r} holds {context_tokens}",
-                hint="shorten the messages, or lower max_tokens",
-                param="messages",
+                hint="shorten the prompt, or lower max_tokens",
+                param="messages" if request.prompt is None else "prompt",
             )
-        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed
+        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
         return Session(
             id=request.request_id,
             prompt_ids=prompt_ids,
@@ -191,7 +224,7 @@ class Door:
             time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
             duration_s=duration_s,
             modelled=any(timing.modelled for timing in timings),
-            seed=session.sampling.seed,
+            seed=session.sampling.seed if request.seed is None else request.seed,
         )
 
     def _report(self, request: ChatRequest, finish: Finish) -> None:
@@ -202,9 +235,7 @@ class Door:
             metrics.inter_token_latency.labels(model=request.model).observe(decode_s / (finish.completion_tokens - 1))
         metrics.tokens.labels(model=request.model, direction="input").inc(finish.prompt_tokens)
         metrics.tokens.labels(model=request.model, direction="output").inc(finish.completion_tokens)
-        for node, count in finish.link_bytes.items():
-            for direction, payload_bytes in count.items():
-                metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
+        self._count_link_bytes(finish.link_bytes)
         self._record(
             "request.finished",
             self._entry().id,
@@ -219,6 +250,34 @@ class Door:
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
         )
+
+    def _report_vectors(self, request: EmbedRequest, vectors: Vectors) -> None:
+        self._metrics.tokens.labels(model=request.model, direction="input").inc(vectors.prompt_tokens)
+        self._count_link_bytes(vectors.link_bytes)
+        self._record(
+            "request.embedded",
+            self._entry().id,
+            request=request.request_id,
+            model=request.model,
+            texts=len(request.texts),
+            prompt_tokens=vectors.prompt_tokens,
+            origin=[[span.node, span.tokens] for span in vectors.origin],
+            link_bytes=vectors.link_bytes,
+            duration_s=round(vectors.duration_s, 6),
+        )
+
+    def _count_link_bytes(self, link_bytes: Mapping[str, Mapping[str, int]]) -> None:
+        for node, count in link_bytes.items():
+            for direction, payload_bytes in count.items():
+                self._metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
+
+
+@dataclass(kw_only=True)
+class _Visit:
+    """One request at the door."""
+
+    arrival_s: float
+    outcome: str = "cancelled"  # unless it comes to an end
 
 
 def _why(model: str, nodes: Sequence[Member]) -> str:

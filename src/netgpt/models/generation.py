@@ -7,6 +7,7 @@ tokenizer; positions count from the first token of the session.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +126,27 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Embed:
+    """Turn tokens into one vector: the mean of their hidden states after the last norm, scaled to length 1.
+
+    `session` names this call alone: it is made in one go, and nothing of it is held afterwards.
+    """
+
+    epoch: ClassVar[int] = 0
+    keep: ClassVar[int] = 0
+    session: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding:
+    """The vector of some tokens. Vectors of different models have nothing to do with each other."""
+
+    values: tuple[float, ...]
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rollback:
     """Forget a session's tokens past `length`; 0 frees its KV."""
 
@@ -139,6 +161,7 @@ class Capabilities:
     logprobs: bool = False
     verify: bool = False
     hold: bool = False  # sessions keep KV between calls
+    embed: bool = False  # it turns text into vectors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
-from netgpt.models.generation import Held, Rollback, Tokens
+from netgpt.models.generation import Embed, Embedding, Held, Rollback, Tokens
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.call import ask
@@ -84,6 +84,18 @@ class NodeHandle:
             timings=tokens.timings,
             cached=tokens.cached,
         )
+
+    async def embed(self, session: Session) -> Embedding:
+        """The vector of the session's prompt. Raises what `generate` raises."""
+        self._admit(session)
+        request = encode(Embed(session=session.id, ids=session.prompt_ids))
+        sent, received = session.link_bytes.get(self.id, (0, 0))
+        session.link_bytes[self.id] = (sent + len(request), received)
+        async with aclosing(self._connection.call("embed", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
+            async for payload in replies:
+                session.link_bytes[self.id] = (sent + len(request), received + len(payload))
+                return decode(Embedding, payload)
+        raise NodeUnreachable(f"node {self.id!r} gave no vector", hint="see which nodes are up: netgpt ps")
 
     async def release(self, session: Session, *, deadline_s: float) -> Held:
         """Free the session's KV on this node."""

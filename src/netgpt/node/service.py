@@ -13,11 +13,11 @@ from netgpt.core.errors import NotSupported
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.transport import Call
 from netgpt.engine.contract import Engine
-from netgpt.models.generation import Generate, Prefill, Rollback, Verify
+from netgpt.models.generation import Embed, Generate, Prefill, Rollback, Verify
 from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import Hello, Stats, Welcome, agreed_version
 
-METHODS = ("hello", "generate", "prefill", "verify", "rollback", "stats")
+METHODS = ("hello", "generate", "prefill", "verify", "rollback", "embed", "stats")
 
 
 class EngineService:
@@ -53,6 +53,8 @@ class EngineService:
                 return await self._engine.verify(decode(Verify, call.payload))
             case "rollback":
                 return await self._engine.rollback(decode(Rollback, call.payload))
+            case "embed":
+                return await self._engine.embed(decode(Embed, call.payload))
             case "stats":
                 decode(Stats, call.payload)
                 return self._engine.load()

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from netgpt.core.errors import NotSupported
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 from netgpt.network.member import Member, Snapshot
 
 PROTOCOL_VERSION = 1
@@ -111,6 +111,7 @@ CALLS: Mapping[str, CallKind] = MappingProxyType({
     "verify": CallKind(Verify, Verdict),
     "prefill": CallKind(Prefill, Held),
     "rollback": CallKind(Rollback, Held),
+    "embed": CallKind(Embed, Embedding),
     "stats": CallKind(Stats, Load),
     "join": CallKind(Join, Joined),
     "heartbeat": CallKind(Heartbeat, Beat),
