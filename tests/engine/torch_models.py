@@ -21,7 +21,7 @@ TINY = DecoderConfig(
 
 # One that writes bytes; a few of its ids are no tokens, as where a vocabulary is padded.
 MODEL_SEEDS = (1, 2, 5)
-WRITER = replace(TINY, vocab_size=ByteTokenizer.vocabulary + 3, max_position=1024)
+WRITER = replace(TINY, vocab_size=ByteTokenizer.vocabulary + 3, max_position=4096)
 
 
 def tiny_decoder(seed: int = 1, config: DecoderConfig = TINY) -> Decoder:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
 from netgpt.models.generation import TopLogprobs
+from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
 
@@ -34,11 +35,13 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    grammar: Grammar | None = None  # what the answer is held to
     privacy: str = "cloud-allowed"
     deadline_s: float | None = None  # from arrival; None: the door's default
 
     def __post_init__(self) -> None:
         self._check_messages()
+        self._check_grammar()
         for name, low, high in (("temperature", 0, 2), ("top_p", 1e-6, 1), ("top_k", 0, 1 << 20), ("top_logprobs", 0, MAX_TOP_LOGPROBS)):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -51,6 +54,13 @@ class ChatRequest:
             raise InvalidRequest(f"unknown privacy level {self.privacy!r}", hint=did_you_mean(self.privacy, PRIVACY_LEVELS), param="privacy")
         if self.deadline_s is not None and self.deadline_s <= 0:
             raise InvalidRequest(f"deadline_s is {self.deadline_s}", hint="give seconds above 0", param="deadline_s")
+
+    def _check_grammar(self) -> None:
+        if self.grammar is None:
+            return
+        check_grammar(self.grammar)
+        if self.stop:
+            raise InvalidRequest(f"stop would cut what {self.grammar.param} asks for", hint="leave one of them out", param="stop")
 
     def _check_messages(self) -> None:
         if bool(self.messages) == (self.prompt is not None):
