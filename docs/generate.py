@@ -20,7 +20,7 @@ from typing import Any
 from netgpt.cli import main as cli
 from netgpt.core.errors import ERRORS, NetgptError, ScenarioInvalid
 from netgpt.core.settings import SETTINGS
-from netgpt.models import card, generation
+from netgpt.models import card, generation, grammar
 from netgpt.network import member, scenario
 from netgpt.network.profile import PROFILES
 from netgpt.telemetry.metrics import table as metric_table
@@ -203,7 +203,7 @@ def wire_page() -> str:
 
 
 def _message(name: str, body: str) -> Iterable[str]:
-    kind = next((vars(module)[name] for module in (generation, card, member, messages, fault) if name in vars(module)), None)
+    kind = next((vars(module)[name] for module in (generation, grammar, card, member, messages, fault) if name in vars(module)), None)
     if kind is not None and (text := _meaning(kind)):
         yield text
     comments = _field_comments(kind) if kind else {}

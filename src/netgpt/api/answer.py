@@ -153,8 +153,9 @@ class AnswerEndpoint:
                             continue
                     else:
                         frames = writer.text(answer)
-                    async with turn:
-                        await stream.write(frames)
+                    if frames:  # what may become a call is held back
+                        async with turn:
+                            await stream.write(frames)
             if index not in finishes:
                 raise _unfinished()
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from netgpt.api.answer import Asked, Wording
-from netgpt.api.chat_reply import CHUNK, ChunkWriter, chat_completion
+from netgpt.api.chat_reply import CHUNK, chat_completion
 from netgpt.api.chat_request import parse_chat, parse_form
+from netgpt.api.fields import as_object
+from netgpt.api.tool_reply import chunk_writer
+from netgpt.api.tools import read_tools
 
 
 def parse(body: object, request_id: str) -> Asked:
     """What `body` asks for. Raises InvalidRequest, NotSupported."""
-    return Asked(requests=(parse_chat(body, request_id),), form=parse_form(body))
+    request, tools = parse_chat(body, request_id), read_tools(as_object(body))
+    return Asked(requests=(request,), form=replace(parse_form(body), calls=tools.calls if tools else None))
 
 
-CHAT = Wording(chunk=CHUNK, parse=parse, whole=chat_completion, writer=ChunkWriter)
+CHAT = Wording(chunk=CHUNK, parse=parse, whole=chat_completion, writer=chunk_writer)

@@ -12,6 +12,7 @@ from typing import Any
 from netgpt.api.account import LEAST_LOGPROB, ReplyHead, Told, account, chunk_fields, frame, summary
 from netgpt.api.chat_request import ReplyForm
 from netgpt.api.reply import to_json
+from netgpt.api.tool_calls import finish_reason, message_of
 from netgpt.inference.request import ChatRequest, Delta, Finish
 
 CHUNK = "chat.completion.chunk"
@@ -19,14 +20,14 @@ CHUNK = "chat.completion.chunk"
 
 def chat_completion(head: ReplyHead, request: ChatRequest, form: ReplyForm, told: Sequence[Told]) -> dict[str, Any]:
     """The whole reply as one `chat.completion`."""
-    choices = [_choice(index, request, one) for index, one in enumerate(told)]
+    choices = [_choice(head, request, form, index, one) for index, one in enumerate(told)]
     return {**head.fields("chat.completion"), "choices": choices, **summary(head, form, [one.finish for one in told])}
 
 
-def _choice(index: int, request: ChatRequest, told: Told) -> dict[str, Any]:
-    message = {"role": "assistant", "content": told.text, "refusal": None}
+def _choice(head: ReplyHead, request: ChatRequest, form: ReplyForm, index: int, told: Told) -> dict[str, Any]:
+    message, calls = message_of(told.text, form.calls, head.id, index)
     logprobs = {"content": [entry for delta in told.deltas for entry in logprob_entries(delta)], "refusal": None} if request.logprobs else None
-    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": told.finish.reason}
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason(told.finish.reason, calls)}
 
 
 def logprob_entries(delta: Delta) -> list[dict[str, Any]]:
@@ -65,7 +66,11 @@ class ChunkWriter:
         """The chunk of a delta; before the first one goes the chunk that names the role."""
         logprobs = to_json({"content": logprob_entries(delta), "refusal": None}) if self._logprobs else b"null"
         content = json.dumps(delta.text, ensure_ascii=False).encode()
-        return self._role() + self._before + b'{"content":' + content + b'},"logprobs":' + logprobs + self._after
+        return self.part(b'{"content":' + content + b"}", logprobs)
+
+    def part(self, delta: bytes, logprobs: bytes = b"null") -> bytes:
+        """A chunk of any delta, given as JSON."""
+        return self._role() + self._before + delta + b',"logprobs":' + logprobs + self._after
 
     def _role(self) -> bytes:
         if self._begun:

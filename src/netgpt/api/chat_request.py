@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from netgpt.api.fields import as_object, count, flag, number, refuse_unsupported, required_text, seed, text, whole, wrong
+from netgpt.api.response_format import read_format
+from netgpt.api.tool_calls import CallFormat
+from netgpt.api.tool_messages import check_results, conversation, said_calls
+from netgpt.api.tools import Tools, read_tools, tool_grammar
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.request import ChatRequest
 
@@ -22,9 +26,8 @@ INERT: dict[str, tuple[object, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
-    "tools": ([],),
     "functions": ([],),
-    "response_format": ({"type": "text"},),
+    "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
@@ -38,6 +41,7 @@ class ReplyForm:
     stream: bool = False
     include_usage: bool = False
     choices: int = 1  # answers to each prompt
+    calls: CallFormat | None = None  # which calls are read out of the text; None: it is all text
 
 
 def parse_chat(body: object, request_id: str) -> ChatRequest:
@@ -49,9 +53,11 @@ def parse_chat(body: object, request_id: str) -> ChatRequest:
     """
     fields = as_object(body)
     refuse_unsupported(fields, INERT)
+    tools = read_tools(fields)
     return ChatRequest(
         request_id=request_id,
-        messages=_messages(fields.get("messages")),
+        messages=_messages(fields.get("messages"), tools),
+        grammar=tool_grammar(tools, read_format(fields.get("response_format"))),
         max_tokens=_max_tokens(fields),
         logprobs=flag(fields, "logprobs"),
         top_logprobs=_top_logprobs(fields),
@@ -88,12 +94,14 @@ def parse_form(body: object) -> ReplyForm:
     return ReplyForm(stream=stream, include_usage=flag(options, "include_usage", within="stream_options."), choices=choices)
 
 
-def _messages(value: object) -> tuple[tuple[str, str], ...]:
+def _messages(value: object, tools: Tools | None) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, list):
         raise wrong("messages", value, "a list of messages")
     if not value:
         raise InvalidRequest("messages is empty", hint="send at least one message", param="messages")
-    return tuple(_message(item, f"messages[{position}]") for position, item in enumerate(value))
+    messages = [_message(item, f"messages[{position}]") for position, item in enumerate(value)]
+    check_results(value)
+    return conversation(messages, tools)
 
 
 def _message(value: object, where: str) -> tuple[str, str]:
@@ -102,11 +110,15 @@ def _message(value: object, where: str) -> tuple[str, str]:
     role, content = value.get("role"), value.get("content")
     if not isinstance(role, str):
         raise wrong(f"{where}.role", role, "'system', 'user' or 'assistant'")
-    if role in ("tool", "function") or value.get("tool_calls"):
-        raise NotSupported("tool messages are not supported", hint="send system, user and assistant messages", param=where)
+    if role == "function":
+        raise NotSupported("function messages are not supported", hint="send the result as a message of role 'tool'", param=where)
+    calls = said_calls(value, where)
+    if content is None and calls:
+        content = ""
     if isinstance(content, list):
         content = "".join(_part(part, f"{where}.content[{position}]") for position, part in enumerate(content))
-    return _ROLES.get(role, role), text(content, f"{where}.content")
+    said = text(content, f"{where}.content")
+    return _ROLES.get(role, role), "\n".join(part for part in (said, calls) if part)
 
 
 def _part(value: object, where: str) -> str:

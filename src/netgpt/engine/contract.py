@@ -36,7 +36,8 @@ class Engine(Protocol):
             ContextLengthExceeded: prompt plus `max_tokens` do not fit `card.context_tokens`.
             SessionNotFound: fewer than `keep` tokens are held.
             Overloaded: the engine's queue is full.
-            InvalidRequest: an id outside the vocabulary, or no token at all.
+            InvalidRequest: an id outside the vocabulary, no token at all, or a grammar that cannot be followed.
+            NotSupported: a grammar, and `capabilities.grammar` is false.
         """
         ...
 

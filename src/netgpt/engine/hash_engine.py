@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
-from netgpt.engine.threads import Slots, Thread, Threads, check_fits
+from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import (
     Capabilities,
@@ -117,6 +117,7 @@ class HashEngine:
 
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         check_fits(self.card, request.ids, request.keep, request.max_tokens)
+        check_no_grammar(self.card, request)
         arrival_s = self._clock.now_s()
         async with self._slots.taken():
             start_s = self._clock.now_s()

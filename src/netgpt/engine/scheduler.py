@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from netgpt.core.clock import Clock
@@ -18,6 +19,7 @@ from netgpt.core.errors import NetgptError, NodeUnreachable, Overloaded, Session
 from netgpt.core.scheduling import TaskOwner
 from netgpt.engine.batch import EmbedRun, GenerateRun, Run, VerifyRun, burst
 from netgpt.engine.decode import FusedDecoder
+from netgpt.engine.grammar import Grammars, Matcher
 from netgpt.engine.sessions import Session, SessionTable
 from netgpt.models.generation import Embed, Embedding, Generate, Held, Prefill, Timings, Tokens, Verdict, Verify
 
@@ -50,7 +52,18 @@ class Call:
 class Scheduler:
     """Runs calls on one model; all methods are called on one event loop."""
 
-    def __init__(self, model: FusedDecoder, sessions: SessionTable, *, name: str, compute: Compute, clock: Clock, slots: int, queue: int) -> None:
+    def __init__(
+        self,
+        model: FusedDecoder,
+        sessions: SessionTable,
+        *,
+        name: str,
+        compute: Compute,
+        clock: Clock,
+        slots: int,
+        queue: int,
+        grammars: Grammars | None = None,
+    ) -> None:
         self.slots = slots
         self.waiting: deque[Call] = deque()
         self.running: list[Call] = []
@@ -60,6 +73,7 @@ class Scheduler:
         self._compute = compute
         self._clock = clock
         self._queue = queue
+        self._grammars = grammars
         self._call_duration_s = 1.0  # moving average, for Retry-After
         self._interrupted = False
         self._woken = asyncio.Event()
@@ -190,6 +204,7 @@ class Scheduler:
                 sampling=request.sampling,
                 top_logprobs=request.top_logprobs,
                 stop_ids=frozenset(request.stop_ids),
+                start_matcher=self._matcher_start(request, session),
             )
         if isinstance(request, Verify):
             session.tokens.extend(request.drafts)
@@ -197,10 +212,22 @@ class Scheduler:
         kind = EmbedRun if isinstance(request, Embed) else Run
         return kind(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens)
 
+    def _matcher_start(self, request: Generate, session: Session) -> Callable[[], Matcher] | None:
+        """What compiles the call's grammar on the worker thread and follows the answer so far."""
+        grammars, grammar = self._grammars, request.grammar
+        if grammar is None or grammars is None:
+            return None
+        answer = session.tokens[request.answer_from :]
+        return lambda: grammars.matcher(grammar, answer)
+
     def _tell(self, call: Call) -> None:
         """Put what the burst brought into the caller's queue, and end the call if it is done."""
         run, request = call.run, call.request
         assert run is not None
+        if run.error is not None:
+            call.news.put_nowait(run.error)
+            self._leave(call)
+            return
         timings = self._timings(call, run) if run.finish else None
         if isinstance(request, Generate):
             if run.draws:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netgpt.core.errors import ModelNotFound, NodeUnreachable, PrivacyRefused
+from netgpt.core.errors import ModelNotFound, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.spelling import did_you_mean
+from netgpt.models.grammar import Grammar
 from netgpt.network.member import Member
 from netgpt.node.session import may_see_content
 
@@ -38,6 +39,19 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
     if not up:
         raise NodeUnreachable(f"no node that serves {model!r} is up", hint="see which nodes are up: netgpt ps", param="model")
     return sorted(up, key=lambda member: _preference(member, entry))
+
+
+def able_nodes(nodes: Sequence[Member], grammar: Grammar | None) -> Sequence[Member]:
+    """Those of `nodes` that can hold an answer to `grammar`, in their order; without a grammar all of them.
+
+    Raises:
+        NotSupported: none can.
+    """
+    able = nodes if grammar is None else [node for node in nodes if node.grammar]
+    if grammar is not None and not able:
+        names = ", ".join(sorted({node.model for node in nodes}))
+        raise NotSupported(f"{names} cannot hold an answer to a schema", hint="ask another model, or leave it out", param=grammar.param)
+    return able
 
 
 def _may_serve(member: Member, tier: str | None, entry: Member, privacy: str) -> bool:

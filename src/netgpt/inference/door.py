@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
-from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, serving_nodes
+from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.prompt import render_prompt
@@ -147,7 +147,7 @@ class Door:
             self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
 
     async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
-        nodes = serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy)
+        nodes = able_nodes(serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy), request.grammar)
         session = self._session(request, nodes, arrival_s)
         telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
         async with aclosing(self._accepted(session, nodes, telling)) as pieces:
@@ -204,6 +204,7 @@ class Door:
             sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=seed),
             stop_ids=(self._tokenizer.end_id,),
             top_logprobs=request.top_logprobs,
+            grammar=request.grammar,
             privacy=request.privacy,
             deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
 from netgpt.models.generation import TopLogprobs
+from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
 
@@ -40,11 +41,13 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    grammar: Grammar | None = None  # what the answer is held to
     privacy: str = "cloud-allowed"
     deadline_s: float | None = None  # from arrival; None: the door's default
 
     def __post_init__(self) -> None:
         self._check_messages()
+        self._check_grammar()
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -54,6 +57,13 @@ class ChatRequest:
         if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
             raise InvalidRequest(f"{len(self.stop)} stop strings, or an empty one", hint=f"give at most {MAX_STOP_STRINGS}, none empty", param="stop")
         _check_bounds(self.privacy, self.deadline_s)
+
+    def _check_grammar(self) -> None:
+        if self.grammar is None:
+            return
+        check_grammar(self.grammar)
+        if self.stop:
+            raise InvalidRequest(f"stop would cut what {self.grammar.param} asks for", hint="leave one of them out", param="stop")
 
     def _check_messages(self) -> None:
         if bool(self.messages) == (self.prompt is not None):

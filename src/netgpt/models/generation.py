@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from netgpt.models.grammar import Grammar
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
@@ -30,6 +32,10 @@ class Generate:
     `keep` is how many leading tokens of the session the caller believes the engine holds; `ids` are the
     tokens that follow them. An engine that holds more rolls back to `keep`; one that holds less raises
     `SessionNotFound`, and the caller sends all with `keep=0`.
+
+    With a `grammar`, the tokens from `answer_from` on are the answer: those that the session has already
+    are followed through the grammar, and what is drawn goes on from there. Whoever continues a session
+    needs no more than this.
     """
 
     session: str
@@ -41,6 +47,8 @@ class Generate:
     stop_ids: tuple[int, ...] = ()
     top_logprobs: int = 0  # alternatives reported per token
     hold: bool = False  # keep the session's KV after the last token
+    grammar: Grammar | None = None  # what the answer must look like
+    answer_from: int = 0  # position of the answer's first token; read with `grammar` only
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +76,7 @@ class Tokens:
     epoch: int = 0
     position: int  # of ids[0] in the session
     ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()  # of ids, before temperature, nats
+    logprobs: tuple[float, ...] = ()  # of ids, before grammar and temperature, nats
     top: tuple[TopLogprobs, ...] = ()
     finish: str = ""  # "", "stop" (a stop id, included in ids) or "length"
     timings: Timings | None = None
@@ -161,6 +169,7 @@ class Capabilities:
     logprobs: bool = False
     verify: bool = False
     hold: bool = False  # sessions keep KV between calls
+    grammar: bool = False  # answers can be held to a `Grammar`
     embed: bool = False  # it turns text into vectors
 
 

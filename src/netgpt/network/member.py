@@ -34,6 +34,7 @@ class Member:
     waiting: int = 0  # requests in the engine's queue
     slots: int = 0
     context_tokens: int = 0  # prompt and answer together
+    grammar: bool = False  # its engine can hold an answer to a grammar
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):

@@ -111,7 +111,12 @@ class Membership:
                 )
                 card = welcome.card
                 self.member = replace(
-                    self.member, model=card.id, tokenizer=card.tokenizer, parameters=card.parameters, context_tokens=card.context_tokens
+                    self.member,
+                    model=card.id,
+                    tokenizer=card.tokenizer,
+                    parameters=card.parameters,
+                    context_tokens=card.context_tokens,
+                    grammar=welcome.capabilities.grammar,
                 )
             load = await ask(self._engine, "stats", Stats(), Load, deadline_s=ENGINE_DEADLINE_S)
         except NetgptError as error:

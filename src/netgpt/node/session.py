@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from netgpt.models.generation import Generate, Sampling, Timings, TopLogprobs
+from netgpt.models.grammar import Grammar
 
 PRIVACY_LEVELS = ("device-only", "edge-allowed", "cloud-allowed")
 _TIER_RANK = {"device": 0, "edge": 1, "cloud": 2}
@@ -45,6 +46,7 @@ class Session:
     sampling: Sampling
     stop_ids: tuple[int, ...]
     top_logprobs: int = 0
+    grammar: Grammar | None = None  # of the answer
     privacy: str = "cloud-allowed"
     deadline_s: float  # on the entry node's clock
     epoch: int = 0
@@ -92,4 +94,6 @@ class Session:
             sampling=self.sampling,
             stop_ids=self.stop_ids,
             top_logprobs=self.top_logprobs,
+            grammar=self.grammar,
+            answer_from=len(self.prompt_ids) if self.grammar else 0,
         )
