@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from netgpt.api.auth import Guard, Guarded, open_guard
 from netgpt.api.chat import ChatDoor, ChatEndpoint
 from netgpt.api.reply import CHAT_PATH, EXCEPTION_HANDLERS, RequestIds, json_response
 from netgpt.core.chance import Chance
@@ -26,7 +27,14 @@ from netgpt.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
 def create_door_app(
-    door: ChatDoor, *, node_id: str, metrics: Metrics, ready: Callable[[], bool], chance: Chance, clock: Clock | None = None
+    door: ChatDoor,
+    *,
+    node_id: str,
+    metrics: Metrics,
+    ready: Callable[[], bool],
+    chance: Chance,
+    clock: Clock | None = None,
+    guard: Guard | None = None,
 ) -> Starlette:
     """The ASGI application of one node's door.
 
@@ -34,6 +42,7 @@ def create_door_app(
         ready: whether some model can answer now.
         chance: request ids are drawn from its stream of this node.
         clock: dates replies; the wall clock if it is left out.
+        guard: who may call; if it is left out, everybody on this machine and no foreign page.
     """
     clock = clock or WallClock()
     started = int(clock.date_s())
@@ -70,17 +79,19 @@ def create_door_app(
         ],
         chance=chance,
         server=node_id,
+        guard=guard,
     )
 
 
-def assemble(routes: list[Route], *, chance: Chance, server: str) -> Starlette:
+def assemble(routes: list[Route], *, chance: Chance, server: str, guard: Guard | None = None) -> Starlette:
     """An application whose every reply has an id and whose every error has one shape.
 
     Args:
         server: names the stream of ids, so that two servers of one seed draw different ones.
     """
     stream = chance.stream(f"api.{server}.requests")
-    app = Starlette(routes=routes, middleware=[Middleware(RequestIds, stream=stream)], exception_handlers=dict(EXCEPTION_HANDLERS))
+    middleware = [Middleware(RequestIds, stream=stream), Middleware(Guarded, guard=guard or open_guard())]
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=dict(EXCEPTION_HANDLERS))
     app.router.redirect_slashes = False  # a redirect would be built from the client's own Host header
     return app
 

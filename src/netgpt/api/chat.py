@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from netgpt.api.auth import KEY_ID
 from netgpt.api.chat_reply import ChunkWriter, ReplyHead, chat_completion
 from netgpt.api.chat_request import parse_chat, parse_form
 from netgpt.api.connection import ClientStalled, EventStream, read_json, while_connected
@@ -39,7 +41,7 @@ class ChatEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_json(receive)
-        request, form = parse_chat(body, scope[REQUEST_ID]), parse_form(body)
+        request, form = replace(parse_chat(body, scope[REQUEST_ID]), key=scope[KEY_ID]), parse_form(body)
         head = ReplyHead(id=request.request_id, model=request.model, created=int(self._clock.date_s()), entry=self._node_id)
         if form.stream:
             work = self._stream(request, ChunkWriter(head, request, form), scope, send)

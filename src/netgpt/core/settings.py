@@ -28,6 +28,7 @@ class Setting:
     help: str
     parse: Callable[[str], Any] = str
     in_scenario: bool = False  # whether a scenario file can set it
+    secret: bool = False  # never shown, and no flag: command lines are public on a machine
 
     @property
     def variable(self) -> str:
@@ -99,6 +100,25 @@ SETTINGS: tuple[Setting, ...] = (
         default=8080,
         parse=_whole(0, 65535),
         help="the default node's door; the other doors and the controller take the next ports; 0: any free ones",
+    ),
+    Setting(
+        name="host",
+        kind="address",
+        default="127.0.0.1",
+        help="the address at which doors and the controller's HTTP API listen; any but loopback needs an API key: netgpt keys create",
+    ),
+    Setting(
+        name="allowed_hosts",
+        kind="names",
+        default="",
+        help="more names, separated by commas, that web pages and clients may use for this machine in Host and Origin",
+    ),
+    Setting(
+        name="api_key",
+        kind="key",
+        default="",
+        secret=True,
+        help="the API key that ask, chat and models show to a door; by default this home's own, for its own network",
     ),
     Setting(
         name="engine",

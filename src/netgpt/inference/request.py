@@ -32,6 +32,7 @@ class ChatRequest:
     top_logprobs: int = 0
     privacy: str = "cloud-allowed"
     deadline_s: float | None = None  # from arrival; None: the door's default
+    key: str = ""  # id of the API key that asks; empty where none is needed
 
     def __post_init__(self) -> None:
         self._check_messages()
