@@ -33,7 +33,7 @@ VIEW_PATHS = frozenset({"/metrics", "/api/v1/nodes", "/api/v1/events"})
 USE_PREFIX = "/v1/"
 POLICY_VIOLATION = 1008  # RFC 6455: why a WebSocket is closed
 _MAX_HEADER_BYTES = 512  # of an Authorization; ours have 55
-_MAKE_ONE = "send the header 'Authorization: Bearer ngpt_...'; the operator makes keys: netgpt keys create"
+_MAKE_ONE = "send 'Authorization: Bearer ngpt_...', or set NETGPT_API_KEY for a command; the operator makes keys: netgpt keys create"
 
 
 def needed_scope(path: str) -> str:
@@ -77,7 +77,7 @@ class Guard:
         if path in OPEN_PATHS:
             return None
         key = None
-        if not (self._may_be_open and self._keys.is_empty):
+        if not self._may_be_open or self._keys.made().keys:  # a key that has ended counts: its end must not open the door
             key = self._authenticate(found[b"authorization"])
             if not key.allows(needed := needed_scope(path)):
                 raise ScopeMissing(f"key {key.id!r} lacks the scope {needed!r}", hint=f"use a key made with: netgpt keys create --scope {needed}")

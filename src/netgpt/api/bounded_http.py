@@ -133,7 +133,9 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def _too_large() -> HeadTooLarge:
-    return HeadTooLarge(f"the request's head has more than {format_bytes(MAX_HEAD_BYTES)} or {MAX_FIELDS} fields", hint="send fewer or shorter headers")
+    return HeadTooLarge(
+        f"the request's head has more than {format_bytes(MAX_HEAD_BYTES)} or {MAX_FIELDS} fields", hint="send fewer or shorter headers"
+    )
 
 
 def _refusal(error: NetgptError) -> bytes:

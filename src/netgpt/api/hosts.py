@@ -93,4 +93,4 @@ def _name(authority: str) -> str:
         port = port.removeprefix(":")
     else:
         name, _, port = authority.partition(":")
-    return name if port == "" or port.isascii() and port.isdigit() else ""
+    return name if port == "" or (port.isascii() and port.isdigit()) else ""

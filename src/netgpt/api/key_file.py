@@ -33,8 +33,8 @@ class KeyFile:
         self._clock = clock
         self._checked_s = -float("inf")
         self._content: tuple[bytes, bytes] | None = None
+        self._made = KeyRing()
         self._ring = KeyRing()
-        self._is_open = True
 
     def ring(self) -> KeyRing:
         """All keys, the home's own among them.
@@ -45,11 +45,10 @@ class KeyFile:
         self._refresh()
         return self._ring
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no key was ever made. One that has expired or was revoked counts: its end must not open the door."""
+    def made(self) -> KeyRing:
+        """The keys that somebody made, valid or not. Raises StorageFailed."""
         self._refresh()
-        return self._is_open
+        return self._made
 
     def _refresh(self) -> None:
         now_s = self._clock.now_s()
@@ -57,9 +56,8 @@ class KeyFile:
             return
         content = (self._storage.read(KEYS), self._storage.read(LOCAL))
         if content != self._content:
-            made = read_ring(content[0])
-            self._is_open = not made.keys
-            self._ring = made.with_key(_local_record(content[1])) if content[1] else made
+            self._made = read_ring(content[0])
+            self._ring = self._made.with_key(_local_record(content[1])) if content[1] else self._made
             self._content = content
         self._checked_s = now_s
 

@@ -85,7 +85,8 @@ class KeyWishes:
                 raise UsageError(f"{name} is {value}", hint="give a number above 0, or leave it out for no limit", param=name)
         if not self.scopes or len(self.name) > MAX_NAME_CHARS or not (self.name.isprintable() or not self.name):
             raise UsageError(
-                f"a key of the name {self.name!r} with {len(self.scopes)} scopes", hint=f"give a printable name of at most {MAX_NAME_CHARS} characters"
+                f"a key of the name {self.name!r} with {len(self.scopes)} scopes",
+                hint=f"give a printable name of at most {MAX_NAME_CHARS} characters",
             )
 
 

@@ -23,7 +23,7 @@ QUESTION = "Which delay budget does 5QI 1 have?"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", nargs="?", metavar="SCENARIO", help="a shipped scenario's name, or a .toml file (default: campus)")
     parser.add_argument("--detach", action="store_true", help="return when the network is up; stop it with netgpt down")
-    for name, metavar in (("port", "N"), ("timing", "real|declared"), ("engine", "torch|hash"), ("dtype", "float32|bfloat16")):
+    for name, metavar in (("port", "N"), ("host", "ADDRESS"), ("timing", "real|declared"), ("engine", "torch|hash"), ("dtype", "float32|bfloat16")):
         setting = BY_NAME[name]
         parser.add_argument(setting.flag, metavar=metavar, help=f"{setting.help} (default: {setting.default})")
 
@@ -67,7 +67,7 @@ def settings_with_scenario(flags: Mapping[str, object]) -> tuple[dict[str, Resol
 
 def _request(args: argparse.Namespace) -> UpRequest:
     resolved, _ = settings_with_scenario(args.flags)
-    values = {name: each.value for name, each in resolved.items()}
+    values = {name: each.value for name, each in resolved.items() if not each.setting.secret}
     scenario = values["scenario"] if values["scenario"] in shipped_scenarios() else str(Path(values["scenario"]).absolute())
     return UpRequest(**(values | {"scenario": scenario, "home": str(values["home"])}))
 

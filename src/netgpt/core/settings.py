@@ -74,6 +74,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _printable(text: str) -> str:
+    if not text.isascii() or not (text.isprintable() or not text):
+        raise ValueError
+    return text.strip()
+
+
 def _path(text: str) -> Path:
     if not text:
         raise ValueError
@@ -117,6 +123,7 @@ SETTINGS: tuple[Setting, ...] = (
         name="api_key",
         kind="key",
         default="",
+        parse=_printable,
         secret=True,
         help="the API key that ask, chat and models show to a door; by default this home's own, for its own network",
     ),
@@ -211,7 +218,9 @@ def _parsed(setting: Setting, text: str, origin: str) -> Any:
     try:
         return setting.parse(text)
     except ValueError:
-        raise UsageError(f"{origin} is {text!r}", hint=f"give {setting.kind}: {setting.help}", param=setting.name) from None
+        raise UsageError(
+            f"{origin} is {'not one' if setting.secret else repr(text)}", hint=f"give {setting.kind}: {setting.help}", param=setting.name
+        ) from None
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:

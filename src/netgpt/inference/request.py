@@ -90,7 +90,7 @@ class Finish:
     origin: tuple[Span, ...]
     switches: tuple[str, ...]
     link_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # peer node -> {"sent", "received"}, payload bytes
-    queue_s: float = 0.0
+    queue_s: float = 0.0  # in the door's queue, and in those of engines
     time_to_first_token_s: float = 0.0  # from arrival at the door
     duration_s: float = 0.0
     modelled: bool = False  # a hardware profile stretched some of these times

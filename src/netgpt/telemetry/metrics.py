@@ -39,7 +39,7 @@ class MetricRow:
 
 
 TABLE: tuple[MetricRow, ...] = (
-    MetricRow(name="netgpt_requests_running", kind="gauge", unit="requests", help="Requests that are open at this door."),
+    MetricRow(name="netgpt_requests_running", kind="gauge", unit="requests", help="Requests of this door that engines work on."),
     MetricRow(name="netgpt_requests_waiting", kind="gauge", unit="requests", help="Requests that wait in this door's queue."),
     MetricRow(
         name="netgpt_requests_total",
