@@ -89,7 +89,7 @@ def _name(authority: str) -> str:
     """`name` of `name:port`; empty if it is not one. An IPv6 address keeps its brackets, lest it be torn at its colons."""
     if authority.startswith("["):
         address, bracket, port = authority.partition("]")
-        name = address + bracket
+        name = address + bracket if bracket else ""
         port = port.removeprefix(":")
     else:
         name, _, port = authority.partition(":")

@@ -14,6 +14,7 @@ from netgpt.api.keys import ApiKey
 from netgpt.core.errors import RateLimited
 
 WINDOW_S = 60.0
+_ROUNDING = 1e-9  # of sums of floats: who waits as long as it was told must get through
 BUSY_RETRY_S = 1.0  # when a request of the key may have ended
 
 
@@ -30,7 +31,7 @@ class TokenBucket:
         self.at_s = max(now_s, self.at_s)
 
     def take(self) -> bool:
-        if self.tokens < 1:
+        if self.tokens < 1 - _ROUNDING:
             return False
         self.tokens -= 1
         return True
