@@ -65,8 +65,9 @@ def talk(scripted: Any, door_app: Any) -> Callable[[Work], None]:
     def run(work: Work) -> None:
         async def main() -> None:
             app: ASGIApp = door_app(scripted([]))
-            config, state = uvicorn.Config(app, http=BoundedHttp, ws="none", lifespan="off", log_config=None, access_log=False), ServerState()
+            config = uvicorn.Config(app, http=BoundedHttp, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75)
             config.load()
+            state = ServerState()
             await work(lambda: Line(config, state))
 
         run_virtual(main())

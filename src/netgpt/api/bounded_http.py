@@ -58,6 +58,8 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_given_up:
             return
         super().data_received(data)
+        if self._is_given_up:
+            return
         if self._is_in_head:  # also of a header that never ends, which the parser does not show
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:

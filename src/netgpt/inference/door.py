@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
-from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError
+from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
 from netgpt.inference.admission import Admission, Lane
 from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, serving_nodes
 from netgpt.inference.direct import direct
@@ -111,7 +111,8 @@ class Door:
                     yield answer
         except NetgptError as error:
             outcome = error.code
-            self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=error.code)
+            if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
+                self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=error.code)
             raise
         finally:
             self.open_requests -= 1
