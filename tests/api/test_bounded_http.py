@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -60,7 +59,6 @@ Work = Callable[[Callable[[], Line]], Awaitable[None]]
 @pytest.fixture
 def talk(scripted: Any, door_app: Any) -> Callable[[Work], None]:
     """Runs some work that may open connections to a door."""
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
     def run(work: Work) -> None:
         async def main() -> None:
