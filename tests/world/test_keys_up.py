@@ -35,7 +35,7 @@ class Terminal:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
         verb, *rest = words
         command = [sys.executable, "-m", "netgpt.cli.main", verb, *rest, "--home", str(self.home)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE_S, env=clean, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=4 * DEADLINE_S, env=clean, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
