@@ -144,6 +144,7 @@ SCENARIO_KEYS: dict[str, dict[str, str]] = {
         "prompt_tokens": "`[lowest, highest]`; default `[16, 64]`; where a node replays, users ask recorded prompts",
         "answer_tokens": "`[lowest, highest]`; default `[8, 48]`",
         "temperature": "default 0: greedy",
+        "key": "a name for the API key that they share; doors are fair between keys; default: none",
     },
     "fault": {
         "at": "when it begins: `60s`, `5m`, or seconds",

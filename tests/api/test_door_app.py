@@ -162,7 +162,7 @@ def test_a_client_that_leaves_closes_the_door_at_once(stream: bool, scripted: An
             body = json.dumps({**HELLO, "stream": stream}).encode()
             host, port = httpx.URL(url).host, httpx.URL(url).port
             _, writer = await asyncio.open_connection(host, port)
-            writer.write(b"POST %s HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
+            writer.write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
             await asyncio.wait_for(door.opened.wait(), 5)
             writer.close()
             await writer.wait_closed()
@@ -180,7 +180,7 @@ def test_a_client_that_stops_reading_frees_its_slot(scripted: Any, door_app: Any
         async with serving(door_app(door)) as url:
             body = json.dumps({**HELLO, "stream": True}).encode()
             _, writer = await asyncio.open_connection(httpx.URL(url).host, httpx.URL(url).port, limit=1)
-            writer.write(b"POST %s HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
+            writer.write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
             await asyncio.wait_for(door.closed.wait(), 10)
             writer.transport.abort()
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from starlette.types import Receive, Scope, Send
 
 from netgpt.api.account import ReplyHead, Told, error_frame, last_frames
+from netgpt.api.auth import KEY_ID
 from netgpt.api.chat_request import ReplyForm
 from netgpt.api.connection import ClientStalled, EventStream, read_json, while_connected
 from netgpt.api.reply import REQUEST_ID, as_netgpt_error, json_response
@@ -90,6 +91,7 @@ class AnswerEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = self._wording.parse(await read_json(receive), scope[REQUEST_ID])
         head = ReplyHead(id=scope[REQUEST_ID], model=asked.requests[0].model, created=int(self._clock.date_s()), entry=self._node_id)
+        asked = replace(asked, requests=tuple(replace(request, key=scope[KEY_ID]) for request in asked.requests))
         work = self._stream(asked, head, scope, send) if asked.form.stream else self._whole(asked, head, scope, receive, send)
         await while_connected(receive, work)
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from netgpt.api.answer import AnswerDoor, AnswerEndpoint
+from netgpt.api.auth import Guard, Guarded, open_guard
 from netgpt.api.chat import CHAT
 from netgpt.api.completion import COMPLETION
 from netgpt.api.docs_page import CONTENT_SECURITY_POLICY, docs_page
@@ -41,7 +42,14 @@ class ServingDoor(AnswerDoor, EmbedDoor, Protocol):
 
 
 def create_door_app(
-    door: ServingDoor, *, node_id: str, metrics: Metrics, ready: Callable[[], bool], chance: Chance, clock: Clock | None = None
+    door: ServingDoor,
+    *,
+    node_id: str,
+    metrics: Metrics,
+    ready: Callable[[], bool],
+    chance: Chance,
+    clock: Clock | None = None,
+    guard: Guard | None = None,
 ) -> Starlette:
     """The ASGI application of one node's door.
 
@@ -49,6 +57,7 @@ def create_door_app(
         ready: whether some model can answer now.
         chance: request ids are drawn from its stream of this node.
         clock: dates replies; the wall clock if it is left out.
+        guard: who may call; if it is left out, everybody on this machine and no foreign page.
     """
     clock = clock or WallClock()
     started = int(clock.date_s())
@@ -97,6 +106,7 @@ def create_door_app(
         ],
         chance=chance,
         server=node_id,
+        guard=guard,
     )
 
 
@@ -107,14 +117,15 @@ def served_by(door: ServingDoor) -> Served:
     return Served(models=tuple(model.name for model in models), context_tokens=context_tokens, vocabulary=door.vocabulary)
 
 
-def assemble(routes: list[Route], *, chance: Chance, server: str) -> Starlette:
+def assemble(routes: list[Route], *, chance: Chance, server: str, guard: Guard | None = None) -> Starlette:
     """An application whose every reply has an id and whose every error has one shape.
 
     Args:
         server: names the stream of ids, so that two servers of one seed draw different ones.
     """
     stream = chance.stream(f"api.{server}.requests")
-    app = Starlette(routes=routes, middleware=[Middleware(RequestIds, stream=stream)], exception_handlers=dict(EXCEPTION_HANDLERS))
+    middleware = [Middleware(RequestIds, stream=stream), Middleware(Guarded, guard=guard or open_guard())]
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=dict(EXCEPTION_HANDLERS))
     app.router.redirect_slashes = False  # a redirect would be built from the client's own Host header
     return app
 

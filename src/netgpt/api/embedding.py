@@ -7,13 +7,14 @@ A vector has as many dimensions as its model; the models are not trained to be c
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from starlette.types import Receive, Scope, Send
 
 from netgpt.api.account import ReplyHead, origin
+from netgpt.api.auth import KEY_ID
 from netgpt.api.connection import read_json, while_connected
 from netgpt.api.fields import as_object, number, prompts, refuse_unsupported, required_text
 from netgpt.api.reply import REQUEST_ID, json_response
@@ -45,7 +46,7 @@ class EmbeddingEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_json(receive)
-        request, encoding = parse_embedding(body, scope[REQUEST_ID]), parse_encoding(body)
+        request, encoding = replace(parse_embedding(body, scope[REQUEST_ID]), key=scope[KEY_ID]), parse_encoding(body)
         head = ReplyHead(id=request.request_id, model=request.model, created=int(self.clock.date_s()), entry=self.node_id)
 
         async def work() -> None:

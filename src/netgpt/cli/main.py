@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "log": ("netgpt.cli.log", "show what the network's processes logged"),
     "chat": ("netgpt.cli.chat", "talk to the network"),
     "ask": ("netgpt.cli.ask", "ask the network one question"),
+    "keys": ("netgpt.cli.keys", "make, list and revoke API keys"),
     "models": ("netgpt.cli.models", "list models"),
     "pretrain": ("netgpt.cli.pretrain", "train the models from scratch"),
     "record": ("netgpt.cli.record", "record what models answer to tasks, to play it back anywhere"),

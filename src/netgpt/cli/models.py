@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _served(args: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
-    from netgpt.cli.door_client import DoorClient, find_door
+    from netgpt.cli.door_client import DoorClient, find_door, find_key
 
-    with DoorClient(find_door(args.home, url=None, node=None)) as client:
+    with DoorClient(find_door(args.home, url=None, node=None), find_key(args.home, url=None)) as client:
         rows = [
             {
                 "name": model["id"],

@@ -1,7 +1,7 @@
 """The door: from a chat request to final text. Where NetGPT's request life happens.
 
-It admits, renders, chooses the nodes, runs a strategy, makes its steps final, assembles text, and
-says how the answer came about. It knows neither HTTP nor what runs a model.
+It queues fairly, renders, chooses the nodes, runs a strategy, makes its steps final, assembles text,
+and says how the answer came about. It knows neither HTTP nor what runs a model.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
+from netgpt.inference.admission import Admission, Lane
 from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
-from netgpt.inference.prompt import render_prompt
+from netgpt.inference.entrance import Entrance
+from netgpt.inference.prompt import prompt_length, render_prompt
 from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
+from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Hold, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
@@ -31,10 +34,14 @@ from netgpt.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class DoorLimits:
-    """What a door admits."""
+    """What a door admits beside what engines have slots for."""
 
-    open_requests: int = 256
+    queue: int = 256  # requests that wait
+    queue_per_key: int = 128
     deadline_s: float = 120.0
+
+
+MOST_BYTES_A_TOKEN = 128  # of known vocabularies: runs of spaces are the longest tokens
 
 
 class Door:
@@ -69,6 +76,9 @@ class Door:
         self._record = record
         self._limits = limits or DoorLimits()
         self._strategy = strategy
+        self._admission = Admission(queue=self._limits.queue, queue_per_key=self._limits.queue_per_key)
+        self._rooms = Rooms(self._admission)
+        self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
         self.open_requests = 0
 
     @property
@@ -111,10 +121,14 @@ class Door:
             NetgptError: no vector is given.
         """
         with self._opened(request) as visit:
-            nodes = same_model(serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy))
+            lane = Lane(model=request.model, privacy=request.privacy)
+            nodes = same_model(self._nodes(lane))
             deadline_s = visit.arrival_s + (request.deadline_s or self._limits.deadline_s)
             sessions = embed_sessions(request, self._tokenizer, context_tokens=nodes[0].context_tokens, deadline_s=deadline_s)
-            made = await embed_all(sessions, [self._handle(node) for node in nodes])
+            with self._entrance.place(request.key, lane) as ticket:
+                await self._entrance.turn(ticket, deadline_s=deadline_s)
+                nodes = sorted(same_model(self._nodes(lane)), key=lambda node: node.id != ticket.node)
+                made = await embed_all(sessions, [self._handle(node) for node in nodes])
             strategy, duration_s = TIER_OF_MODEL.get(request.model, AUTO), self._clock.now_s() - visit.arrival_s
             vectors = vectors_of(sessions, made, strategy=strategy, why=_why(request.model, nodes), duration_s=duration_s)
             visit.outcome = "stop"
@@ -123,49 +137,62 @@ class Door:
 
     @contextmanager
     def _opened(self, request: ChatRequest | EmbedRequest) -> Iterator[_Visit]:
-        """Count a request from its arrival to its end, whatever that is.
-
-        Raises:
-            Overloaded: too many are open.
-        """
-        if self.open_requests >= self._limits.open_requests:
-            raise Overloaded(f"{self.open_requests} requests are open at this door", hint="retry after a second, or enter at another node")
+        """Count a request from its arrival to its end, whatever that is."""
         self.open_requests += 1
-        self._metrics.requests_running.inc()
         visit = _Visit(arrival_s=self._clock.now_s())
         try:
             yield visit
         except NetgptError as error:
             visit.outcome = error.code
-            self._record("request.failed", self._entry().id, request=request.request_id, code=error.code)
+            if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
+                self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=error.code)
             raise
         finally:
             self.open_requests -= 1
-            self._metrics.requests_running.dec()
             model = request.model if request.model in MODEL_NAMES else "unknown"  # a client cannot grow the label set
             self._metrics.requests.labels(model=model, finish_reason=visit.outcome).inc()
             self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
 
     async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
-        nodes = able_nodes(serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy), request.grammar)
-        session = self._session(request, nodes, arrival_s)
-        telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
-        async with aclosing(self._accepted(session, nodes, telling)) as pieces:
-            async for piece in pieces:
-                if telling.first_token_s is None:
-                    telling.first_token_s = self._clock.now_s() - arrival_s
-                if (delta := telling.tell(piece)) is not None:
-                    yield delta
-                if telling.text.stopped:
-                    break
-                if self._clock.now_s() > session.deadline_s:
-                    deadline_s = session.deadline_s - arrival_s
-                    raise DeadlineExceeded(
-                        f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model"
-                    )
+        lane = Lane(model=request.model, privacy=request.privacy)
+        nodes = able_nodes(self._nodes(lane), request.grammar)
+        with self._entrance.place(request.key, lane) as ticket:
+            session = self._session(request, nodes, arrival_s)
+            telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+            try:
+                await self._entrance.turn(ticket, deadline_s=session.deadline_s)
+            finally:
+                telling.queue_s = self._clock.now_s() - arrival_s
+                self._metrics.queue_time.labels(model=request.model).observe(telling.queue_s)
+            nodes = sorted(able_nodes(self._nodes(lane), request.grammar), key=lambda node: node.id != ticket.node)
+            async with aclosing(self._accepted(session, nodes, telling)) as pieces:
+                async for piece in pieces:
+                    if telling.first_token_s is None:
+                        telling.first_token_s = self._clock.now_s() - arrival_s
+                    if (delta := telling.tell(piece)) is not None:
+                        yield delta
+                    if telling.text.stopped:
+                        break
+                    if self._clock.now_s() > session.deadline_s:
+                        deadline_s = session.deadline_s - arrival_s
+                        raise DeadlineExceeded(
+                            f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model"
+                        )
         if rest := telling.text.finish():
             yield Delta(text=rest, origin=session.accepted[-1].origin)
         yield self._finish(request, session, telling, nodes, self._clock.now_s() - arrival_s)
+
+    def _nodes(self, lane: Lane) -> list[Member]:
+        return serving_nodes(lane.model, self._members(), entry=self._entry(), privacy=lane.privacy)
+
+    def _node_with_room(self, lane: Lane) -> str | None:
+        """An `admission.Place`: the best node that can take one more, of those that serve the lane equally well."""
+        try:
+            nodes = self._nodes(lane)
+        except NetgptError:
+            return ""  # the request finds out for itself
+        equals = [node for node in nodes if node.parameters == nodes[0].parameters]
+        return self._rooms.pick(equals, self._admission.running, doors=len(self._members()))
 
     async def _accepted(self, session: Session, nodes: Sequence[Member], telling: Telling) -> AsyncGenerator[Piece, None]:
         """Run the strategy; yield what it makes final, until the answer has ended."""
@@ -185,8 +212,15 @@ class Door:
                     return
 
     def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
-        prompt_ids = render_prompt(self._tokenizer, request)
         context_tokens = min(node.context_tokens for node in nodes)
+        prompt_chars = prompt_length(request)
+        if prompt_chars > context_tokens * MOST_BYTES_A_TOKEN:  # known without the work of counting tokens
+            raise ContextLengthExceeded(
+                f"the prompt has {prompt_chars} characters, but {request.model!r} holds {context_tokens} tokens",
+                hint="shorten the prompt",
+                param="messages" if request.prompt is None else "prompt",
+            )
+        prompt_ids = render_prompt(self._tokenizer, request)
         room = context_tokens - len(prompt_ids)
         if room < (request.max_tokens or 1):
             wanted = f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow"
@@ -221,7 +255,7 @@ class Door:
             origin=tuple(telling.spans),
             switches=tuple(telling.switches),
             link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
-            queue_s=sum(timing.queue_s for timing in timings),
+            queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
             time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
             duration_s=duration_s,
             modelled=any(timing.modelled for timing in timings),
@@ -241,6 +275,7 @@ class Door:
             "request.finished",
             self._entry().id,
             request=request.request_id,
+            key=request.key,
             model=request.model,
             reason=finish.reason,
             prompt_tokens=finish.prompt_tokens,
@@ -248,6 +283,7 @@ class Door:
             origin=[[span.node, span.tokens] for span in finish.origin],
             switches=len(finish.switches),
             link_bytes=finish.link_bytes,
+            queue_s=round(finish.queue_s, 6),
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
         )
@@ -259,6 +295,7 @@ class Door:
             "request.embedded",
             self._entry().id,
             request=request.request_id,
+            key=request.key,
             model=request.model,
             texts=len(request.texts),
             prompt_tokens=vectors.prompt_tokens,

@@ -18,6 +18,11 @@ def render_prompt(tokenizer: Tokenizer, request: ChatRequest) -> tuple[int, ...]
     return ids_of(tokenizer, request.prompt, "prompt")
 
 
+def prompt_length(request: ChatRequest) -> int:
+    """Characters of what is to be rendered; of ids, their number. A bound on the work, known before it is done."""
+    return sum(len(content) for _, content in request.messages) if request.prompt is None else len(request.prompt)
+
+
 def ids_of(tokenizer: Tokenizer, text: str | tuple[int, ...], param: str) -> tuple[int, ...]:
     """The ids of plain text, in which special tokens are not recognised, or the ids themselves.
 

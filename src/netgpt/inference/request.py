@@ -44,6 +44,7 @@ class ChatRequest:
     grammar: Grammar | None = None  # what the answer is held to
     privacy: str = "cloud-allowed"
     deadline_s: float | None = None  # from arrival; None: the door's default
+    key: str = ""  # id of the API key that asks; empty where none is needed
 
     def __post_init__(self) -> None:
         self._check_messages()
@@ -80,6 +81,7 @@ class EmbedRequest:
     request_id: str
     model: str
     texts: tuple[str | tuple[int, ...], ...]  # none empty
+    key: str = ""  # id of the API key; empty where none is needed
     privacy: str = "cloud-allowed"
     deadline_s: float | None = None  # from arrival; None: the door's default
 
@@ -128,7 +130,7 @@ class Finish:
     origin: tuple[Span, ...]
     switches: tuple[str, ...]
     link_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # peer node -> {"sent", "received"}, payload bytes
-    queue_s: float = 0.0
+    queue_s: float = 0.0  # in the door's queue, and in those of engines
     time_to_first_token_s: float = 0.0  # from arrival at the door
     duration_s: float = 0.0
     modelled: bool = False  # a hardware profile stretched some of these times

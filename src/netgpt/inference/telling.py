@@ -17,6 +17,7 @@ class Telling:
         self.text = text
         self.spans: list[Span] = []
         self.switches: list[str] = []
+        self.queue_s = 0.0  # in the door's queue
         self.first_token_s: float | None = None  # from arrival
         self._tokenizer = tokenizer
         self._logprobs = logprobs

@@ -66,6 +66,7 @@ class UserSpec:
     prompt_tokens: tuple[int, int] = (16, 64)
     answer_tokens: tuple[int, int] = (8, 48)
     temperature: float = 0.0
+    key: str = ""  # the API key that they share: doors are fair between keys
 
 
 @dataclass(frozen=True, kw_only=True)

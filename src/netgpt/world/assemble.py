@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from netgpt.api.hosts import reached_at
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.compute import ThreadCompute
@@ -151,7 +152,10 @@ class Node:
         self._clock = clock
         self._connections: dict[str, Connection] = {}
         member = Member(
-            id=config.node, tier=cast(Tier, config.tier), engine_address=config.engine_address, door_url=f"http://127.0.0.1:{config.http_port}"
+            id=config.node,
+            tier=cast(Tier, config.tier),
+            engine_address=config.engine_address,
+            door_url=f"http://{reached_at(config.host)}:{config.http_port}",
         )
         self.membership = Membership(member, config.controller_address, transport, clock, token=config.join_token, metrics=metrics, record=record)
         self.door = Door(

@@ -18,6 +18,8 @@ class ControllerConfig:
     port: int  # gRPC
     http_port: int
     network_key_file: str
+    host: str = "127.0.0.1"  # of HTTP
+    allowed_hosts: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class DoorConfig:
     join_token: str
     model_folder: str  # whose tokenizer it uses; empty where no torch runs
     engine: Literal["torch", "hash", "replay"]
+    host: str = "127.0.0.1"  # of HTTP
+    allowed_hosts: str = ""
 
 
 Config = ControllerConfig | EngineConfig | DoorConfig

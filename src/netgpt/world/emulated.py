@@ -7,6 +7,7 @@ processes alive is `world.supervisor`; what they do is `world.serve`.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -47,6 +48,8 @@ class Build:
     timing: Literal["real", "declared"]
     threads: int
     model_folders: Mapping[str, Path]  # by node; none for nodes without torch
+    host: str = LOOPBACK  # of HTTP; what processes say to each other stays on loopback
+    allowed_hosts: str = ""
 
 
 def plan_ports(scenario: Scenario, first: int) -> PortPlan:
@@ -66,17 +69,17 @@ def free_port_plan(scenario: Scenario) -> PortPlan:
     return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
 
 
-def is_port_free(port: int) -> bool:
-    with socket.socket() as probe:
+def is_port_free(port: int, host: str = LOOPBACK) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # an address that cannot be used is for its door to name
     return True
 
 
-def check_ports(ports: Sequence[int]) -> None:
+def check_ports(ports: Sequence[int], host: str = LOOPBACK) -> None:
     """Refuse a plan of which a port is taken.
 
     Raises:
@@ -85,7 +88,7 @@ def check_ports(ports: Sequence[int]) -> None:
     for port in ports:
         if port > 65535:
             raise PortInUse(f"port {port} does not exist: the last is 65535", hint="choose a lower first port: netgpt up --port N", param="port")
-        if not is_port_free(port):
+        if not is_port_free(port, host):
             hint = f"see who holds it: ss -ltnp 'sport = :{port}'; or choose another first port: netgpt up --port N"
             raise PortInUse(f"port {port} is in use by another process", hint=hint, param="port")
 
@@ -122,6 +125,8 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
                 port=known.get(CONTROLLER, {}).get("port", 0),
                 http_port=ports.controller_http,
                 network_key_file=str(build.network_key_file),
+                host=build.host,
+                allowed_hosts=build.allowed_hosts,
             )
         )
 
@@ -186,6 +191,8 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 join_token=join_token(node.id),
                 model_folder=_model_folder(node, build),
                 engine="replay" if node.replays else build.engine,
+                host=build.host,
+                allowed_hosts=build.allowed_hosts,
             )
         )
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from netgpt.api.hosts import check_bind, reached_at
+from netgpt.api.key_file import KeyStore
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import DeadlineExceeded, NetgptError
 from netgpt.core.storage import DiskStorage
@@ -24,7 +26,7 @@ from netgpt.network.scenario import Scenario
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.log import Log
 from netgpt.wire.identity import JoinAuthority
-from netgpt.world.emulated import LOOPBACK, Build, PortPlan, check_ports, check_replays, find_models, free_port_plan, network_stages, plan_ports
+from netgpt.world.emulated import Build, PortPlan, check_ports, check_replays, find_models, free_port_plan, network_stages, plan_ports
 from netgpt.world.logs import join_library_logs, log_file, rotate_logs
 from netgpt.world.networkkey import ensure_network_key, network_key_file
 from netgpt.world.pids import pid_of
@@ -91,10 +93,13 @@ def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log:
 def _plan(request: UpRequest, scenario: Scenario) -> _Plan:
     """Find everything that can be wrong without starting a process."""
     home = Path(request.home)
+    clock = WallClock()
+    keys = KeyStore(home, clock)
+    check_bind(request.host, has_key=keys.ring().any_valid(clock.date_s()))
     check_replays(scenario, request.engine)
     models = find_models(scenario, search_path(home, request.models)) if request.engine == "torch" else {}
     ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario)
-    check_ports(ports.all())
+    check_ports(ports.all(), request.host)
     build = Build(
         home=home,
         network_key_file=network_key_file(home),
@@ -103,7 +108,10 @@ def _plan(request: UpRequest, scenario: Scenario) -> _Plan:
         timing=request.timing,
         threads=request.threads or min(len(os.sched_getaffinity(0)), MOST_DEFAULT_THREADS),
         model_folders=models,
+        host=request.host,
+        allowed_hosts=request.allowed_hosts,
     )
+    keys.renew_local()
     authority = JoinAuthority(ensure_network_key(home), WallClock().date_s)
     stages = network_stages(scenario, ports, build, join_token=lambda node: authority.issue(node, JOIN_TOKEN_TTL_S))
     return _Plan(request=request, scenario=scenario, ports=ports, stages=stages)
@@ -121,7 +129,7 @@ async def _run(plan: _Plan, log: Log, say: Say, when_ready: WhenReady) -> None:
         write_state(plan.home, state)
 
     async def when_started() -> None:
-        await _doors_ready(plan.ports, clock)
+        await _doors_ready(plan.ports, plan.request.host, clock)
         publish(state.processes, supervisor="ready")
         log.info(f"network {plan.scenario.name!r} is up", processes=len(state.processes))
         when_ready(state)
@@ -144,6 +152,7 @@ def _first_state(plan: _Plan) -> RunState:
         engine=plan.request.engine,
         dtype=plan.request.dtype,
         timing=plan.request.timing,
+        host=plan.request.host,
         supervisor=myself,
         processes=(),
     )
@@ -162,7 +171,7 @@ def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
     return came
 
 
-async def _doors_ready(ports: PortPlan, clock: Clock) -> None:
+async def _doors_ready(ports: PortPlan, host: str, clock: Clock) -> None:
     """Wait until every door can answer.
 
     Raises:
@@ -170,15 +179,15 @@ async def _doors_ready(ports: PortPlan, clock: Clock) -> None:
     """
     deadline_s = clock.now_s() + DOORS_READY_DEADLINE_S
     for node, port in ports.doors.items():
-        while not await asyncio.to_thread(_is_ready, port):
+        while not await asyncio.to_thread(_is_ready, host, port):
             if clock.now_s() > deadline_s:
                 message = f"the door of {node!r} cannot answer after {DOORS_READY_DEADLINE_S:g} s"
                 raise DeadlineExceeded(message, hint=f"read its log: netgpt log {node}")
             await clock.sleep(0.05)
 
 
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+def _is_ready(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(f"{reached_at(host)}:{port}", timeout=5)
     try:
         connection.request("GET", "/ready")
         return connection.getresponse().status == 200

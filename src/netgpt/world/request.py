@@ -18,6 +18,8 @@ class UpRequest:
     home: str
     scenario: str  # a name, or an absolute path
     port: int = 8080  # 0: any free ones
+    host: str = "127.0.0.1"  # of doors and of the controller's HTTP API
+    allowed_hosts: str = ""
     engine: Literal["torch", "hash"] = "torch"
     dtype: str = "float32"
     timing: Literal["real", "declared"] = "real"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from netgpt.api.hosts import reached_at
 from netgpt.core.errors import NotRunning, StorageFailed, UsageError
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.storage import DiskStorage
@@ -46,6 +47,7 @@ class RunState:
     engine: str
     dtype: str
     timing: str
+    host: str = "127.0.0.1"  # of HTTP
     supervisor: ProcessState
     processes: tuple[ProcessState, ...]
 
@@ -55,7 +57,8 @@ class RunState:
 
     def doors(self) -> dict[str, str]:
         """The URL of every node's door, in the scenario's order."""
-        return {process.node: f"http://127.0.0.1:{process.port}" for process in self.processes if process.role == DOOR and process.node}
+        host = reached_at(self.host)
+        return {process.node: f"http://{host}:{process.port}" for process in self.processes if process.role == DOOR and process.node}
 
     @property
     def supervised(self) -> bool:

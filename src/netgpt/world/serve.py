@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from netgpt.api.hosts import check_bind, split_names
+from netgpt.api.key_file import KeyFile, secrets_folder
 from netgpt.core.chance import SystemChance
-from netgpt.core.clock import WallClock
+from netgpt.core.clock import Clock, WallClock
 from netgpt.core.scheduling import TaskGroup
 from netgpt.core.storage import DiskStorage
 from netgpt.telemetry.events import EventLog
@@ -19,6 +22,9 @@ from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.grpc_transport import GrpcTransport
 from netgpt.wire.identity import JoinAuthority
 from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig
+
+if TYPE_CHECKING:
+    from netgpt.api.auth import Guard
 
 Ready = Callable[[dict[str, int]], None]
 LOOPBACK = "127.0.0.1"
@@ -28,13 +34,27 @@ def _authority(key_file: str) -> JoinAuthority:
     return JoinAuthority(bytes.fromhex(Path(key_file).read_text(encoding="ascii").strip()), WallClock().date_s)
 
 
+def make_guard(config: ControllerConfig | DoorConfig, clock: Clock, metrics: Metrics) -> Guard:
+    """Who may call this process over HTTP, by the keys of its home.
+
+    Raises:
+        UsageError: it would serve other machines, and no key exists.
+    """
+    from netgpt.api.auth import Guard
+
+    keys = KeyFile(DiskStorage(secrets_folder(Path(config.home))), clock)
+    check_bind(config.host, has_key=keys.made().any_valid(clock.date_s()))
+    return Guard(keys=keys, clock=clock, bind=config.host, allowed_hosts=split_names(config.allowed_hosts), metrics=metrics)
+
+
 async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio.Event) -> None:
     """The control plane: gRPC for nodes, HTTP for people. Its event log lies in the home."""
     from netgpt.api.control import create_control_app
     from netgpt.api.server import serve_http
     from netgpt.controller.service import Controller
 
-    clock = WallClock()
+    clock, metrics = WallClock(), Metrics()
+    guard = make_guard(config, clock, metrics)
     controller = Controller(
         EventLog(clock, DiskStorage(Path(config.home) / "events"), "controller.jsonl"), _authority(config.network_key_file), clock
     )
@@ -44,8 +64,8 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
         async with TaskGroup() as tasks:
             tasks.create_task(controller.watch(), name="watch")
             await serve_http(
-                create_control_app(controller),
-                host=LOOPBACK,
+                create_control_app(controller, metrics=metrics, guard=guard),
+                host=config.host,
                 port=config.http_port,
                 ready=lambda http_port: ready({"port": _port(listener.address), "http_port": http_port}),
                 stop=stop,
@@ -82,15 +102,16 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
     clock = WallClock()
     chance = SystemChance()
     metrics = Metrics()
+    guard = make_guard(config, clock, metrics)
     log = EventLog(clock, DiskStorage(Path(config.home) / "events"), f"{config.node}.jsonl", sync=False)
     log.recover()
     node = Node(config, transport=GrpcTransport(), tokenizer=make_tokenizer(config), clock=clock, chance=chance, metrics=metrics, record=log.record)
-    app = create_door_app(node.door, node_id=config.node, metrics=metrics, ready=node.is_ready, chance=chance)
+    app = create_door_app(node.door, node_id=config.node, metrics=metrics, ready=node.is_ready, chance=chance, guard=guard)
     try:
         await node.membership.join()
         async with TaskGroup() as tasks:
             tasks.create_task(node.membership.live(), name="live")
-            await serve_http(app, host=LOOPBACK, port=config.http_port, ready=lambda port: ready({"http_port": port}), stop=stop)
+            await serve_http(app, host=config.host, port=config.http_port, ready=lambda port: ready({"http_port": port}), stop=stop)
             tasks.cancel()
         await node.membership.leave()
     finally:

@@ -191,13 +191,15 @@ class SimulatedWorld:
 
     def _outcome(self, entry: str, request: ChatRequest, result: str, finish: Finish | None, text: str) -> Outcome:
         if finish is None:
-            return Outcome(node=entry, model=request.model, result=result)
+            return Outcome(node=entry, model=request.model, key=request.key, result=result)
         return Outcome(
             node=entry,
             model=request.model,
+            key=request.key,
             result=result,
             tokens=finish.completion_tokens,
             switches=len(finish.switches),
+            queue_s=finish.queue_s,
             time_to_first_token_s=finish.time_to_first_token_s,
             duration_s=finish.duration_s,
             checked=True,
@@ -305,7 +307,7 @@ def expected_text(scenario: Scenario, request: ChatRequest, finish: Finish, repl
 def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequence[tuple[tuple[str, str], ...]]) -> ChatRequest:
     if recorded:
         messages = recorded[int(stream.integers(len(recorded)))]
-        return ChatRequest(request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature)
+        return ChatRequest(request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature, key=user.key)
     prompt_tokens = int(stream.integers(user.prompt_tokens[0], user.prompt_tokens[1] + 1))
     prompt = bytes(stream.choice(_PROMPT_LETTERS, prompt_tokens)).decode()
     return ChatRequest(
@@ -314,6 +316,7 @@ def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequenc
         messages=(("user", prompt),),
         max_tokens=int(stream.integers(user.answer_tokens[0], user.answer_tokens[1] + 1)),
         temperature=user.temperature,
+        key=user.key,
     )
 
 
