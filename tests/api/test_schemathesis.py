@@ -18,7 +18,7 @@ from .hash_door import hash_app, served_in_a_thread
 
 CHECKS: list[Any] = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 LEAST_ANSWERED = 0.3  # of valid bodies
-EXAMPLES = {GenerationMode.POSITIVE: 40, GenerationMode.NEGATIVE: 25}  # of each route that takes a body
+EXAMPLES = {GenerationMode.POSITIVE: 20, GenerationMode.NEGATIVE: 10}  # of each route that takes a body
 
 
 class Unhurried:

@@ -92,7 +92,7 @@ def _ms(duration_s: float) -> float:
 def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
     """How the answer came about: the root object `netgpt`. Of several choices each has its line in `choices`."""
     first = finishes[0]
-    told = {
+    told: dict[str, Any] = {
         "strategy": first.strategy,
         "why": first.why,
         "entry": head.entry,

@@ -95,10 +95,11 @@ def seed(fields: Mapping[str, Any]) -> int | None:
 
 
 def token_ids(value: Sequence[object], param: str) -> tuple[int, ...]:
-    """Ids of tokens; whether the vocabulary has them is for the door to say."""
-    if not all(isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 1 << 32 for item in value):
+    """Ids of tokens, JSON's `1.0` among them; whether the vocabulary has them is for the door to say."""
+    ids = [int(item) for item in value if isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item < 1 << 32 and item % 1 == 0]
+    if len(ids) < len(value):
         raise InvalidRequest(f"{param} holds something that is no token id", hint="give whole numbers from 0 up, or a string", param=param)
-    return tuple(item for item in value if isinstance(item, int))
+    return tuple(ids)
 
 
 def prompts(value: object, param: str, *, most: int) -> tuple[str | tuple[int, ...], ...]:
