@@ -17,7 +17,7 @@ from netgpt.core.clock import Clock
 from netgpt.core.transport import Call
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
-from netgpt.inference.door import Door
+from netgpt.inference.door import Door, DoorLimits
 from netgpt.models.card import ModelCard
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.network.member import Member, Tier
@@ -75,7 +75,7 @@ def hash_engines(clock: Clock) -> dict[str, Engine]:
     return {f"{tier}1": HashEngine(card(tier), clock, agreement=0.8) for tier in TIERS}
 
 
-def make_door(clock: Clock, metrics: Metrics, engines: Mapping[str, Engine], members: list[Member]) -> Door:
+def make_door(clock: Clock, metrics: Metrics, engines: Mapping[str, Engine], members: list[Member], limits: DoorLimits | None = None) -> Door:
     """The door of the first member."""
     connections = {name: DirectConnection(EngineService(name, engine, lambda credential: "device1")) for name, engine in engines.items()}
     return Door(
@@ -87,6 +87,7 @@ def make_door(clock: Clock, metrics: Metrics, engines: Mapping[str, Engine], mem
         chance=SeededChance(1),
         metrics=metrics,
         record=lambda *_, **__: None,
+        limits=limits,
     )
 
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from netgpt.api.app import create_door_app
-from netgpt.api.auth import OPEN_PATHS, USE_PREFIX, VIEW_PATHS, Guard, Guarded, needed_scope
+from netgpt.api.auth import OPEN_PATHS, USE_PATHS, USE_PREFIX, VIEW_PATHS, Guard, Guarded, needed_scope
 from netgpt.api.control import create_control_app
 from netgpt.api.key_file import KEYS, KeyFile
 from netgpt.api.keys import KeyRing, KeyWishes, make_key, write_ring
@@ -112,7 +112,7 @@ def test_every_route_of_both_servers_is_closed_unless_it_is_on_the_list(keys: Ke
             for method in ("GET", "POST", "OPTIONS", "HEAD"):
                 reply = get(app, path, method=method)
                 assert (reply.status_code == 401) == (path not in OPEN_PATHS), (method, path)
-            assert path in OPEN_PATHS | VIEW_PATHS or path.startswith(USE_PREFIX), "a route whose scope nobody chose needs admin"
+            assert path in OPEN_PATHS | VIEW_PATHS | USE_PATHS or path.startswith(USE_PREFIX), "a route whose scope nobody chose needs admin"
     assert {"/health", "/ready"} == OPEN_PATHS
 
 

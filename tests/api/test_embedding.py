@@ -12,11 +12,13 @@ import pytest
 
 from netgpt.api.account import ReplyHead
 from netgpt.api.embedding import embedding_list, encoded, parse_embedding, parse_encoding
-from netgpt.core.clock import WallClock
+from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, ModelNotFound, NodeUnreachable, NotSupported, Overloaded, PrivacyRefused
+from netgpt.core.scheduling import TaskGroup
 from netgpt.engine.hash_engine import HashEngine, embed_tokens
-from netgpt.inference.door import Door
+from netgpt.inference.door import Door, DoorLimits
 from netgpt.inference.request import EmbedRequest, Span, Vectors
+from netgpt.models.card import ModelCard
 from netgpt.models.generation import Embed, Embedding
 from netgpt.network.member import Member
 from netgpt.telemetry.metrics import Metrics
@@ -32,6 +34,19 @@ class LostEngine(HashEngine):
 
     async def embed(self, request: Embed) -> Embedding:
         raise NodeUnreachable("gone", hint="wait")
+
+
+class HeldEngine(HashEngine):
+    """An engine that answers once it is let."""
+
+    def __init__(self, card: ModelCard, clock: Clock) -> None:
+        super().__init__(card, clock)
+        self.asked, self.free = asyncio.Semaphore(0), asyncio.Event()
+
+    async def embed(self, request: Embed) -> Embedding:
+        self.asked.release()
+        await self.free.wait()
+        return await super().embed(request)
 
 
 class RefusingEngine(HashEngine):
@@ -165,10 +180,20 @@ def test_what_cannot_be_embedded_is_refused_by_name() -> None:
     with_door(story, cloud1=RefusingEngine(card("cloud"), CLOCK))
 
 
-def test_a_full_door_refuses_embeddings_too() -> None:
-    async def story(door: Door) -> None:
-        door.open_requests = 256
-        with pytest.raises(Overloaded):
-            await door.embed(wanted())
+def test_embeddings_wait_for_their_turn_and_a_full_door_refuses_them() -> None:
+    held = HeldEngine(card("cloud"), CLOCK)
 
-    with_door(story)
+    async def story(door: Door) -> None:
+        async with TaskGroup() as tasks:
+            for _ in range(18):  # what a node with 16 slots is asked at once
+                tasks.create_task(door.embed(wanted()))
+                await held.asked.acquire()
+            waiting = tasks.create_task(door.embed(wanted()))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded):
+                await door.embed(wanted())
+            assert not waiting.done()
+            held.free.set()
+        assert waiting.result().prompt_tokens == 5
+
+    asyncio.run(story(make_door(CLOCK, Metrics(), {"cloud1": held}, [member("cloud")], limits=DoorLimits(queue=1))))

@@ -21,9 +21,9 @@ from netgpt.api.chat import CHAT
 from netgpt.api.completion import COMPLETION
 from netgpt.api.docs_page import CONTENT_SECURITY_POLICY, docs_page
 from netgpt.api.embedding import EmbeddingEndpoint, EmbedDoor
-from netgpt.api.openapi import DOCS_PATH, HEALTH_PATH, METRICS_PATH, MODEL_PATH, MODELS_PATH, OPENAPI_PATH, READY_PATH, openapi_document
+from netgpt.api.openapi import HEALTH_PATH, METRICS_PATH, MODEL_PATH, MODELS_PATH, READY_PATH, openapi_document
 from netgpt.api.openapi_bodies import Served
-from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, EXCEPTION_HANDLERS, RequestIds, json_response
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, EXCEPTION_HANDLERS, OPENAPI_PATH, RequestIds, json_response
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import ModelNotFound, NodeUnreachable

@@ -12,10 +12,8 @@ from typing import Any
 from netgpt import __version__
 from netgpt.api.openapi_bodies import Schema, Served, chat_body, completion_body, embedding_body
 from netgpt.api.openapi_replies import part, reply_schemas
-from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, OPENAPI_PATH
 
-OPENAPI_PATH = "/openapi.json"
-DOCS_PATH = "/docs"
 MODELS_PATH = "/v1/models"
 MODEL_PATH = "/v1/models/{name}"
 HEALTH_PATH, READY_PATH, METRICS_PATH = "/health", "/ready", "/metrics"

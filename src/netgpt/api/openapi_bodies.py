@@ -16,6 +16,7 @@ from netgpt.api.chat_request import MAX_CHOICES
 from netgpt.api.completion_request import MAX_LOGPROBS, MAX_PROMPTS
 from netgpt.api.embedding import ENCODINGS, MAX_TEXTS
 from netgpt.api.fields import SEED_RANGE
+from netgpt.api.openapi_tools import CHOICE_NEEDS_TOOLS, call_messages, callable_tools, response_format
 from netgpt.inference.request import LEAST_TOP_P, MAX_DEADLINE_S, MAX_STOP_STRINGS, MAX_TEMPERATURE, MAX_TOP_K, MAX_TOP_LOGPROBS, MIN_DEADLINE_S
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
@@ -118,27 +119,32 @@ def chat_body(served: Served) -> Schema:
         "required": ["type", "text"],
         "properties": {"type": {"type": "string", "enum": ["text"]}, "text": {"type": "string"}},
     }
-    message = {
+    content = {"anyOf": [{"type": "string"}, {"type": "array", "items": part}]}
+    said = {
         "type": "object",
         "required": ["role", "content"],
-        "properties": {
-            "role": {"type": "string", "enum": [*ROLES, "developer"], "description": "`developer` is `system`."},
-            "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": part}]},
-        },
+        "properties": {"role": {"type": "string", "enum": [*ROLES, "developer"], "description": "`developer` is `system`."}, "content": content},
     }
     return {
         "type": "object",
         "required": ["model", "messages"],
         "properties": {
-            "messages": {"type": "array", "items": message, "minItems": 1, "description": "Each has `role` and `content`: a text, or text parts."},
+            "messages": {
+                "type": "array",
+                "items": {"anyOf": [said, *call_messages(content)]},
+                "minItems": 1,
+                "description": "Each has `role` and `content`: a text, or text parts.",
+            },
             **answer(served),
             "max_tokens": most_tokens(served, "The longest answer, in tokens; without it, what the context leaves."),
             "max_completion_tokens": most_tokens(served, "The newer name of `max_tokens`."),
             "logprobs": flag("Log-probabilities of the answer's tokens."),
             "top_logprobs": whole(0, MAX_TOP_LOGPROBS, "Likeliest alternatives at each token; needs `logprobs`.", default=0),
+            **callable_tools(),
+            "response_format": response_format(),
             **inert(chat_request.INERT),
         },
-        "allOf": [OPTIONS_NEED_STREAM, TOP_NEEDS_LOGPROBS, ONE_LIMIT],
+        "allOf": [OPTIONS_NEED_STREAM, TOP_NEEDS_LOGPROBS, CHOICE_NEEDS_TOOLS, ONE_LIMIT],
     }
 
 
