@@ -24,9 +24,11 @@ from netgpt.models.generation import (
     Prefill,
     Rollback,
     Sampling,
+    Text,
     Timings,
     Tokens,
     TopLogprobs,
+    Turn,
     Verdict,
     Verify,
 )
@@ -36,12 +38,13 @@ from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import CALLS, Beat, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 KINDS: tuple[type, ...] = (
-    Sampling, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Capabilities, Load,
+    Sampling, Turn, Text, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Capabilities, Load,
     ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "TYPE_STRING": st.text(max_size=8),
+    "TYPE_BYTES": st.binary(max_size=8),
     "TYPE_BOOL": st.booleans(),
     "TYPE_UINT32": st.integers(0, 2**32 - 1),
     "TYPE_UINT64": st.integers(0, 2**64 - 1),

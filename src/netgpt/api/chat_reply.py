@@ -36,7 +36,8 @@ class ReplyHead:
 def chat_completion(head: ReplyHead, request: ChatRequest, deltas: Sequence[Delta], finish: Finish) -> dict[str, Any]:
     """The whole answer as one `chat.completion`."""
     message = {"role": "assistant", "content": "".join(delta.text for delta in deltas), "refusal": None}
-    logprobs = {"content": [entry for delta in deltas for entry in logprob_entries(delta)], "refusal": None} if request.logprobs else None
+    scored = request.logprobs and any(delta.logprobs for delta in deltas)  # null where the node gave none, whatever was asked
+    logprobs = {"content": [entry for delta in deltas for entry in logprob_entries(delta)], "refusal": None} if scored else None
     choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish.reason}
     return {
         **head.fields("chat.completion"),
@@ -84,11 +85,12 @@ def account(head: ReplyHead, finish: Finish) -> dict[str, Any]:
         "strategy": finish.strategy,
         "why": finish.why,
         "entry": head.entry,
-        "origin": [{"node": span.node, "tokens": span.tokens} for span in finish.origin],
+        "origin": [{"node": span.node, "tokens": span.tokens} | ({"recoded": True} if span.recoded else {}) for span in finish.origin],
         "switches": list(finish.switches),
         "link_bytes": {node: dict(count) for node, count in finish.link_bytes.items()},
         "modelled": finish.modelled,
         "seed": finish.seed,
+        **({"counted_by": {name: list(nodes) for name, nodes in finish.counted_by.items()}} if finish.counted_by else {}),
     }
 
 
@@ -126,7 +128,7 @@ class ChunkWriter:
 
     def text(self, delta: Delta) -> bytes:
         """The chunk of a delta; before the first one goes the chunk that names the role."""
-        logprobs = to_json({"content": logprob_entries(delta), "refusal": None}) if self._logprobs else b"null"
+        logprobs = to_json({"content": logprob_entries(delta), "refusal": None}) if self._logprobs and delta.logprobs else b"null"
         content = json.dumps(delta.text, ensure_ascii=False).encode()
         return self._role() + self._before + b'{"content":' + content + b'},"logprobs":' + logprobs + self._after
 

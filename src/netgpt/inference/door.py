@@ -6,21 +6,22 @@ says how the answer came about. It knows neither HTTP nor what runs a model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
-from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
+from netgpt.core.errors import DeadlineExceeded, NetgptError, Overloaded
 from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel
+from netgpt.inference.room import room_for
 from netgpt.inference.steps import Hold, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
 from netgpt.models.generation import Sampling
-from netgpt.models.tokenizer import Tokenizer, render_chat
+from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Piece, Session
@@ -114,8 +115,11 @@ class Door:
             self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - arrival_s)
 
     async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
-        nodes = serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy)
-        session = self._session(request, nodes, arrival_s)
+        needs = ("logprobs",) if request.logprobs else ()
+        able = serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy, needs=needs)
+        prompt_ids = tuple(self._tokenizer.render(request.messages))
+        room = room_for(able, model=request.model, tokenizer=self._tokenizer.hash, prompt_tokens=len(prompt_ids), max_tokens=request.max_tokens)
+        nodes, session = room.nodes, self._session(request, prompt_ids, room.max_tokens, arrival_s)
         telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
         async with aclosing(self._accepted(session, nodes, telling)) as pieces:
             async for piece in pieces:
@@ -151,26 +155,19 @@ class Door:
                 if session.finished:
                     return
 
-    def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
-        prompt_ids = tuple(render_chat(self._tokenizer, request.messages))
-        context_tokens = min(node.context_tokens for node in nodes)
-        room = context_tokens - len(prompt_ids)
-        if room < (request.max_tokens or 1):
-            wanted = f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow"
-            raise ContextLengthExceeded(
-                f"{wanted}, but {request.model!r} holds {context_tokens}",
-                hint="shorten the messages, or lower max_tokens",
-                param="messages",
-            )
+    def _session(self, request: ChatRequest, prompt_ids: tuple[int, ...], max_tokens: int, arrival_s: float) -> Session:
         seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed
         return Session(
             id=request.request_id,
             prompt_ids=prompt_ids,
             tokenizer=self._tokenizer.hash,
-            max_tokens=request.max_tokens or room,
+            max_tokens=max_tokens,
             sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=seed),
-            stop_ids=(self._tokenizer.end_id,),
+            stop_ids=self._tokenizer.stop_ids,
+            messages=request.messages,
+            logprobs=request.logprobs,
             top_logprobs=request.top_logprobs,
+            fit=request.max_tokens is None,
             privacy=request.privacy,
             deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
         )
@@ -179,7 +176,7 @@ class Door:
         timings = [piece.timings for piece in session.accepted if piece.timings]
         return Finish(
             reason="stop" if telling.text.stopped else session.finished or "stop",
-            prompt_tokens=len(session.prompt_ids),
+            prompt_tokens=_foreign_prompt_tokens(session) or len(session.prompt_ids),
             completion_tokens=session.answer_tokens,
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
             strategy=TIER_OF_MODEL.get(request.model, AUTO),
@@ -192,6 +189,7 @@ class Door:
             duration_s=duration_s,
             modelled=any(timing.modelled for timing in timings),
             seed=session.sampling.seed,
+            counted_by=_counted_by(session),
         )
 
     def _report(self, request: ChatRequest, finish: Finish) -> None:
@@ -219,6 +217,21 @@ class Door:
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
         )
+
+
+def _foreign_prompt_tokens(session: Session) -> int:
+    """How many tokens the prompt has where the answer began, if that node counts otherwise than the door; else 0."""
+    first = session.accepted[0].origin if session.accepted else ""
+    return next((piece.prompt_tokens for piece in session.accepted if piece.origin == first and piece.prompt_tokens), 0)
+
+
+def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
+    """Whose tokens the usage counts, where they are not all the door's own."""
+    if not any(piece.recoded for piece in session.accepted):
+        return {}
+    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.count))
+    prompt = nodes[:1] if _foreign_prompt_tokens(session) else ("door",)
+    return {"prompt_tokens": prompt, "completion_tokens": nodes}
 
 
 def _why(model: str, nodes: Sequence[Member]) -> str:

@@ -34,6 +34,8 @@ class Member:
     waiting: int = 0  # requests in the engine's queue
     slots: int = 0
     context_tokens: int = 0  # prompt and answer together
+    text: bool = False  # its engine takes text where a session's tokenizer is not its own
+    lacks: tuple[str, ...] = ()  # capabilities that its engine states not to have, "logprobs" for example
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):

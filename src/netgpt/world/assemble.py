@@ -30,8 +30,8 @@ from netgpt.world.config import DoorConfig, EngineConfig
 HASH_CONTEXT_TOKENS = 2048
 
 
-def make_tokenizer(config: DoorConfig) -> Tokenizer:
-    """The tokenizer of the door's own model."""
+def make_tokenizer(config: DoorConfig | EngineConfig) -> Tokenizer:
+    """The tokenizer of the node's own model; bytes where it is an upstream's, which counts for itself."""
     return BpeTokenizer.load(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
 
 

@@ -33,6 +33,7 @@ from netgpt.world.runlock import run_lock
 from netgpt.world.runstate import SUPERVISOR, ProcessState, RunState, write_state
 from netgpt.world.supervisor import ProcessSpec, Supervisor
 from netgpt.world.teardown import clear_leftovers
+from netgpt.world.upstream import check_upstreams
 
 JOIN_TOKEN_TTL_S = 300.0
 DOORS_READY_DEADLINE_S = 30.0
@@ -91,7 +92,8 @@ def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log:
 def _plan(request: UpRequest, scenario: Scenario) -> _Plan:
     """Find everything that can be wrong without starting a process."""
     home = Path(request.home)
-    check_replays(scenario, request.engine)
+    check_replays(scenario)
+    check_upstreams(scenario, os.environ)
     models = find_models(scenario, search_path(home, request.models)) if request.engine == "torch" else {}
     ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario)
     check_ports(ports.all())
