@@ -112,7 +112,7 @@ def test_a_default_is_zero_or_its_field_knows_whether_it_was_sent(kind: type) ->
     for field in fields(kind):
         descriptor = proto.DESCRIPTOR.fields_by_name[field.name]
         if field.default is not MISSING and not descriptor.has_presence:
-            assert field.default in (0, 0.0, "", False, ()), field.name
+            assert field.default in (0, 0.0, "", b"", False, ()), field.name
 
 
 @any_kind

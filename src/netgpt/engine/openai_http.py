@@ -199,6 +199,7 @@ class _Connection(asyncio.Protocol):
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
         self._head_done = self.complete = False
+        self._kept_alive = False
         self._sized = False  # the head says where the body ends
         self._settled: Callable[[], None] | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -233,7 +234,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and self.lost is None and self._sized and self._parser.should_keep_alive()
+        return self.complete and self.lost is None and self._sized and self._kept_alive
 
     def settle(self, when_settled: Callable[[], object]) -> None:
         """Drop what still comes; call back once the body has ended or is lost."""
@@ -310,3 +311,4 @@ class _Connection(asyncio.Protocol):
             self.headers.clear()  # 100 Continue: the answer follows
             return
         self.complete = True
+        self._kept_alive = self._parser.should_keep_alive()

@@ -135,8 +135,14 @@ def load_scenario(name_or_path: str) -> Scenario:
         scenario = parse_scenario(path.read_text(encoding="utf-8"), where=str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioInvalid(f"scenario {name_or_path!r} cannot be read: {error}", hint="check the path and its permissions") from error
-    nodes = tuple(replace(node, recording=str(path.parent / node.recording)) if node.recording else node for node in scenario.nodes)
-    return replace(scenario, nodes=nodes)
+    return replace(scenario, nodes=tuple(_beside(node, path.parent) for node in scenario.nodes))
+
+
+def _beside(node: NodeSpec, folder: Path) -> NodeSpec:
+    """The node, with the paths that are relative to its scenario's folder made whole."""
+    if node.recording:
+        return replace(node, recording=str(folder / node.recording))
+    return replace(node, model=str(folder / node.model)) if node.model.startswith(("./", "../")) else node
 
 
 def parse_scenario(text: str, *, where: str) -> Scenario:

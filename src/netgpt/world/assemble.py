@@ -17,8 +17,9 @@ from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, re
 from netgpt.engine.timed import TimedEngine
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.models.card import ModelCard
+from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
-from netgpt.models.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
+from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
 from netgpt.network.profile import find_profile
 from netgpt.network.scenario import TIERS
@@ -32,7 +33,7 @@ HASH_CONTEXT_TOKENS = 2048
 
 def make_tokenizer(config: DoorConfig | EngineConfig) -> Tokenizer:
     """The tokenizer of the node's own model; bytes where it is an upstream's, which counts for itself."""
-    return BpeTokenizer.load(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
+    return load_tokenizer(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
 
 
 def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = None) -> Engine:
