@@ -110,6 +110,8 @@ class Upstream:
             return self._json({"object": "list", "data": [{"id": self.model, "max_model_len": self.context_tokens}]})
         if not path.endswith("/chat/completions"):
             return reply(404, b'{"error": {"message": "no such route"}}')
+        if body["model"] != self.model:
+            return reply(404, b'{"error": {"message": "no such model"}}')
         if not body.get("stream"):
             return self._json({"choices": [], "usage": {"prompt_tokens": self._prompt_tokens(body), "completion_tokens": 1}})
         if body.get("logprobs") and not self.logprobs:

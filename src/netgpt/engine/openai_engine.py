@@ -123,7 +123,7 @@ class OpenAIEngine:
         if self._probed is None or self._down is not None or self._doubted:
             return False
         names = await listed_names(self._server)
-        return names is None or self._probed.model in names
+        return (self._probed.model in (names or ())) == self._probed.listed
 
     async def _watch(self) -> None:
         pause_s = FIRST_PROBE_S

@@ -30,11 +30,14 @@ async def probe(server: OpenAIServer, model: str) -> Probed:
 
     Raises:
         NodeUnreachable: it is not there, or answers no chat request.
-        ModelNotFound: it lists no model, or not that one.
+        ModelNotFound: it lists no model and none is named, or it does not have that one.
         AuthenticationFailed: it refuses the key.
     """
-    found = await _listed(server, model)
-    found = await _streaming(server, found)
+    found, names = await _listed(server, model)
+    try:
+        found = await _streaming(server, found)
+    except ModelNotFound as error:
+        raise ModelNotFound(f"{server.url} has no model {found.model!r}", hint=did_you_mean(found.model, names[:100]), param="model") from error
     continuation = await _continuation(server, found)
     prompt_ids = await _completes(server, found, {"prompt": [1], "max_tokens": 1}, _counts_one_token)
     scores = await _completes(server, found, {"prompt": "1 2 3", "max_tokens": 1, "echo": True, "logprobs": 1}, _scores_the_prompt)
@@ -62,20 +65,22 @@ async def _entries(server: OpenAIServer) -> list[dict[str, Any]] | None:
     return entries
 
 
-async def _listed(server: OpenAIServer, model: str) -> Probed:
-    entries = await _entries(server)
-    if entries is None and model:
-        return Probed(model=model)
-    if not entries:
-        raise ModelNotFound(f"{server.url} lists no model", hint="start one there, or name the model", param="model")
+async def _listed(server: OpenAIServer, model: str) -> tuple[Probed, list[str]]:
+    """What the server's list says of the model, and all names in it. One that is not listed may be served all the same."""
+    entries = await _entries(server) or []
     names = [entry["id"] for entry in entries]
+    if not entries and not model:
+        raise ModelNotFound(f"{server.url} lists no model", hint="start one there, or name the model", param="model")
     if model and model not in names:
-        raise ModelNotFound(f"{server.url} has no model {model!r}", hint=did_you_mean(model, names[:100]), param="model")
+        return Probed(model=model, context_tokens=await _slot_context(server)), names
     entry = entries[names.index(model)] if model else entries[0]
     places = [entry, *(entry[key] for key in ("meta", "netgpt") if isinstance(entry.get(key), dict))]
     tokenizer = next((place["tokenizer"] for place in places if isinstance(place.get("tokenizer"), str)), "")
     context_tokens = _first_count(places, _CONTEXT_KEYS) or await _slot_context(server)
-    return Probed(model=entry["id"], context_tokens=context_tokens, parameters=_first_count(places, _PARAMETER_KEYS), tokenizer=tokenizer[:128])
+    found = Probed(
+        model=entry["id"], listed=True, context_tokens=context_tokens, parameters=_first_count(places, _PARAMETER_KEYS), tokenizer=tokenizer[:128]
+    )
+    return found, names
 
 
 async def _slot_context(server: OpenAIServer) -> int:

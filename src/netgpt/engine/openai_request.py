@@ -36,6 +36,7 @@ class Probed:
     """What an upstream was seen to do."""
 
     model: str
+    listed: bool = False  # among the server's models; some serve one that they do not list
     limit_key: str = "max_tokens"  # what it calls the most tokens of an answer
     context_tokens: int = 0  # 0: it does not say
     parameters: int = 0

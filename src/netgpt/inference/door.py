@@ -81,7 +81,12 @@ class Door:
             return ServedModel(name=name, ready=False, nodes=(), context_tokens=0, parameters=0)
         best = nodes[0]
         return ServedModel(
-            name=name, ready=True, nodes=tuple(node.id for node in nodes), context_tokens=best.context_tokens, parameters=best.parameters
+            name=name,
+            ready=True,
+            nodes=tuple(node.id for node in nodes),
+            context_tokens=best.context_tokens,
+            parameters=best.parameters,
+            tokenizer=best.tokenizer,
         )
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:

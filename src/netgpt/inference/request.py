@@ -107,6 +107,7 @@ class ServedModel:
     nodes: tuple[str, ...]
     context_tokens: int
     parameters: int
+    tokenizer: str = ""  # hash, of the node that is asked first
 
 
 Answer = Delta | Finish
