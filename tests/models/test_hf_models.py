@@ -93,7 +93,7 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 def test_a_conversation_is_rendered_as_transformers_does(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     folder = write_folder(tmp_path / "m")
-    theirs, ours = transformers.AutoTokenizer.from_pretrained(folder), load_tokenizer(folder)
+    theirs, ours = transformers.PreTrainedTokenizerFast.from_pretrained(folder), load_tokenizer(folder)
     for messages in ([("user", TEXT)], [("system", "Be brief."), ("user", "Hi"), ("assistant", "Yes?"), ("user", TEXT)]):
         rendered = theirs.apply_chat_template(
             [{"role": role, "content": content} for role, content in messages], add_generation_prompt=True, tokenize=False
