@@ -75,10 +75,8 @@ class Response:
     async def read(self, limit: int) -> bytes:
         """The body, or its first `limit` bytes."""
         body = b""
-        async for data in self.parts():
+        while len(body) < limit and (data := await self._connection.body()):
             body += data
-            if len(body) >= limit:
-                break
         return body[:limit]
 
 
@@ -189,6 +187,7 @@ class _Connection(asyncio.Protocol):
         self._url = url
         self._news = asyncio.Event()
         self._transport: asyncio.Transport | None = None
+        self._paused = False
         self.lost: str | None = None  # why nothing more will come
         self._begin()
 
@@ -222,7 +221,8 @@ class _Connection(asyncio.Protocol):
         data = b"".join(self._unread)
         self._unread.clear()
         self._unread_bytes = 0
-        if self._transport is not None and not self._transport.is_closing():
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()
         return data
 
@@ -303,7 +303,8 @@ class _Connection(asyncio.Protocol):
         if self._settled is not None:
             return
         self._unread.append(data)
-        if self._unread_bytes > MAX_UNREAD_BYTES and self._transport is not None:
+        if self._unread_bytes > MAX_UNREAD_BYTES and self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:

@@ -26,11 +26,12 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"[\w./-]+")
 
 
-def hub_folder(name: str) -> Path:
+def hub_folder(name: str, *, fetch: bool = True) -> Path:
     """The folder of a hub model, fetched if it has to be.
 
     Args:
         name: with its prefix `hf:`, and perhaps `@` and a branch, tag or commit.
+        fetch: whether what the cache lacks may be fetched.
 
     Raises:
         ModelInvalid: no such form of name.
@@ -43,6 +44,8 @@ def hub_folder(name: str) -> Path:
     cached = _snapshot(repository, revision or None, cached_only=True)
     if cached is not None and is_whole(cached):
         return cached
+    if not fetch:
+        raise ModelNotFound(f"{name!r} is not in the hub's cache yet", hint="netgpt up fetches it", param="model")
     fetched = _snapshot(repository, revision or None, cached_only=False)
     if fetched is None or not is_whole(fetched):
         raise ModelNotFound(

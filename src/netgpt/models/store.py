@@ -45,18 +45,19 @@ def search_path(home: Path | None, setting: str = "") -> list[Path]:
     return folders
 
 
-def find_model(name_or_path: str, search: Sequence[Path]) -> Path:
+def find_model(name_or_path: str, search: Sequence[Path], *, fetch: bool = True) -> Path:
     """The folder of a model.
 
     Args:
         name_or_path: a folder's name below one of `search`, a path (which has a separator in it), or a model of the
             Hugging Face hub, `hf:organisation/name@revision`.
+        fetch: whether a hub model that is not on this machine may be fetched.
 
     Raises:
         ModelNotFound: no such folder; the hint has the nearest and all known names.
     """
     if name_or_path.startswith(PREFIX):
-        return hub_folder(name_or_path)
+        return hub_folder(name_or_path, fetch=fetch)
     if os.sep in name_or_path or name_or_path.startswith("."):
         path = Path(name_or_path).expanduser()
         if (path / CONFIG).is_file():

@@ -91,14 +91,14 @@ def check_ports(ports: Sequence[int]) -> None:
             raise PortInUse(f"port {port} is in use by another process", hint=hint, param="port")
 
 
-def find_models(scenario: Scenario, search: Sequence[Path]) -> dict[str, Path]:
+def find_models(scenario: Scenario, search: Sequence[Path], *, fetch: bool = True) -> dict[str, Path]:
     """The model folder of every node that runs one. Weights are not opened: a torn file is for its engine to find.
 
     Raises:
         ModelNotFound: a node's model is in no folder of `search`.
         ModelInvalid, NotSupported: what a folder says of its model is wrong, or not implemented.
     """
-    folders = {node.id: find_model(node.model, search).resolve() for node in scenario.nodes if node.needs_folder}
+    folders = {node.id: find_model(node.model, search, fetch=fetch).resolve() for node in scenario.nodes if node.needs_folder}
     for folder in sorted(set(folders.values())):
         read_card(folder)
     return folders
