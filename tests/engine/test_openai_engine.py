@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import uvloop
 
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptError, NodeUnreachable, NotSupported, Overloaded, UsageError
@@ -41,7 +42,9 @@ def text_of(replies: list[Tokens]) -> bytes:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(main)
+    """On the loop that doors run on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 async def probed(upstream: Upstream, **changes: Any) -> OpenAIEngine:

@@ -30,7 +30,8 @@ from netgpt.node.service import EngineService
 from netgpt.telemetry.metrics import Metrics
 
 CLOCK = WallClock()
-HELLO = ChatRequest(request_id="r", model="auto", messages=(("user", "Hällo"),), max_tokens=12, temperature=0, seed=5)
+QUESTION = "answers at noon"
+HELLO = ChatRequest(request_id="r", model="auto", messages=(("user", QUESTION),), max_tokens=12, temperature=0, seed=5)
 
 
 def other_tokenizer() -> BpeTokenizer:
@@ -115,9 +116,9 @@ async def ask(door: Door, request: ChatRequest = HELLO) -> tuple[str, Finish, li
 
 async def alone(tokenizer: Tokenizer, engine: Engine, answer: bytes, max_tokens: int) -> list[bytes]:
     """The tokens that the node says after `answer`, asked without a door."""
-    text = Text(messages=(Turn(role="user", content="Hällo"),), answer=answer)
+    text = Text(messages=(Turn(role="user", content=QUESTION),), answer=answer)
     request = Generate(session="x", ids=(), max_tokens=max_tokens, text=text)
-    own = encoded(request, text, tokenizer.render([("user", "Hällo")]), tokenizer, 512)
+    own = encoded(request, text, tokenizer.render([("user", QUESTION)]), tokenizer, 512)
     async with aclosing(engine.generate(own)) as replies:
         return [tokenizer.decode((i,)) async for tokens in replies for i in tokens.ids]
 

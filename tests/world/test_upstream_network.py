@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +81,17 @@ def netgpt(home: Path, *words: str) -> str:
     return done.stdout
 
 
+def until_ready(port: int, model: str) -> None:
+    """Wait until a door knows a node that serves the model: an upstream is found out while the network is up already."""
+    deadline_s = time.monotonic() + 60
+    while True:
+        listed = httpx.get(f"http://127.0.0.1:{port}/v1/models/{model}", timeout=60, trust_env=False).json()
+        if listed["netgpt"]["ready"]:
+            return
+        assert time.monotonic() < deadline_s, listed
+        time.sleep(0.05)
+
+
 def ask(port: int, **more: Any) -> httpx.Response:
     body = {"model": "netgpt-cloud", "messages": [{"role": "user", "content": "How is it?"}], **more}
     return httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60, trust_env=False)
@@ -95,6 +107,7 @@ def test_an_upstream_answers_at_its_own_door_and_at_others_and_its_key_stands_in
             assert {row["name"] for row in rows if row["node"] == "cloud1"} == {"cloud1-door"}
             ports = {row["node"]: row["port"] for row in rows if row["role"] == "door"}
             for node in ("cloud1", "device1"):
+                until_ready(ports[node], "netgpt-cloud")
                 answer = ask(ports[node]).json()
                 assert answer["choices"][0]["message"]["content"] == "All is well"
                 assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (13, 4)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -27,8 +28,11 @@ from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill
 
 CHECK_S = 5.0  # between two looks at an upstream that nobody asks
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.25, 2.0  # a longer Retry-After leaves the request to the next node
-FIRST_PROBE_S, LONGEST_PROBE_S = 0.5, 10.0
+FIRST_PROBE_S, LONGEST_PROBE_S = 0.5, 10.0  # between two looks at one that is down
+PROBE_S = 120.0  # for all questions of one probe
 UNKNOWN_CONTEXT_TOKENS = 4096
+
+_log = logging.getLogger(__name__)
 
 
 class OpenAIEngine:
@@ -61,6 +65,7 @@ class OpenAIEngine:
         self._down: NetgptError | None = NodeUnreachable(f"{self._server.url} has not been asked yet", hint="wait a second")
         self._doubted = False
         self._news = asyncio.Event()  # look now
+        self._looked = asyncio.Event()
         self._tasks = TaskOwner()
 
     def start(self) -> None:
@@ -94,7 +99,7 @@ class OpenAIEngine:
 
     def _known(self) -> Probed:
         if self._down is not None:
-            raise self._down
+            raise type(self._down)(self._down.message, hint=self._down.hint)  # a new one: the traceback of one raised often would grow
         assert self._probed is not None
         return self._probed
 
@@ -108,21 +113,38 @@ class OpenAIEngine:
     async def look(self) -> None:
         """Find out whether the upstream is there and, when it may be another than before, what it can do."""
         try:
-            async with asyncio.timeout(self._upstream.first_token_s):
-                if not await self._is_the_same():
-                    self._doubted = False
+            if not await self._is_the_same():
+                self._doubted = False
+                async with asyncio.timeout(PROBE_S):
                     self._probed = await probe(self._server, self._upstream.model)
+        except Overloaded as busy:  # it is there
+            self._turn(busy if self._probed is None else self._down)
         except NetgptError as error:
-            self._down = _as_lost(error)
+            self._turn(_as_lost(error))
         except TimeoutError:
-            self._down = NodeUnreachable(f"{self._server.url} is silent", hint="see that server's log")
+            self._turn(NodeUnreachable(f"{self._server.url} is silent", hint="see that server's log"))
         else:
-            self._down = None
+            self._turn(None)
+        self._looked.set()
+
+    def _turn(self, down: NetgptError | None) -> None:
+        if down is not None and (self._down is None or not self._looked.is_set()):
+            _log.warning("the upstream cannot be asked: %s", down.message)
+        elif down is None and self._down is not None:
+            _log.info("the upstream at %s answers: %s", self._server.url, self._probed)
+        self._down = down
+
+    async def first_look(self, *, within_s: float) -> None:
+        """Wait until it is known whether the upstream is there, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._looked.wait()
 
     async def _is_the_same(self) -> bool:
         if self._probed is None or self._down is not None or self._doubted:
             return False
-        names = await listed_names(self._server)
+        async with asyncio.timeout(self._upstream.first_token_s):
+            names = await listed_names(self._server)
         return (self._probed.model in (names or ())) == self._probed.listed
 
     async def _watch(self) -> None:

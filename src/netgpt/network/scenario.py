@@ -153,9 +153,9 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         raise ScenarioInvalid(f"scenario {where!r} is not valid TOML: {error}", hint="mend the line that the message names") from error
     try:
         scenario = _scenario(table, where)
+        _check(scenario, where)
     except UsageError as error:
         raise ScenarioInvalid(f"{error.message} in scenario {where!r}", hint=error.hint) from error
-    _check(scenario, where)
     return scenario
 
 

@@ -26,6 +26,7 @@ from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig
 
 Ready = Callable[[dict[str, int]], None]
 LOOPBACK = "127.0.0.1"
+FIRST_LOOK_S = 3.0  # a door whose upstream does not answer is up all the same
 
 
 def _authority(key_file: str) -> JoinAuthority:
@@ -92,6 +93,7 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
     listener = await transport.listen(f"{LOOPBACK}:{config.upstream.port}", service.handle)
     try:
         engine.start()
+        await engine.first_look(within_s=FIRST_LOOK_S)
         here = replace(config, engine_address=listener.address)
         await _serve_users(here, transport, clock, lambda port: ready({"http_port": port, "port": _port(listener.address)}), stop)
     finally:
