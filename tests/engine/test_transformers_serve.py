@@ -36,6 +36,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    (tmp_path / "hub").mkdir()  # it lists what the hub's cache holds, and fails without one
     command = [Path(sys.executable).parent / "transformers", "serve", str(WEIGHTS), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     with (tmp_path / "log").open("wb") as log:

@@ -113,7 +113,7 @@ class HfTokenizer:
         return found
 
     def byte_id(self, byte: int) -> int:
-        return self._fast.token_to_id(byte_characters()[byte])
+        return self.special_id(byte_characters()[byte])
 
     def encode(self, text: str) -> list[int]:
         return self._fast.encode(self._without_specials(text), add_special_tokens=False).ids

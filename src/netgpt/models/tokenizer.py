@@ -135,7 +135,7 @@ class BpeTokenizer:
         return found
 
     def byte_id(self, byte: int) -> int:
-        return self._fast.token_to_id(byte_characters()[byte])
+        return self.special_id(byte_characters()[byte])
 
     def render(self, messages: Sequence[tuple[str, str]]) -> list[int]:
         return render_chat(self, messages)

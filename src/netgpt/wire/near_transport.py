@@ -67,8 +67,9 @@ class _NearConnection:
                 yield reply
 
     async def _next(self, replies: AsyncGenerator[bytes, None], method: str, due_s: float, deadline_s: float) -> bytes | None:
+        limit = asyncio.timeout_at(due_s)
         try:
-            async with asyncio.timeout_at(due_s) as limit:
+            async with limit:
                 return await anext(replies, None)
         except TimeoutError as error:
             if not limit.expired():
