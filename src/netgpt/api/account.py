@@ -102,6 +102,8 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
         "modelled": any(finish.modelled for finish in finishes),
         "seed": first.seed,
     }
+    if any(finish.counted_by for finish in finishes):
+        told["counted_by"] = _counted_by(finishes)
     if len(finishes) > 1:
         told["choices"] = [
             {"index": index, "origin": origin(finish.origin), "switches": list(finish.switches), "seed": finish.seed}
@@ -112,7 +114,16 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
 
 def origin(spans: Sequence[Span]) -> list[dict[str, Any]]:
     """Which node made, or read, how many tokens."""
-    return [{"node": span.node, "tokens": span.tokens} for span in spans]
+    return [{"node": span.node, "tokens": span.tokens} | ({"recoded": True} if span.recoded else {}) for span in spans]
+
+
+def _counted_by(finishes: Sequence[Finish]) -> dict[str, list[str]]:
+    """Whose tokens each field of `usage` counts, over all choices."""
+    told: dict[str, list[str]] = {}
+    for finish in finishes:
+        for name, nodes in finish.counted_by.items():
+            told[name] = list(dict.fromkeys([*told.get(name, []), *nodes]))
+    return told
 
 
 def _sum_link_bytes(counts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:

@@ -138,5 +138,5 @@ def model_object(model: ServedModel, created: int) -> dict[str, Any]:
         "created": created,
         "owned_by": "netgpt",
         "max_model_len": model.context_tokens,
-        "netgpt": {"ready": model.ready, "nodes": list(model.nodes), "parameters": model.parameters},
+        "netgpt": {"ready": model.ready, "nodes": list(model.nodes), "parameters": model.parameters, "tokenizer": model.tokenizer},
     }

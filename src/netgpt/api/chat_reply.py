@@ -26,7 +26,8 @@ def chat_completion(head: ReplyHead, request: ChatRequest, form: ReplyForm, told
 
 def _choice(head: ReplyHead, request: ChatRequest, form: ReplyForm, index: int, told: Told) -> dict[str, Any]:
     message, calls = message_of(told.text, form.calls, head.id, index)
-    logprobs = {"content": [entry for delta in told.deltas for entry in logprob_entries(delta)], "refusal": None} if request.logprobs else None
+    scored = request.logprobs and any(delta.logprobs for delta in told.deltas)  # null where the node gave none, whatever was asked
+    logprobs = {"content": [entry for delta in told.deltas for entry in logprob_entries(delta)], "refusal": None} if scored else None
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason(told.finish.reason, calls)}
 
 
@@ -64,7 +65,7 @@ class ChunkWriter:
 
     def text(self, delta: Delta) -> bytes:
         """The chunk of a delta; before the first one goes the chunk that names the role."""
-        logprobs = to_json({"content": logprob_entries(delta), "refusal": None}) if self._logprobs else b"null"
+        logprobs = to_json({"content": logprob_entries(delta), "refusal": None}) if self._logprobs and delta.logprobs else b"null"
         content = json.dumps(delta.text, ensure_ascii=False).encode()
         return self.part(b'{"content":' + content + b"}", logprobs)
 

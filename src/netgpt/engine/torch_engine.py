@@ -22,8 +22,9 @@ from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model
 from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 from netgpt.models.grammar import check_grammar
+from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import read_card
-from netgpt.models.tokenizer import BpeTokenizer, Tokenizer
+from netgpt.models.tokenizer import Tokenizer
 
 DEFAULT_KV_BYTES = 2**30  # for all sessions, where the capacity is not given
 SMALL_PARAMETERS = 2_000_000
@@ -113,7 +114,7 @@ class TorchEngine:
             slots=slots,
             capacity_tokens=capacity_tokens,
             queue=queue,
-            tokenizer=lambda: BpeTokenizer.load(folder),
+            tokenizer=lambda: load_tokenizer(folder),
         )
 
     async def prefill(self, request: Prefill) -> Held:

@@ -26,6 +26,8 @@ class Lane:
 
     model: str
     privacy: str
+    needs: tuple[str, ...] = ()  # capabilities, as `choice.serving_nodes` has them
+    raw: str = ""  # the parameter that is no conversation: only nodes of the door's own tokenizer can read it
 
 
 @dataclass(eq=False, kw_only=True)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
-from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
+from netgpt.core.errors import DeadlineExceeded, NetgptError, Overloaded
 from netgpt.inference.admission import Admission, Lane
-from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, serving_nodes
+from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
-from netgpt.inference.prompt import prompt_length, render_prompt
+from netgpt.inference.fit import Fit, check_length, fit_in
+from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
 from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
 from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Hold, Strategy, Switch
@@ -39,9 +40,6 @@ class DoorLimits:
     queue: int = 256  # requests that wait
     queue_per_key: int = 128
     deadline_s: float = 120.0
-
-
-MOST_BYTES_A_TOKEN = 128  # of known vocabularies: runs of spaces are the longest tokens
 
 
 class Door:
@@ -97,7 +95,12 @@ class Door:
             return ServedModel(name=name, ready=False, nodes=(), context_tokens=0, parameters=0)
         best = nodes[0]
         return ServedModel(
-            name=name, ready=True, nodes=tuple(node.id for node in nodes), context_tokens=best.context_tokens, parameters=best.parameters
+            name=name,
+            ready=True,
+            nodes=tuple(node.id for node in nodes),
+            context_tokens=best.context_tokens,
+            parameters=best.parameters,
+            tokenizer=best.tokenizer,
         )
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
@@ -121,7 +124,7 @@ class Door:
             NetgptError: no vector is given.
         """
         with self._opened(request) as visit:
-            lane = Lane(model=request.model, privacy=request.privacy)
+            lane = Lane(model=request.model, privacy=request.privacy, raw="input")
             nodes = same_model(self._nodes(lane))
             deadline_s = visit.arrival_s + (request.deadline_s or self._limits.deadline_s)
             sessions = embed_sessions(request, self._tokenizer, context_tokens=nodes[0].context_tokens, deadline_s=deadline_s)
@@ -154,17 +157,26 @@ class Door:
             self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
 
     async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
-        lane = Lane(model=request.model, privacy=request.privacy)
+        lane = Lane(
+            model=request.model,
+            privacy=request.privacy,
+            needs=("logprobs",) if request.logprobs else (),
+            raw="" if request.prompt is None else prompt_param(request),
+        )
         nodes = able_nodes(self._nodes(lane), request.grammar)
+        check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
         with self._entrance.place(request.key, lane) as ticket:
-            session = self._session(request, nodes, arrival_s)
+            prompt_ids = render_prompt(self._tokenizer, request)
+            session = self._session(request, prompt_ids, self._fit(nodes, request, len(prompt_ids)).max_tokens, arrival_s)
             telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
             try:
                 await self._entrance.turn(ticket, deadline_s=session.deadline_s)
             finally:
                 telling.queue_s = self._clock.now_s() - arrival_s
                 self._metrics.queue_time.labels(model=request.model).observe(telling.queue_s)
-            nodes = sorted(able_nodes(self._nodes(lane), request.grammar), key=lambda node: node.id != ticket.node)
+            fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
+            session.max_tokens = fit.max_tokens
+            nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
             async with aclosing(self._accepted(session, nodes, telling)) as pieces:
                 async for piece in pieces:
                     if telling.first_token_s is None:
@@ -183,7 +195,8 @@ class Door:
         yield self._finish(request, session, telling, nodes, self._clock.now_s() - arrival_s)
 
     def _nodes(self, lane: Lane) -> list[Member]:
-        return serving_nodes(lane.model, self._members(), entry=self._entry(), privacy=lane.privacy)
+        nodes = serving_nodes(lane.model, self._members(), entry=self._entry(), privacy=lane.privacy, needs=lane.needs)
+        return native_nodes(nodes, self._tokenizer.hash, param=lane.raw) if lane.raw else nodes
 
     def _node_with_room(self, lane: Lane) -> str | None:
         """An `admission.Place`: the best node that can take one more, of those that serve the lane equally well."""
@@ -211,34 +224,30 @@ class Door:
                 if session.finished:
                     return
 
-    def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
-        context_tokens = min(node.context_tokens for node in nodes)
-        prompt_chars = prompt_length(request)
-        if prompt_chars > context_tokens * MOST_BYTES_A_TOKEN:  # known without the work of counting tokens
-            raise ContextLengthExceeded(
-                f"the prompt has {prompt_chars} characters, but {request.model!r} holds {context_tokens} tokens",
-                hint="shorten the prompt",
-                param="messages" if request.prompt is None else "prompt",
-            )
-        prompt_ids = render_prompt(self._tokenizer, request)
-        room = context_tokens - len(prompt_ids)
-        if room < (request.max_tokens or 1):
-            wanted = f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow"
-            raise ContextLengthExceeded(
-                f"{wanted}, but {request.model!r} holds {context_tokens}",
-                hint="shorten the prompt, or lower max_tokens",
-                param="messages" if request.prompt is None else "prompt",
-            )
+    def _fit(self, nodes: Sequence[Member], request: ChatRequest, prompt_tokens: int) -> Fit:
+        return fit_in(
+            nodes,
+            model=request.model,
+            tokenizer=self._tokenizer.hash,
+            prompt_tokens=prompt_tokens,
+            max_tokens=request.max_tokens,
+            param=prompt_param(request),
+        )
+
+    def _session(self, request: ChatRequest, prompt_ids: tuple[int, ...], max_tokens: int, arrival_s: float) -> Session:
         seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
         return Session(
             id=request.request_id,
             prompt_ids=prompt_ids,
             tokenizer=self._tokenizer.hash,
-            max_tokens=request.max_tokens or room,
+            max_tokens=max_tokens,
             sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=seed),
-            stop_ids=(self._tokenizer.end_id,),
+            stop_ids=self._tokenizer.stop_ids,
+            messages=request.messages,
+            logprobs=request.logprobs,
             top_logprobs=request.top_logprobs,
             grammar=request.grammar,
+            fit=request.max_tokens is None,
             privacy=request.privacy,
             deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
         )
@@ -247,7 +256,7 @@ class Door:
         timings = [piece.timings for piece in session.accepted if piece.timings]
         return Finish(
             reason="stop" if telling.text.stopped else session.finished or "stop",
-            prompt_tokens=len(session.prompt_ids),
+            prompt_tokens=_foreign_prompt_tokens(session) or len(session.prompt_ids),
             completion_tokens=session.answer_tokens,
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
             strategy=TIER_OF_MODEL.get(request.model, AUTO),
@@ -260,6 +269,7 @@ class Door:
             duration_s=duration_s,
             modelled=any(timing.modelled for timing in timings),
             seed=session.sampling.seed if request.seed is None else request.seed,
+            counted_by=_counted_by(session),
         )
 
     def _report(self, request: ChatRequest, finish: Finish) -> None:
@@ -316,6 +326,21 @@ class _Visit:
 
     arrival_s: float
     outcome: str = "cancelled"  # unless it comes to an end
+
+
+def _foreign_prompt_tokens(session: Session) -> int:
+    """How many tokens the prompt has where the answer began, if that node counts otherwise than the door; else 0."""
+    first = session.accepted[0].origin if session.accepted else ""
+    return next((piece.prompt_tokens for piece in session.accepted if piece.origin == first and piece.prompt_tokens), 0)
+
+
+def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
+    """Whose tokens the usage counts, where they are not all the door's own."""
+    if not any(piece.recoded for piece in session.accepted):
+        return {}
+    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.count))
+    prompt = nodes[:1] if _foreign_prompt_tokens(session) else ("door",)
+    return {"prompt_tokens": prompt, "completion_tokens": nodes}
 
 
 def _why(model: str, nodes: Sequence[Member]) -> str:

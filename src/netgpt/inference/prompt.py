@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.inference.request import ChatRequest
-from netgpt.models.tokenizer import Tokenizer, render_chat
+from netgpt.models.tokenizer import Tokenizer
 
 
 def render_prompt(tokenizer: Tokenizer, request: ChatRequest) -> tuple[int, ...]:
-    """The ids that the answer continues: a conversation in the chat format, or the raw prompt.
+    """The ids that the answer continues: a conversation in the model's chat format, or the raw prompt.
 
     Raises:
         InvalidRequest: the prompt holds an id that the tokenizer does not have.
     """
     if request.prompt is None:
-        return tuple(render_chat(tokenizer, request.messages))
+        return tuple(tokenizer.render(request.messages))
     return ids_of(tokenizer, request.prompt, "prompt")
+
+
+def prompt_param(request: ChatRequest) -> str:
+    """What the client calls its prompt: refusals name it."""
+    return "messages" if request.prompt is None else "prompt"
 
 
 def prompt_length(request: ChatRequest) -> int:

@@ -114,7 +114,8 @@ class Span:
     """How many consecutive answer tokens a node made."""
 
     node: str
-    tokens: int
+    tokens: int  # as that node's model counts
+    recoded: bool = False  # its tokenizer is not the door's: it was given text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,7 @@ class Finish:
     duration_s: float = 0.0
     modelled: bool = False  # a hardware profile stretched some of these times
     seed: int = 0
+    counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,7 @@ class ServedModel:
     nodes: tuple[str, ...]
     context_tokens: int
     parameters: int
+    tokenizer: str = ""  # hash, of the node that is asked first
 
 
 Answer = Delta | Finish

@@ -26,6 +26,24 @@ GREEDY = Sampling()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """A session as text, for a node whose tokenizer is not the caller's: the node encodes it anew."""
+
+    messages: tuple[Turn, ...]
+    answer: bytes = b""  # so far; may end within a character
+    logprobs: bool = False  # report each token's bytes and log-probability
+    fit: bool = False  # `max_tokens` is an upper bound: take what the context has left
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Generate:
     """Continue a session by up to `max_tokens` tokens.
 
@@ -49,6 +67,7 @@ class Generate:
     hold: bool = False  # keep the session's KV after the last token
     grammar: Grammar | None = None  # what the answer must look like
     answer_from: int = 0  # position of the answer's first token; read with `grammar` only
+    text: Text | None = None  # stands for `ids`, which are empty then; the replies carry `data`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +76,7 @@ class TopLogprobs:
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    tokens: tuple[bytes, ...] = ()  # in place of `ids` where the caller has another tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +91,11 @@ class Timings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
-    """One or more new tokens of a session. The last one of a call carries `finish` and `timings`."""
+    """One or more new tokens of a session. The last one of a call carries `finish` and `timings`.
+
+    The answer to a `Text` has no ids: `data` are the new bytes, and `made` says how many tokens of the
+    node's own model they are.
+    """
 
     epoch: int = 0
     position: int  # of ids[0] in the session
@@ -81,6 +105,10 @@ class Tokens:
     finish: str = ""  # "", "stop" (a stop id, included in ids) or "length"
     timings: Timings | None = None
     cached: int = 0  # prompt tokens that were not computed again
+    data: bytes = b""
+    made: int = 0
+    tokens: tuple[bytes, ...] = ()  # bytes of each token that has a log-probability
+    prompt_tokens: int = 0  # of the whole prompt, as the node's model counts; with the last one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,6 +199,13 @@ class Capabilities:
     hold: bool = False  # sessions keep KV between calls
     grammar: bool = False  # answers can be held to a `Grammar`
     embed: bool = False  # it turns text into vectors
+    text: bool = False  # takes a `Text` in place of ids
+    top_logprobs: int = 20  # the most alternatives that it reports
+    continues: bool = True  # goes on from words that another model said
+    usage: bool = True  # counts tokens as its model does
+    prompt_ids: bool = False  # an upstream's `/v1/completions` takes token ids
+    scores: bool = False  # an upstream gives log-probabilities of a prompt
+    tokenizer: str = ""  # identity of an upstream's tokenizer, where it states one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

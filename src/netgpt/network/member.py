@@ -35,6 +35,8 @@ class Member:
     slots: int = 0
     context_tokens: int = 0  # prompt and answer together
     grammar: bool = False  # its engine can hold an answer to a grammar
+    text: bool = False  # its engine takes text where a session's tokenizer is not its own
+    lacks: tuple[str, ...] = ()  # capabilities that its engine states not to have, "logprobs" for example
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):

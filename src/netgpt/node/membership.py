@@ -7,7 +7,7 @@ every beat: an engine that does not answer makes the node `degraded`, its door s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import get_args
 
 from netgpt import __version__
@@ -101,7 +101,7 @@ class Membership:
 
     async def _probe_engine(self) -> None:
         try:
-            if not self.member.model:
+            if not self.member.model or self.member.state != "ready":  # an engine that comes back may run another model
                 welcome = await ask(
                     self._engine,
                     "hello",
@@ -109,15 +109,7 @@ class Membership:
                     Welcome,
                     deadline_s=ENGINE_DEADLINE_S,
                 )
-                card = welcome.card
-                self.member = replace(
-                    self.member,
-                    model=card.id,
-                    tokenizer=card.tokenizer,
-                    parameters=card.parameters,
-                    context_tokens=card.context_tokens,
-                    grammar=welcome.capabilities.grammar,
-                )
+                self._describe(welcome)
             load = await ask(self._engine, "stats", Stats(), Load, deadline_s=ENGINE_DEADLINE_S)
         except NetgptError as error:
             self._turn("degraded", error.code)
@@ -127,6 +119,22 @@ class Membership:
         self._metrics.engine_waiting.set(load.waiting)
         self._metrics.engine_held_tokens.set(load.held_tokens)
         self._turn("ready", "")
+
+    def _describe(self, welcome: Welcome) -> None:
+        """Take over what the engine says of itself."""
+        card, able = welcome.card, welcome.capabilities
+        if card.id != self.member.model:
+            self._record("engine.described", self.member.id, model=card.id, context_tokens=card.context_tokens, capabilities=asdict(able))
+        self.member = replace(
+            self.member,
+            model=card.id,
+            tokenizer=card.tokenizer,
+            parameters=card.parameters,
+            context_tokens=card.context_tokens,
+            grammar=able.grammar,
+            text=able.text,
+            lacks=() if able.logprobs else ("logprobs",),
+        )
 
     def _turn(self, state: State, cause: str) -> None:
         if self.member.state != state:

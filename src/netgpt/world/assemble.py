@@ -18,8 +18,9 @@ from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, re
 from netgpt.engine.timed import TimedEngine
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.models.card import ModelCard
+from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
-from netgpt.models.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
+from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
 from netgpt.network.profile import find_profile
 from netgpt.network.scenario import TIERS
@@ -31,9 +32,9 @@ from netgpt.world.config import DoorConfig, EngineConfig
 HASH_CONTEXT_TOKENS = 2048
 
 
-def make_tokenizer(config: DoorConfig) -> Tokenizer:
-    """The tokenizer of the door's own model."""
-    return BpeTokenizer.load(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
+def make_tokenizer(config: DoorConfig | EngineConfig) -> Tokenizer:
+    """The tokenizer of the node's own model; bytes where it is an upstream's, which counts for itself."""
+    return load_tokenizer(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
 
 
 def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = None) -> Engine:

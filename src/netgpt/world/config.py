@@ -44,6 +44,24 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpstreamConfig:
+    """The upstream of a node whose door asks it itself."""
+
+    url: str
+    model: str
+    api_key_env: str  # the variable that holds the key
+    connect_s: float
+    first_token_s: float
+    next_token_s: float
+    retries: int
+    slots: int
+    parameters: int
+    context_tokens: int
+    port: int  # gRPC, where other doors reach this node's engine; 0: any free one
+    network_key_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DoorConfig:
     """One node's door."""
 
@@ -51,11 +69,12 @@ class DoorConfig:
     tier: str
     home: str
     http_port: int
-    engine_address: str
+    engine_address: str  # empty: the engine runs in this process
     controller_address: str
     join_token: str
     model_folder: str  # whose tokenizer it uses; empty where no torch runs
-    engine: Literal["torch", "hash", "replay"]
+    engine: Literal["torch", "hash", "replay", "openai"]
+    upstream: UpstreamConfig | None = None  # of engine "openai"
     host: str = "127.0.0.1"  # of HTTP
     allowed_hosts: str = ""
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from netgpt.core.errors import PortInUse, ScenarioInvalid
+from netgpt.core.errors import PortInUse
 from netgpt.models.recording import read_recording
 from netgpt.models.store import find_model, read_card
 from netgpt.network.scenario import NodeSpec, Scenario
-from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
 from netgpt.world.supervisor import Ports, ProcessSpec
+from netgpt.world.upstream import upstream_config
 
 LOOPBACK = "127.0.0.1"
 
@@ -93,27 +94,27 @@ def check_ports(ports: Sequence[int], host: str = LOOPBACK) -> None:
             raise PortInUse(f"port {port} is in use by another process", hint=hint, param="port")
 
 
-def find_models(scenario: Scenario, search: Sequence[Path]) -> dict[str, Path]:
-    """The model folder of every node that does not replay. Weights are not opened: a torn file is for its engine to find.
+def find_models(scenario: Scenario, search: Sequence[Path], *, fetch: bool = True) -> dict[str, Path]:
+    """The model folder of every node that runs one. Weights are not opened: a torn file is for its engine to find.
 
     Raises:
         ModelNotFound: a node's model is in no folder of `search`.
         ModelInvalid, NotSupported: what a folder says of its model is wrong, or not implemented.
     """
-    folders = {node.id: find_model(node.model, search).resolve() for node in scenario.nodes if not node.replays}
+    folders = {node.id: find_model(node.model, search, fetch=fetch).resolve() for node in scenario.nodes if node.needs_folder}
     for folder in sorted(set(folders.values())):
         read_card(folder)
     return folders
 
 
 def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_token: Callable[[str], str]) -> list[list[ProcessSpec]]:
-    """The controller, then all engines, then all doors.
+    """The controller, then all engines, then all doors; a node with an upstream has no engine of its own.
 
     Args:
         join_token: makes a fresh token for a node; called at each start of its door.
     """
     doors = [_door(node, ports, build, join_token) for node in scenario.nodes]
-    engines = [_engine(node, scenario, build) for node in scenario.nodes]
+    engines = [_engine(node, scenario, build) for node in scenario.nodes if not node.asks_upstream]
     return [[_controller(ports, build)], engines, doors]
 
 
@@ -179,6 +180,12 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
 
 
 def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[str], str]) -> ProcessSpec:
+    name = f"{node.id}-{DOOR}"
+
+    def upstream(known: Ports) -> UpstreamConfig | None:
+        port = known.get(name, {}).get("port", 0)
+        return upstream_config(node, port=port, network_key_file=str(build.network_key_file)) if node.asks_upstream else None
+
     def configure(known: Ports) -> dict[str, object]:
         return _told(
             DoorConfig(
@@ -186,18 +193,19 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 tier=node.tier,
                 home=str(build.home),
                 http_port=ports.doors[node.id],
-                engine_address=f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
+                engine_address="" if node.asks_upstream else f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
                 controller_address=f"{LOOPBACK}:{known[CONTROLLER]['port']}",
                 join_token=join_token(node.id),
                 model_folder=_model_folder(node, build),
-                engine="replay" if node.replays else build.engine,
+                engine=_door_engine(node, build),
+                upstream=upstream(known),
                 host=build.host,
                 allowed_hosts=build.allowed_hosts,
             )
         )
 
     return ProcessSpec(
-        name=f"{node.id}-{DOOR}",
+        name=name,
         node=node.id,
         tier=node.tier,
         role=DOOR,
@@ -206,6 +214,12 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
         configure=configure,
         environment=_environment(threads=1),
     )
+
+
+def _door_engine(node: NodeSpec, build: Build) -> Literal["torch", "hash", "replay", "openai"]:
+    if node.asks_upstream:
+        return "openai"
+    return "replay" if node.replays else build.engine
 
 
 def _model_folder(node: NodeSpec, build: Build) -> str:
@@ -219,20 +233,9 @@ def _timing(node: NodeSpec, build: Build) -> Literal["real", "declared", "record
     return "declared" if node.timing == "profile" else "recorded"
 
 
-def check_replays(scenario: Scenario, engine: str) -> None:
-    """Refuse recordings that cannot be played, and nodes that cannot work together.
-
-    Raises:
-        UsageError: a recording cannot be read, or has no such model.
-        ScenarioInvalid: replays stand beside models with another tokenizer.
-    """
+def check_replays(scenario: Scenario) -> None:
+    """Refuse recordings that cannot be played; raises UsageError if one cannot be read, or has no such model."""
     replaying = [node for node in scenario.nodes if node.replays]
-    if replaying and engine == "torch" and len(replaying) < len(scenario.nodes):
-        other = next(node for node in scenario.nodes if not node.replays)
-        raise ScenarioInvalid(
-            f"node {replaying[0].id!r} replays a recording and node {other.id!r} runs a model: their tokenizers differ",
-            hint="let every node replay, or run the others without weights: netgpt up --engine hash",
-        )
     recordings = {path: read_recording(Path(path)) for path in dict.fromkeys(node.recording for node in replaying)}
     for node in replaying:
         recordings[node.recording].of_model(node.model)

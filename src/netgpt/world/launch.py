@@ -35,6 +35,7 @@ from netgpt.world.runlock import run_lock
 from netgpt.world.runstate import SUPERVISOR, ProcessState, RunState, write_state
 from netgpt.world.supervisor import ProcessSpec, Supervisor
 from netgpt.world.teardown import clear_leftovers
+from netgpt.world.upstream import check_upstreams
 
 JOIN_TOKEN_TTL_S = 300.0
 DOORS_READY_DEADLINE_S = 30.0
@@ -96,7 +97,8 @@ def _plan(request: UpRequest, scenario: Scenario) -> _Plan:
     clock = WallClock()
     keys = KeyStore(home, clock)
     check_bind(request.host, has_key=keys.ring().any_valid(clock.date_s()))
-    check_replays(scenario, request.engine)
+    check_replays(scenario)
+    check_upstreams(scenario, os.environ)
     models = find_models(scenario, search_path(home, request.models)) if request.engine == "torch" else {}
     ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario)
     check_ports(ports.all(), request.host)

@@ -7,7 +7,9 @@ How processes are started and watched is the supervisor's matter.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,12 @@ from netgpt.core.chance import SystemChance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.scheduling import TaskGroup
 from netgpt.core.storage import DiskStorage
+from netgpt.core.transport import Transport
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.grpc_transport import GrpcTransport
 from netgpt.wire.identity import JoinAuthority
+from netgpt.wire.near_transport import NearTransport
 from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 Ready = Callable[[dict[str, int]], None]
 LOOPBACK = "127.0.0.1"
+FIRST_LOOK_S = 3.0  # a door whose upstream does not answer is up all the same
 
 
 def _authority(key_file: str) -> JoinAuthority:
@@ -78,13 +83,12 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
 async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) -> None:
     """One model, behind gRPC. The only process that loads torch, and only if its model needs it."""
     from netgpt.node.service import EngineService
-    from netgpt.world.assemble import make_engine
+    from netgpt.world.assemble import make_engine, make_tokenizer
 
     engine = make_engine(config, WallClock())
+    service = EngineService(config.node, engine, _authority(config.network_key_file).check, make_tokenizer(config))
     transport = GrpcTransport()
-    listener = await transport.listen(
-        f"{LOOPBACK}:{config.port}", EngineService(config.node, engine, _authority(config.network_key_file).check).handle
-    )
+    listener = await transport.listen(f"{LOOPBACK}:{config.port}", service.handle)
     try:
         ready({"port": _port(listener.address)})
         await stop.wait()
@@ -94,24 +98,46 @@ async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) 
 
 
 async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> None:
-    """A node's door: HTTP for its users, gRPC to engines and to the controller."""
+    """A node's door: HTTP for its users, gRPC to engines and to the controller. An upstream is asked from here."""
+    clock = WallClock()
+    transport = NearTransport(GrpcTransport())
+    if config.upstream is None:
+        await _serve_users(config, transport, clock, lambda port: ready({"http_port": port}), stop)
+        return
+
+    from netgpt.node.service import EngineService
+    from netgpt.world.upstream import upstream_engine
+
+    engine = upstream_engine(config, config.upstream, clock, os.environ)
+    service = EngineService(config.node, engine, _authority(config.upstream.network_key_file).check)
+    listener = await transport.listen(f"{LOOPBACK}:{config.upstream.port}", service.handle)
+    try:
+        engine.start()
+        await engine.first_look(within_s=FIRST_LOOK_S)
+        here = replace(config, engine_address=listener.address)
+        await _serve_users(here, transport, clock, lambda port: ready({"http_port": port, "port": _port(listener.address)}), stop)
+    finally:
+        await listener.close()
+        await engine.close()
+
+
+async def _serve_users(config: DoorConfig, transport: Transport, clock: Clock, ready: Callable[[int], None], stop: asyncio.Event) -> None:
     from netgpt.api.app import create_door_app
     from netgpt.api.server import serve_http
     from netgpt.world.assemble import Node, make_tokenizer
 
-    clock = WallClock()
     chance = SystemChance()
     metrics = Metrics()
     guard = make_guard(config, clock, metrics)
     log = EventLog(clock, DiskStorage(Path(config.home) / "events"), f"{config.node}.jsonl", sync=False)
     log.recover()
-    node = Node(config, transport=GrpcTransport(), tokenizer=make_tokenizer(config), clock=clock, chance=chance, metrics=metrics, record=log.record)
+    node = Node(config, transport=transport, tokenizer=make_tokenizer(config), clock=clock, chance=chance, metrics=metrics, record=log.record)
     app = create_door_app(node.door, node_id=config.node, metrics=metrics, ready=node.is_ready, chance=chance, guard=guard)
     try:
         await node.membership.join()
         async with TaskGroup() as tasks:
             tasks.create_task(node.membership.live(), name="live")
-            await serve_http(app, host=config.host, port=config.http_port, ready=lambda port: ready({"http_port": port}), stop=stop)
+            await serve_http(app, host=config.host, port=config.http_port, ready=ready, stop=stop)
             tasks.cancel()
         await node.membership.leave()
     finally:

@@ -97,6 +97,9 @@ class SimulatedWorld:
     """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
 
     def __init__(self, scenario: Scenario, seed: int, storage: Storage) -> None:
+        if asking := next((node for node in scenario.nodes if node.asks_upstream), None):
+            message = f"node {asking.id!r} asks an upstream, which no virtual clock can wait for"
+            raise ScenarioInvalid(message, hint="start it with netgpt up, or record the upstream and replay it: netgpt record")
         self.scenario = scenario
         self.clock = VirtualClock()
         self.chance = SeededChance(seed)
