@@ -65,7 +65,7 @@ class DirectConnection:
 
 
 def make_app(engine: Engine, metrics: Metrics) -> Starlette:
-    connection = DirectConnection(EngineService("device1", engine, lambda credential: "device1"))
+    connection = DirectConnection(EngineService("device1", engine, lambda call: "device1"))
     chance = SeededChance(1)
     door = Door(
         entry=lambda: MEMBER,

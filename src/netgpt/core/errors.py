@@ -57,9 +57,15 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class AuthenticationFailed(NetgptError):
-    """A join token or credential that is missing, wrong, expired or already used."""
+    """A join token, credential or certificate that is missing, wrong, expired or already used."""
 
     code, type, status, exit_code = "authentication_failed", "authentication_error", 401, 3
+
+
+class CertificateRevoked(AuthenticationFailed):
+    """A certificate that the network's operator has revoked: its node is no member any more."""
+
+    code = "certificate_revoked"
 
 
 class PrivacyRefused(NetgptError):
@@ -151,7 +157,7 @@ class MissingExtra(NetgptError):
 
 
 ERRORS: tuple[type[NetgptError], ...] = (
-    NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, PrivacyRefused,
+    NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, CertificateRevoked, PrivacyRefused,
     ModelNotFound, SessionNotFound, NotSupported, Overloaded, NodeUnreachable, DeadlineExceeded,
     ScenarioInvalid, ModelInvalid, PortInUse, AlreadyRunning, NotRunning, StorageFailed, MissingExtra,
 )  # fmt: skip

@@ -18,6 +18,7 @@ from netgpt.network.member import Member
 from netgpt.node.call import ask
 from netgpt.node.session import Piece, Session, may_see_content
 from netgpt.wire.codec import decode, encode
+from netgpt.wire.messages import check_understood
 
 
 class NodeHandle:
@@ -43,11 +44,13 @@ class NodeHandle:
 
         Raises:
             PrivacyRefused: this node's tier may not see the session's content.
-            NotSupported: the node's tokenizer is not the session's.
+            NotSupported: the node's tokenizer is not the session's, or its release is too old for what is asked.
             NodeUnreachable, DeadlineExceeded, and what the engine raises.
         """
         self._admit(session)
-        request = encode(session.next_request())
+        message = session.next_request()
+        check_understood("generate", message, self.member.protocol_version, node=self.id)
+        request = encode(message)
         sent, received = session.link_bytes.get(self.id, (0, 0))
         session.link_bytes[self.id] = (sent + len(request), received)
         finished = False

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netgpt.wire.messages import PROTOCOL_VERSION
+
+LOOPBACK = "127.0.0.1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerConfig:
@@ -17,7 +21,11 @@ class ControllerConfig:
     home: str
     port: int  # gRPC
     http_port: int
-    network_key_file: str
+    network_key_file: str  # empty over TLS
+    host: str = LOOPBACK
+    http_host: str = LOOPBACK
+    identity_file: str = ""  # empty: plain text, and HMAC under the network key
+    authority_folder: str = ""  # over TLS: what signs certificates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,9 @@ class EngineConfig:
     agreement: float  # of neighbouring tiers' hash models, a token
     recording: str = ""  # what a replay plays, and which of its models
     recorded_model: str = ""
+    host: str = LOOPBACK
+    identity_file: str = ""
+    wire_version: int = PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +62,12 @@ class DoorConfig:
     http_port: int
     engine_address: str
     controller_address: str
-    join_token: str
+    join_token: str  # empty over TLS
     model_folder: str  # whose tokenizer it uses; empty where no torch runs
     engine: Literal["torch", "hash", "replay"]
+    http_host: str = LOOPBACK
+    identity_file: str = ""
+    wire_version: int = PROTOCOL_VERSION
 
 
 Config = ControllerConfig | EngineConfig | DoorConfig

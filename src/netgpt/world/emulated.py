@@ -18,11 +18,12 @@ from netgpt.core.errors import PortInUse, ScenarioInvalid
 from netgpt.models.recording import read_recording
 from netgpt.models.store import find_model, read_card
 from netgpt.network.scenario import NodeSpec, Scenario
-from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.wire.certificates import CONTROLLER as CONTROLLER_NAME
+from netgpt.wire.messages import PROTOCOL_VERSION
+from netgpt.world.config import LOOPBACK, Config, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.world.identities import authority_folder, identity_file
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
 from netgpt.world.supervisor import Ports, ProcessSpec
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,11 @@ class Build:
     timing: Literal["real", "declared"]
     threads: int
     model_folders: Mapping[str, Path]  # by node; none for nodes without torch
+    tls: bool = False
+    wire_version: int = PROTOCOL_VERSION
+
+    def identity_file(self, name: str) -> str:
+        return str(identity_file(self.home, name)) if self.tls else ""
 
 
 def plan_ports(scenario: Scenario, first: int) -> PortPlan:
@@ -116,12 +122,14 @@ def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_to
 
 def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             ControllerConfig(
                 home=str(build.home),
                 port=known.get(CONTROLLER, {}).get("port", 0),
                 http_port=ports.controller_http,
                 network_key_file=str(build.network_key_file),
+                identity_file=build.identity_file(CONTROLLER_NAME),
+                authority_folder=str(authority_folder(build.home)) if build.tls else "",
             )
         )
 
@@ -133,7 +141,7 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
         model=None,
         port=ports.controller_http,
         configure=configure,
-        environment=_environment(threads=1),
+        environment=environment(threads=1),
     )
 
 
@@ -141,7 +149,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
     name = f"{node.id}-{ENGINE}"
 
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             EngineConfig(
                 node=node.id,
                 tier=node.tier,
@@ -158,6 +166,8 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
                 agreement=scenario.agreement,
                 recording=node.recording,
                 recorded_model=node.model if node.replays else "",
+                identity_file=build.identity_file(node.id),
+                wire_version=build.wire_version,
             )
         )
 
@@ -169,13 +179,13 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
         model=node.model,
         port=None,
         configure=configure,
-        environment=_environment(threads=build.threads),
+        environment=environment(threads=build.threads),
     )
 
 
 def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[str], str]) -> ProcessSpec:
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             DoorConfig(
                 node=node.id,
                 tier=node.tier,
@@ -186,6 +196,8 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 join_token=join_token(node.id),
                 model_folder=_model_folder(node, build),
                 engine="replay" if node.replays else build.engine,
+                identity_file=build.identity_file(node.id),
+                wire_version=build.wire_version,
             )
         )
 
@@ -197,7 +209,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
         model=node.model,
         port=ports.doors[node.id],
         configure=configure,
-        environment=_environment(threads=1),
+        environment=environment(threads=1),
     )
 
 
@@ -231,11 +243,11 @@ def check_replays(scenario: Scenario, engine: str) -> None:
         recordings[node.recording].of_model(node.model)
 
 
-def _told(config: Config) -> dict[str, object]:
+def told(config: Config) -> dict[str, object]:
     return dataclasses.asdict(config)
 
 
-def _environment(*, threads: int) -> dict[str, str]:
+def environment(*, threads: int) -> dict[str, str]:
     """Several processes share the machine: few threads and few malloc arenas each, and no network for libraries."""
     count = str(threads)
     return {
