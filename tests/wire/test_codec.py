@@ -33,15 +33,17 @@ from netgpt.models.generation import (
 from netgpt.network.member import Member, Snapshot
 from netgpt.wire import schema
 from netgpt.wire.codec import decode, encode
-from netgpt.wire.messages import CALLS, Beat, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
+from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 KINDS: tuple[type, ...] = (
     Sampling, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Capabilities, Load,
-    ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Heartbeat, Beat, Leave, Empty, Stats, Fault,
+    ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats,
+    Fault,
 )  # fmt: skip
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "TYPE_STRING": st.text(max_size=8),
+    "TYPE_BYTES": st.binary(max_size=8),
     "TYPE_BOOL": st.booleans(),
     "TYPE_UINT32": st.integers(0, 2**32 - 1),
     "TYPE_UINT64": st.integers(0, 2**64 - 1),

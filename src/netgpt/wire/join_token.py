@@ -31,11 +31,11 @@ def write_token(identity: Identity) -> str:
     return PREFIX + urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def read_token(token: str, date_s: float) -> Identity:
+def read_token(token: str) -> Identity:
     """The inverse of `write_token`.
 
     Raises:
-        AuthenticationFailed: no token, cut short, altered, or expired at `date_s`.
+        AuthenticationFailed: no token, cut short, or altered.
     """
     text = token.strip()
     if not text.startswith(PREFIX):
@@ -45,14 +45,21 @@ def read_token(token: str, date_s: float) -> Identity:
         data = urlsafe_b64decode(body + "=" * (-len(body) % 4))
         start = _KEY_BYTES + _LENGTH_BYTES
         end = start + int.from_bytes(data[_KEY_BYTES:start], "big")
-        identity = Identity(key=key_of_secret(data[:_KEY_BYTES]), certificate=_pem(data[start:end]), root=_pem(data[end:]))
+        return Identity(key=key_of_secret(data[:_KEY_BYTES]), certificate=_pem(data[start:end]), root=_pem(data[end:]))
     except (ValueError, AuthenticationFailed) as error:
         raise AuthenticationFailed("the join token is damaged or incomplete", hint="copy it again, all of it") from error
-    if date_s >= identity.facts.ends_s:
-        late_s = date_s - identity.facts.ends_s
-        raise AuthenticationFailed(f"the join token of {identity.facts.peer.node!r} expired {late_s:.0f} s ago", hint=NEW_TOKEN)
-    identity.check_valid(date_s)
-    return identity
+
+
+def check_token(token: Identity, date_s: float) -> None:
+    """Refuse a token that is not valid at `date_s`.
+
+    Raises:
+        AuthenticationFailed: expired, or not valid yet.
+    """
+    if date_s >= token.facts.ends_s:
+        late_s = date_s - token.facts.ends_s
+        raise AuthenticationFailed(f"the join token of {token.facts.peer.node!r} expired {late_s:.0f} s ago", hint=NEW_TOKEN)
+    token.check_valid(date_s)
 
 
 def _pem(der: bytes) -> bytes:

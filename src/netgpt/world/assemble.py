@@ -159,7 +159,10 @@ class Node:
         self._clock = clock
         self._connections: dict[str, Connection] = {}
         member = Member(
-            id=config.node, tier=cast(Tier, config.tier), engine_address=config.engine_address, door_url=f"http://{config.http_host}:{config.http_port}"
+            id=config.node,
+            tier=cast(Tier, config.tier),
+            engine_address=config.engine_address,
+            door_url=f"http://{config.http_host}:{config.http_port}",
         )
         self._record = record
         self._controller_address = config.controller_address

@@ -99,9 +99,7 @@ async def _run(standing: Standing, log: Log, say: Say, when_ready: WhenReady) ->
     publish(())
     events = EventLog(clock, DiskStorage(standing.home / "events"), "supervisor.jsonl")
     events.recover()
-    supervisor = Supervisor(
-        standing.stages, home=standing.home, clock=clock, publish=publish, record=events.record, log=log, say=say, fatal=FATAL
-    )
+    supervisor = Supervisor(standing.stages, home=standing.home, clock=clock, publish=publish, record=events.record, log=log, say=say, fatal=FATAL)
     await supervisor.run(stop, when_started=when_started)
     log.info(f"network {standing.name!r} is down", signal=signals[0].name)
     if signals[0] == signal.SIGINT:
