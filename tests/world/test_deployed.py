@@ -169,6 +169,19 @@ def test_a_used_token_is_refused_and_a_stored_certificate_needs_none(site: Site)
     assert json.loads(site.run("certs", "show", "--json", home=site.homes["device"]).stdout) == shown
 
 
+def test_a_certificate_is_renewed_while_its_node_runs(site: Site) -> None:
+    before, machine = site.identity("device"), site.machines["device"]
+    old = Path(before).read_bytes()
+    renewal = machine.netgpt("certs", "renew", "--home", str(site.homes["device"]))
+    _, told = renewal.communicate(timeout=60)
+    assert renewal.returncode == 0, told
+    assert Path(before).read_bytes() != old
+    answer, problem = machine.python(ASK, f"http://{DOOR}", "netgpt-cloud").communicate(timeout=120)
+    assert answer, problem
+    listed = json.loads(site.run("certs", "list", "--json", home=site.homes["controller"]).stdout)
+    assert [row["state"] for row in listed if row["node"] == "device1"] == ["valid"] * 3, "the token's, the first, the renewed"
+
+
 def test_a_revoked_node_is_refused_within_a_beat_and_its_own_process_ends_with_a_clear_error(site: Site) -> None:
     caller = site.machines["edge"].python(CALL, site.engine("cloud"), "cloud1", site.identity("edge"))
     assert caller.stdout is not None
