@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from netgpt.cli.main import main
 from netgpt.core.errors import CertificateRevoked, NodeUnreachable, UsageError
 from netgpt.world.deployed import Address, check_http_address, check_reachable, parse_address
 
@@ -80,8 +81,7 @@ class Site:
         self.nodes = {name: self.command(process, until="is up") for name, process in started.items()}
 
     def token(self, node: str, tier: str, *, home: Path | None = None) -> str:
-        done = self.run("join-token", "create", "--node", node, "--tier", tier, home=home or self.homes["controller"])
-        return done.stdout.strip()
+        return self.run("join-token", "create", "--node", node, "--tier", tier, home=home or self.homes["controller"])
 
     def node(self, name: str, machine: Machine, *, wire_version: str) -> subprocess.Popen[str]:
         token = self.folder / f"{name}.token"
@@ -94,7 +94,7 @@ class Site:
 
     def command(self, process: subprocess.Popen[str], *, until: str) -> subprocess.Popen[str]:
         """Own a process that says `until` when it is up."""
-        self._stack.callback(process.wait, 60)
+        self._stack.enter_context(process)
         self._stack.callback(process.terminate)
         assert process.stdout is not None
         assert process.stderr is not None
@@ -104,11 +104,12 @@ class Site:
         raise AssertionError(process.stderr.read())
 
     @staticmethod
-    def run(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "netgpt.cli.main", *words, "--home", str(home)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        return done
+    def run(*words: str, home: Path) -> str:
+        """What a command prints. It needs no machine of its own, hence no process."""
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            assert main([*words, "--home", str(home)]) == 0
+        return printed.getvalue()
 
     def engine(self, name: str) -> str:
         return f"{self.machines[name].address}:{ENGINE_PORT}"
@@ -144,7 +145,7 @@ def test_a_plain_text_caller_is_refused(site: Site) -> None:
 
 
 def test_a_node_of_another_network_is_refused(site: Site) -> None:
-    foreign = site.token("edge9", "edge", home=site.folder / "foreign-controller")
+    foreign = site.token("edge9", "edge", home=site.folder / "foreign-controller").strip()
     machine = site.machines["device"]
     stranger = machine.netgpt(
         *("node", "--join", foreign, "--controller", site.controller, "--engine", "hash", "--listen", f"{machine.address}:7009"),
@@ -156,7 +157,7 @@ def test_a_node_of_another_network_is_refused(site: Site) -> None:
 
 
 def test_a_used_token_is_refused_and_a_stored_certificate_needs_none(site: Site) -> None:
-    shown = json.loads(site.run("certs", "show", "--json", home=site.homes["device"]).stdout)
+    shown = json.loads(site.run("certs", "show", "--json", home=site.homes["device"]))
     assert [(row["node"], row["tier"]) for row in shown] == [("device1", "device")]
     device = site.nodes["device"]
     device.terminate()
@@ -166,7 +167,7 @@ def test_a_used_token_is_refused_and_a_stored_certificate_needs_none(site: Site)
         *("node", "--engine", "hash", "--listen", f"{machine.address}:{ENGINE_PORT}", "--door", DOOR, "--home", str(site.homes["device"]))
     )
     site.nodes["device"] = site.command(again, until="is up")
-    assert json.loads(site.run("certs", "show", "--json", home=site.homes["device"]).stdout) == shown
+    assert json.loads(site.run("certs", "show", "--json", home=site.homes["device"])) == shown
 
 
 def test_a_certificate_is_renewed_while_its_node_runs(site: Site) -> None:
@@ -178,7 +179,7 @@ def test_a_certificate_is_renewed_while_its_node_runs(site: Site) -> None:
     assert Path(before).read_bytes() != old
     answer, problem = machine.python(ASK, f"http://{DOOR}", "netgpt-cloud").communicate(timeout=120)
     assert answer, problem
-    listed = json.loads(site.run("certs", "list", "--json", home=site.homes["controller"]).stdout)
+    listed = json.loads(site.run("certs", "list", "--json", home=site.homes["controller"]))
     assert [row["state"] for row in listed if row["node"] == "device1"] == ["valid"] * 3, "the token's, the first, the renewed"
 
 
