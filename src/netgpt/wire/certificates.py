@@ -122,11 +122,11 @@ def read_certificate(certificate: bytes) -> CertificateFacts:
     try:
         parsed = x509.load_pem_x509_certificate(certificate)
         names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        match = _URI.fullmatch(names.get_values_for_type(x509.UniformResourceIdentifier)[0])
-    except (ValueError, IndexError, x509.ExtensionNotFound):
-        match = None
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise _foreign() from error
+    match = _URI.fullmatch(next(iter(names.get_values_for_type(x509.UniformResourceIdentifier)), ""))
     if match is None:
-        raise AuthenticationFailed("this is no certificate of a NetGPT node", hint="join the network with a token: netgpt node --join TOKEN")
+        raise _foreign()
     network, role, tier, node = match.groups()
     return CertificateFacts(
         peer=Peer(node=node, tier="" if tier == "-" else tier, role=role, serial=f"{parsed.serial_number:x}"),
@@ -134,6 +134,10 @@ def read_certificate(certificate: bytes) -> CertificateFacts:
         begins_s=parsed.not_valid_before_utc.timestamp(),
         ends_s=parsed.not_valid_after_utc.timestamp(),
     )
+
+
+def _foreign() -> AuthenticationFailed:
+    return AuthenticationFailed("this is no certificate of a NetGPT node", hint="join the network with a token: netgpt node --join TOKEN")
 
 
 def check_issued(certificate: bytes, *, root: bytes, key: bytes) -> None:

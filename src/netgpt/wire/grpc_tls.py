@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import Any, cast
 
 import grpc
 
@@ -48,7 +49,7 @@ class TlsEnd:
             served = newest
             return _configuration(served)
 
-        return grpc.dynamic_ssl_server_credentials(_configuration(served), renewed, require_client_authentication=True)
+        return grpc.dynamic_ssl_server_credentials(_configuration(served), cast(Any, renewed), require_client_authentication=True)
 
     def peer(self, authenticated: Mapping[str, Iterable[bytes]]) -> Peer:
         """Who calls, by the auth context of its call."""
