@@ -24,6 +24,7 @@ from netgpt.network.member import Member, Tier
 from netgpt.node.handle import NodeHandle
 from netgpt.node.service import EngineService
 from netgpt.telemetry.metrics import Metrics
+from netgpt.wire.messages import PROTOCOL_VERSION
 
 CONTEXT_TOKENS = 2048
 TIERS: tuple[Tier, ...] = get_args(Tier)
@@ -67,6 +68,7 @@ def member(tier: Tier, name: str = "") -> Member:
         state="ready",
         slots=16,
         context_tokens=CONTEXT_TOKENS,
+        protocol_version=PROTOCOL_VERSION,
     )
 
 
@@ -77,7 +79,7 @@ def hash_engines(clock: Clock) -> dict[str, Engine]:
 
 def make_door(clock: Clock, metrics: Metrics, engines: Mapping[str, Engine], members: list[Member], limits: DoorLimits | None = None) -> Door:
     """The door of the first member."""
-    connections = {name: DirectConnection(EngineService(name, engine, lambda credential: "device1")) for name, engine in engines.items()}
+    connections = {name: DirectConnection(EngineService(name, engine, lambda call: "device1")) for name, engine in engines.items()}
     return Door(
         entry=lambda: members[0],
         members=lambda: members,

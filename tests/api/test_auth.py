@@ -17,6 +17,7 @@ from netgpt.api.auth import OPEN_PATHS, USE_PATHS, USE_PREFIX, VIEW_PATHS, Guard
 from netgpt.api.control import create_control_app
 from netgpt.api.key_file import KEYS, KeyFile
 from netgpt.api.keys import KeyRing, KeyWishes, make_key, write_ring
+from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
@@ -76,7 +77,9 @@ class Keys:
 
     def controller(self) -> Starlette:
         clock = WallClock()
-        return create_control_app(Controller(EventLog(clock, SimulatedStorage()), JoinAuthority(b"k" * 32, clock.date_s), clock), guard=self.guard())
+        return create_control_app(
+            Controller(EventLog(clock, SimulatedStorage()), TokenGate(JoinAuthority(b"k" * 32, clock.date_s)), clock), guard=self.guard()
+        )
 
 
 @pytest.fixture

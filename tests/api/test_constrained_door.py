@@ -31,6 +31,7 @@ from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.service import EngineService
 from netgpt.telemetry.metrics import Metrics
+from netgpt.wire.messages import PROTOCOL_VERSION
 
 CONFIG = DecoderConfig(
     vocab_size=ByteTokenizer.vocabulary, hidden_size=16, intermediate_size=24, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=4,
@@ -94,7 +95,7 @@ class DirectConnection:
 def member(name: str, *, grammar: bool) -> Member:
     return Member(
         id=name, tier="edge", engine_address=name, door_url="-", model=CARD.id, tokenizer=CARD.tokenizer, state="ready", slots=4,
-        context_tokens=CARD.context_tokens, grammar=grammar,
+        context_tokens=CARD.context_tokens, grammar=grammar, protocol_version=PROTOCOL_VERSION,
     )  # fmt: skip
 
 

@@ -19,15 +19,17 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.inference.choice import serving_nodes
 from netgpt.inference.door import Door
-from netgpt.inference.request import ChatRequest, Delta, Finish, Span
+from netgpt.inference.request import ChatRequest, Delta, EmbedRequest, Finish, Span
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import Generate, Text, Turn
+from netgpt.models.grammar import json_grammar
 from netgpt.models.tokenizer import SPECIAL_TOKENS, BpeTokenizer, ByteTokenizer, Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.recode import encoded
 from netgpt.node.service import EngineService
 from netgpt.telemetry.metrics import Metrics
+from netgpt.wire.messages import PROTOCOL_VERSION
 
 CLOCK = WallClock()
 QUESTION = "answers at noon"
@@ -90,6 +92,7 @@ def hash_node(node: str, tokenizer: Tokenizer, *, parameters: int, context_token
         slots=4,
         context_tokens=context_tokens,
         text=True,
+        protocol_version=PROTOCOL_VERSION,
     )
     return member, HashEngine(card, CLOCK)
 
@@ -204,6 +207,37 @@ def test_a_node_that_takes_no_text_is_refused_with_the_reason_and_another_asked(
         assert "not_supported" in finish.switches[0]
 
     asyncio.run(main())
+
+
+def test_what_is_no_conversation_is_asked_of_nodes_of_the_doors_own_tokenizer() -> None:
+    async def main() -> None:
+        other, engine = hash_node("cloud1", OTHER, parameters=9)
+        ours, own = hash_node("cloud2", ByteTokenizer(), parameters=8)
+        services = {"cloud1": EngineService("cloud1", engine, lambda _: "", OTHER), "cloud2": EngineService("cloud2", own, lambda _: "")}
+        raw = replace(HELLO, messages=(), prompt="as it is")
+        texts = EmbedRequest(request_id="e", model="auto", texts=("a text",))
+        both = make_door([other, ours], lambda m: Connection(services[m.id]), ByteTokenizer())
+        _, finish, _ = await ask(both, raw)
+        assert [span.node for span in finish.origin] == ["cloud2"]
+        assert [span.node for span in (await both.embed(texts)).origin] == ["cloud2"]
+        foreign = make_door([other], lambda m: Connection(services[m.id]), ByteTokenizer())
+        with pytest.raises(NotSupported, match="another tokenizer") as caught:
+            await ask(foreign, raw)
+        assert caught.value.param == "prompt"
+        with pytest.raises(NotSupported, match="another tokenizer") as caught:
+            await foreign.embed(texts)
+        assert caught.value.param == "input"
+
+    asyncio.run(main())
+
+
+def test_a_grammar_follows_the_answer_in_the_nodes_own_ids() -> None:
+    text = Text(messages=(Turn(role="user", content=QUESTION),), answer=b'{"a":')
+    prompt_ids = OTHER.render([("user", QUESTION)])
+    request = Generate(session="x", ids=(), max_tokens=4, text=text, grammar=json_grammar("{}", param="response_format"), answer_from=3)
+    own = encoded(request, text, prompt_ids, OTHER, 512)
+    assert own.answer_from == len(prompt_ids)
+    assert OTHER.decode(own.ids[own.answer_from :]) == b'{"a":'
 
 
 def test_logprobs_are_asked_of_nodes_that_have_them() -> None:

@@ -38,12 +38,12 @@ from netgpt.models.grammar import Form, Grammar
 from netgpt.network.member import Member, Snapshot
 from netgpt.wire import schema
 from netgpt.wire.codec import decode, encode
-from netgpt.wire.messages import CALLS, Beat, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
+from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 KINDS: tuple[type, ...] = (
     Sampling, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Embed, Embedding,
     Capabilities, Load,
-    ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Heartbeat, Beat, Leave, Empty, Stats, Fault,
+    ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {

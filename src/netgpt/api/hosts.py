@@ -26,7 +26,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_bind(host: str, *, has_key: bool) -> None:
+def check_bind(host: str, *, has_key: bool, param: str = "host") -> None:
     """Refuse to serve other machines without a key.
 
     Raises:
@@ -35,8 +35,8 @@ def check_bind(host: str, *, has_key: bool) -> None:
     if not has_key and not is_loopback(host):
         raise UsageError(
             f"{host!r} is reachable from other machines, and no valid API key protects it",
-            hint="make a key first: netgpt keys create; or stay on this machine: --host 127.0.0.1",
-            param="host",
+            hint="make a key first: netgpt keys create; or stay on this machine: 127.0.0.1",
+            param=param,
         )
 
 

@@ -25,6 +25,10 @@ from netgpt.core.spelling import did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
     "up": ("netgpt.cli.up", "start a network on this machine"),
+    "controller": ("netgpt.cli.controller", "run the controller of a network of several machines"),
+    "node": ("netgpt.cli.node", "run this machine as a node of such a network"),
+    "join-token": ("netgpt.cli.join_token", "make a token with which one machine may join once"),
+    "certs": ("netgpt.cli.certs", "list, show, revoke and renew certificates"),
     "down": ("netgpt.cli.down", "stop the network"),
     "ps": ("netgpt.cli.ps", "list the network's processes"),
     "log": ("netgpt.cli.log", "show what the network's processes logged"),
@@ -109,7 +113,7 @@ def _without_verb(arguments: list[str]) -> NoReturn:
 
 
 def _verb_list() -> str:
-    lines = [f"  {verb:<9} {summary}" for verb, (_, summary) in VERBS.items()]
+    lines = [f"  {verb:<10} {summary}" for verb, (_, summary) in VERBS.items()]
     return "\n".join(["commands:", *lines, "", "netgpt VERB --help shows one command's options; start with: netgpt up"])
 
 

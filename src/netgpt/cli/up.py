@@ -25,7 +25,15 @@ QUESTION = "Which delay budget does 5QI 1 have?"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", nargs="?", metavar="SCENARIO", help="a shipped scenario's name, or a .toml file (default: campus)")
     parser.add_argument("--detach", action="store_true", help="return when the network is up; stop it with netgpt down")
-    for name, metavar in (("port", "N"), ("host", "ADDRESS"), ("timing", "real|declared"), ("engine", "torch|hash"), ("dtype", "float32|bfloat16")):
+    options = (
+        ("port", "N"),
+        ("host", "ADDRESS"),
+        ("timing", "real|declared"),
+        ("engine", "torch|hash"),
+        ("dtype", "float32|bfloat16"),
+        ("tls", "off|on"),
+    )
+    for name, metavar in options:
         setting = BY_NAME[name]
         parser.add_argument(setting.flag, metavar=metavar, help=f"{setting.help} (default: {setting.default})")
 

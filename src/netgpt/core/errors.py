@@ -57,7 +57,7 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class AuthenticationFailed(NetgptError):
-    """A join token or credential that is missing, wrong, expired or already used."""
+    """A join token, credential or certificate that is missing, wrong, expired or already used."""
 
     code, type, status, exit_code = "authentication_failed", "authentication_error", 401, 3
 
@@ -78,6 +78,12 @@ class OriginRefused(NetgptError):
     """A request that a foreign web page may have sent: its Host or Origin is not one of this server's names."""
 
     code, type, status, exit_code = "origin_refused", "invalid_request_error", 403, 3
+
+
+class CertificateRevoked(AuthenticationFailed):
+    """A certificate that the network's operator has revoked: its node is no member any more."""
+
+    code = "certificate_revoked"
 
 
 class PrivacyRefused(NetgptError):
@@ -175,7 +181,7 @@ class MissingExtra(NetgptError):
 
 
 ERRORS: tuple[type[NetgptError], ...] = (
-    NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, KeyRefused, ScopeMissing,
+    NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, CertificateRevoked, KeyRefused, ScopeMissing,
     OriginRefused, PrivacyRefused, ModelNotFound, SessionNotFound, NotSupported, Overloaded, RateLimited, NodeUnreachable, DeadlineExceeded,
     ScenarioInvalid, ModelInvalid, PortInUse, AlreadyRunning, NotRunning, StorageFailed, MissingExtra,
 )  # fmt: skip

@@ -176,6 +176,20 @@ SETTINGS: tuple[Setting, ...] = (
         in_scenario=True,
         help="how often hash models of neighbouring tiers agree on a token",
     ),
+    Setting(
+        name="tls",
+        kind="off or on",
+        default="off",
+        parse=_one_of("off", "on"),
+        help="whether the processes of netgpt up speak mutual TLS, as those of netgpt controller and netgpt node always do",
+    ),
+    Setting(
+        name="wire_version",
+        kind="1 or 2",
+        default=2,
+        parse=_whole(1, 2),
+        help="the protocol version that this machine's nodes speak; 1: what the release before speaks, to rehearse an upgrade",
+    ),
 )
 
 BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}

@@ -37,6 +37,7 @@ class Member:
     grammar: bool = False  # its engine can hold an answer to a grammar
     text: bool = False  # its engine takes text where a session's tokenizer is not its own
     lacks: tuple[str, ...] = ()  # capabilities that its engine states not to have, "logprobs" for example
+    protocol_version: int = 1  # that its engine speaks
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):
@@ -51,6 +52,7 @@ class Snapshot:
 
     version: int = 0
     members: tuple[Member, ...] = ()
+    revoked: tuple[str, ...] = ()  # serials of certificates that are refused though they have not expired
 
     def find(self, node: str) -> Member | None:
         return next((member for member in self.members if member.id == node), None)

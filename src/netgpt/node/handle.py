@@ -19,6 +19,7 @@ from netgpt.network.member import Member
 from netgpt.node.call import ask
 from netgpt.node.session import Piece, Session, may_see_content
 from netgpt.wire.codec import decode, encode
+from netgpt.wire.messages import check_understood
 
 
 class NodeHandle:
@@ -44,11 +45,13 @@ class NodeHandle:
 
         Raises:
             PrivacyRefused: this node's tier may not see the session's content.
-            NotSupported: the node's tokenizer is not the session's, and the node takes no text.
+            NotSupported: the node's tokenizer is not the session's and the node takes no text, or its release is too old for what is asked.
             NodeUnreachable, DeadlineExceeded, and what the engine raises.
         """
         self._admit(session)
-        request = encode(self._request(session))
+        message = self._request(session)
+        check_understood("generate", message, self.member.protocol_version, node=self.id)
+        request = encode(message)
         sent, received = session.link_bytes.get(self.id, (0, 0))
         session.link_bytes[self.id] = (sent + len(request), received)
         finished = False
@@ -111,7 +114,9 @@ class NodeHandle:
     async def embed(self, session: Session) -> Embedding:
         """The vector of the session's prompt. Raises what `generate` raises."""
         self._admit(session)
-        request = encode(Embed(session=session.id, ids=session.prompt_ids))
+        message = Embed(session=session.id, ids=session.prompt_ids)
+        check_understood("embed", message, self.member.protocol_version, node=self.id)
+        request = encode(message)
         sent, received = session.link_bytes.get(self.id, (0, 0))
         session.link_bytes[self.id] = (sent + len(request), received)
         async with aclosing(self._connection.call("embed", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:

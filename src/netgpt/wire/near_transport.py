@@ -7,11 +7,11 @@ except by the time that it takes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
-from netgpt.core.transport import Call, Connection, Handler, Listener, Transport
+from netgpt.core.transport import Call, Connection, Handler, Listener, Peer, Transport
 from netgpt.wire.fault import decode_error, encode_error, log_bug
 from netgpt.wire.payload import check_size
 
@@ -19,8 +19,12 @@ from netgpt.wire.payload import check_size
 class NearTransport:
     """`far`, with a short way to the addresses that are served here."""
 
-    def __init__(self, far: Transport) -> None:
+    def __init__(self, far: Transport, own: Callable[[], Peer | None] = lambda: None) -> None:
+        """Args:
+        own: who this process is, where connections say who calls.
+        """
         self._far = far
+        self._own = own
         self._served: dict[str, Handler] = {}
 
     async def listen(self, address: str, handler: Handler) -> Listener:
@@ -29,10 +33,10 @@ class NearTransport:
         self._served[listener.address] = handler
         return _NearListener(listener, self._served)
 
-    def connect(self, address: str, *, credential: str = "") -> Connection:
+    def connect(self, address: str, *, credential: str = "", peer: str = "") -> Connection:
         if address not in self._served:
-            return self._far.connect(address, credential=credential)
-        return _NearConnection(address, self._served, credential)
+            return self._far.connect(address, credential=credential, peer=peer)
+        return _NearConnection(address, self._served, credential, self._own)
 
 
 class _NearListener:
@@ -50,10 +54,11 @@ class _NearListener:
 
 
 class _NearConnection:
-    def __init__(self, address: str, served: dict[str, Handler], credential: str) -> None:
+    def __init__(self, address: str, served: dict[str, Handler], credential: str, own: Callable[[], Peer | None]) -> None:
         self._address = address
         self._served = served
         self._credential = credential
+        self._own = own
 
     async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
         check_size(method, payload)
@@ -61,7 +66,8 @@ class _NearConnection:
         if handler is None:
             raise NodeUnreachable(f"nothing listens at {self._address} any more", hint="see which nodes run: netgpt ps")
         due_s = asyncio.get_running_loop().time() + deadline_s
-        async with aclosing(handler(Call(method=method, payload=payload, credential=self._credential))) as replies:
+        call = Call(method=method, payload=payload, credential=self._credential, peer=self._own())
+        async with aclosing(handler(call)) as replies:
             while (reply := await self._next(replies, method, due_s, deadline_s)) is not None:
                 check_size(method, reply)
                 yield reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -24,9 +25,12 @@ from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
 from netgpt.network.profile import find_profile
 from netgpt.network.scenario import TIERS
+from netgpt.node.certification import certify, keep_renewed
 from netgpt.node.handle import NodeHandle
 from netgpt.node.membership import Membership
 from netgpt.telemetry.metrics import Metrics
+from netgpt.wire.certificates import CONTROLLER
+from netgpt.wire.own_identity import IdentityFile
 from netgpt.world.config import DoorConfig, EngineConfig
 
 HASH_CONTEXT_TOKENS = 2048
@@ -147,7 +151,11 @@ class Node:
         metrics: Metrics,
         record: Callable[..., object],
         limits: DoorLimits | None = None,
+        heed_revoked: Callable[[tuple[str, ...]], None] | None = None,
     ) -> None:
+        """Args:
+        heed_revoked: takes the serials of revoked certificates; None: this network has none.
+        """
         self._transport = transport
         self._tokenizer = tokenizer
         self._clock = clock
@@ -156,9 +164,21 @@ class Node:
             id=config.node,
             tier=cast(Tier, config.tier),
             engine_address=config.engine_address,
-            door_url=f"http://{reached_at(config.host)}:{config.http_port}",
+            door_url=f"http://{reached_at(config.http_host)}:{config.http_port}",
         )
-        self.membership = Membership(member, config.controller_address, transport, clock, token=config.join_token, metrics=metrics, record=record)
+        self._record = record
+        self._controller_address = config.controller_address
+        self.membership = Membership(
+            member,
+            config.controller_address,
+            transport,
+            clock,
+            token=config.join_token,
+            metrics=metrics,
+            record=record,
+            heed_revoked=heed_revoked or (lambda serials: None),
+            version=config.wire_version,
+        )
         self.door = Door(
             entry=lambda: self.membership.member,
             members=self.membership.members,
@@ -179,9 +199,16 @@ class Node:
         """A handle to a member's engine; its connection is kept and used again."""
         connection = self._connections.get(member.engine_address)
         if connection is None:
-            connection = self._transport.connect(member.engine_address, credential=self.membership.credential)
+            connection = self._transport.connect(member.engine_address, credential=self.membership.credential, peer=member.id)
             self._connections[member.engine_address] = connection
         return NodeHandle(member, connection, self._tokenizer, self._clock, is_entry=member.id == self.membership.member.id)
+
+    async def keep_certified(self, file: IdentityFile) -> None:
+        """Renew this node's certificate in time, until cancelled."""
+        connection = self._transport.connect(self._controller_address, peer=CONTROLLER)
+        self._connections[self._controller_address] = connection
+        renew = partial(certify, connection, node=self.membership.member.id, root=file.read().root)
+        await keep_renewed(file, renew, self._clock, self._record)
 
     async def close(self) -> None:
         for connection in self._connections.values():

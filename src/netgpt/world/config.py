@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netgpt.wire.messages import PROTOCOL_VERSION
+
+LOOPBACK = "127.0.0.1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerConfig:
@@ -17,9 +21,12 @@ class ControllerConfig:
     home: str
     port: int  # gRPC
     http_port: int
-    network_key_file: str
-    host: str = "127.0.0.1"  # of HTTP
-    allowed_hosts: str = ""
+    network_key_file: str  # empty over TLS
+    host: str = LOOPBACK
+    http_host: str = LOOPBACK
+    allowed_hosts: str = ""  # names besides loopback's by which HTTP may be called
+    identity_file: str = ""  # empty: plain text, and HMAC under the network key
+    authority_folder: str = ""  # over TLS: what signs certificates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,9 @@ class EngineConfig:
     agreement: float  # of neighbouring tiers' hash models, a token
     recording: str = ""  # what a replay plays, and which of its models
     recorded_model: str = ""
+    host: str = LOOPBACK
+    identity_file: str = ""
+    wire_version: int = PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +81,14 @@ class DoorConfig:
     http_port: int
     engine_address: str  # empty: the engine runs in this process
     controller_address: str
-    join_token: str
+    join_token: str  # empty over TLS
     model_folder: str  # whose tokenizer it uses; empty where no torch runs
     engine: Literal["torch", "hash", "replay", "openai"]
     upstream: UpstreamConfig | None = None  # of engine "openai"
-    host: str = "127.0.0.1"  # of HTTP
+    http_host: str = LOOPBACK
     allowed_hosts: str = ""
+    identity_file: str = ""
+    wire_version: int = PROTOCOL_VERSION
 
 
 Config = ControllerConfig | EngineConfig | DoorConfig

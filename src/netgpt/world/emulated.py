@@ -19,12 +19,13 @@ from netgpt.core.errors import PortInUse
 from netgpt.models.recording import read_recording
 from netgpt.models.store import find_model, read_card
 from netgpt.network.scenario import NodeSpec, Scenario
-from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
+from netgpt.wire.certificates import CONTROLLER as CONTROLLER_NAME
+from netgpt.wire.messages import PROTOCOL_VERSION
+from netgpt.world.config import LOOPBACK, Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
+from netgpt.world.identities import authority_folder, identity_file
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
 from netgpt.world.supervisor import Ports, ProcessSpec
 from netgpt.world.upstream import upstream_config
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,11 @@ class Build:
     model_folders: Mapping[str, Path]  # by node; none for nodes without torch
     host: str = LOOPBACK  # of HTTP; what processes say to each other stays on loopback
     allowed_hosts: str = ""
+    tls: bool = False
+    wire_version: int = PROTOCOL_VERSION
+
+    def identity_file(self, name: str) -> str:
+        return str(identity_file(self.home, name)) if self.tls else ""
 
 
 def plan_ports(scenario: Scenario, first: int) -> PortPlan:
@@ -120,14 +126,16 @@ def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_to
 
 def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             ControllerConfig(
                 home=str(build.home),
                 port=known.get(CONTROLLER, {}).get("port", 0),
                 http_port=ports.controller_http,
                 network_key_file=str(build.network_key_file),
-                host=build.host,
+                http_host=build.host,
                 allowed_hosts=build.allowed_hosts,
+                identity_file=build.identity_file(CONTROLLER_NAME),
+                authority_folder=str(authority_folder(build.home)) if build.tls else "",
             )
         )
 
@@ -138,8 +146,9 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
         role=CONTROLLER,
         model=None,
         port=ports.controller_http,
+        host=build.host,
         configure=configure,
-        environment=_environment(threads=1),
+        environment=environment(threads=1),
     )
 
 
@@ -147,7 +156,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
     name = f"{node.id}-{ENGINE}"
 
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             EngineConfig(
                 node=node.id,
                 tier=node.tier,
@@ -164,6 +173,8 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
                 agreement=scenario.agreement,
                 recording=node.recording,
                 recorded_model=node.model if node.replays else "",
+                identity_file=build.identity_file(node.id),
+                wire_version=build.wire_version,
             )
         )
 
@@ -175,7 +186,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
         model=node.model,
         port=None,
         configure=configure,
-        environment=_environment(threads=build.threads),
+        environment=environment(threads=build.threads),
     )
 
 
@@ -187,7 +198,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
         return upstream_config(node, port=port, network_key_file=str(build.network_key_file)) if node.asks_upstream else None
 
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             DoorConfig(
                 node=node.id,
                 tier=node.tier,
@@ -199,8 +210,10 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 model_folder=_model_folder(node, build),
                 engine=_door_engine(node, build),
                 upstream=upstream(known),
-                host=build.host,
+                http_host=build.host,
                 allowed_hosts=build.allowed_hosts,
+                identity_file=build.identity_file(node.id),
+                wire_version=build.wire_version,
             )
         )
 
@@ -211,8 +224,9 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
         role=DOOR,
         model=node.model,
         port=ports.doors[node.id],
+        host=build.host,
         configure=configure,
-        environment=_environment(threads=1),
+        environment=environment(threads=1),
     )
 
 
@@ -241,11 +255,11 @@ def check_replays(scenario: Scenario) -> None:
         recordings[node.recording].of_model(node.model)
 
 
-def _told(config: Config) -> dict[str, object]:
+def told(config: Config) -> dict[str, object]:
     return dataclasses.asdict(config)
 
 
-def _environment(*, threads: int) -> dict[str, str]:
+def environment(*, threads: int) -> dict[str, str]:
     """Several processes share the machine: few threads and few malloc arenas each, and no network for libraries."""
     count = str(threads)
     return {

@@ -36,6 +36,7 @@ class ProcessState:
     pid: Pid | None = None
     restarts: int = 0
     last_exit: str = ""  # how its last life ended, if it did
+    host: str = "127.0.0.1"  # where `port` listens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,6 @@ class RunState:
     engine: str
     dtype: str
     timing: str
-    host: str = "127.0.0.1"  # of HTTP
     supervisor: ProcessState
     processes: tuple[ProcessState, ...]
 
@@ -57,8 +57,9 @@ class RunState:
 
     def doors(self) -> dict[str, str]:
         """The URL of every node's door, in the scenario's order."""
-        host = reached_at(self.host)
-        return {process.node: f"http://{host}:{process.port}" for process in self.processes if process.role == DOOR and process.node}
+        return {
+            process.node: f"http://{reached_at(process.host)}:{process.port}" for process in self.processes if process.role == DOOR and process.node
+        }
 
     @property
     def supervised(self) -> bool:

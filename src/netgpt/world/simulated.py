@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import VirtualClock, run_virtual
@@ -110,7 +111,7 @@ class SimulatedWorld:
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
         self._authority = JoinAuthority(self.chance.stream("network.key").bytes(32), self.clock.date_s, lambda: token_ids.bytes(12).hex())
-        self._controller = Controller(self.log, self._authority, self.clock)
+        self._controller = Controller(self.log, TokenGate(self._authority), self.clock)
         self._running: dict[str, _RunningNode] = {}
         self._replays = read_replays(scenario)
         self._prompts = common_prompts(list(self._replays.values()))
@@ -139,7 +140,7 @@ class SimulatedWorld:
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
         engine = make_engine(_engine_config(spec, self.scenario.agreement), self.clock, replay=self._replays.get(spec.id))
-        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.check).handle)
+        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.identify).handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
             transport=transport,
