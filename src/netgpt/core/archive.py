@@ -98,7 +98,9 @@ class _Hashed(io.RawIOBase):
         return data
 
 
-def read_archive(path: Path, kind: str, folder: Path, *, invalid: type[NetgptError], accepts: Callable[[str], bool] = is_plain_name) -> dict[str, object]:
+def read_archive(
+    path: Path, kind: str, folder: Path, *, invalid: type[NetgptError], accepts: Callable[[str], bool] = is_plain_name
+) -> dict[str, object]:
     """Unpack an archive into `folder`, which exists and is empty. Files are readable by their owner alone.
 
     Args:
@@ -168,7 +170,8 @@ def _is_file(member: tarfile.TarInfo) -> bool:
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, entry: Entry, folder: Path, path: Path, invalid: type[NetgptError]) -> None:
     target = folder / member.name
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for parent in list(target.relative_to(folder).parents)[-2::-1]:  # `mkdir(parents=True)` gives its mode to the last alone
+        (folder / parent).mkdir(exist_ok=True, mode=0o700)
     source = tar.extractfile(member)
     sha256 = hashlib.sha256()
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
