@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_leaves_no_half_model(tmp_path: Path, folder: Path,
     fetch = f"{shlex.quote(sys.executable)} -m netgpt.cli.main models fetch --from {shlex.quote(str(tmp_path / 'release'))}"
     full = subprocess.run(["bash", "-c", f"ulimit -f 20; {fetch}"], capture_output=True, text=True, timeout=200, check=False)
     assert full.returncode == 14, full.stderr
-    assert full.stderr.startswith("error: cannot write")
+    assert "error: cannot write" in full.stderr
     assert sorted(path.name for path in (home / "models").iterdir()) == [".fetch", ".lock"]
 
 
