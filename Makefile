@@ -24,7 +24,7 @@ define environment
 	@mkdir -p $(@D) && rm -f $(@D)/ready-* && touch $@
 endef
 
-.PHONY: help up test lint docs bench wheel smoke radio federated peers pins clean
+.PHONY: help up test lint docs pictures bench wheel smoke radio federated peers pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do printf '  make %-10s %s\n' "$$target" "$$meaning"; done
@@ -43,6 +43,9 @@ lint: $(CORE) ## style, import layers, types
 
 docs: $(CORE) ## write docs/reference anew from the sources
 	.venv/bin/python docs/generate.py
+
+pictures: $(CORE) ## draw docs/pictures anew: starts networks at the default port
+	.venv/bin/python docs/pictures.py $(ARGS)
 
 bench: $(CORE) ## measure the engine; ARGS go to `netgpt bench engine`
 	.venv/bin/netgpt bench engine $(ARGS)

@@ -72,7 +72,7 @@ def netgpt_gateway(upstream: str, scratch: Path) -> Iterator[tuple[Target, dict[
         _netgpt(home, "up", str(scenario), "--detach", "--port", "0")
         state = running_state(home)
         pids = {process.role: process.pid for process in state.processes if process.role in (DOOR, CONTROLLER) and process.pid}
-        yield Target(url=state.doors()["cloud1"], model=MODEL, key=key), pids
+        yield Target(url=state.doors()["cloud1"], model="auto", key=key), pids
     finally:
         _netgpt(home, "down")
 
