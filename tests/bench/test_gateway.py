@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import httpx
 import pytest
 
 from netgpt.bench import gateway
-from netgpt.bench.gateway import Amounts, judge_streams, overhead_figures, stream_figures
+from netgpt.bench.gateway import Amounts, judge_streams, memory_figures, overhead_figures, stream_figures
 from netgpt.bench.gateways import PEERS, mock_upstream, peer_gateway, scenario_text
 from netgpt.bench.http_load import LOST, Answer, Target, ask_all, is_whole, stream_tokens
 from netgpt.bench.mock_upstream import MODEL
 from netgpt.core.errors import MissingExtra, NetgptError
+from netgpt.world.pids import pid_of
 
 FEW = Amounts(rounds=2, sequential=10, concurrent=64, streams=20, stream_tokens=3, memory_requests=10, memory_warm_up=1)
 
@@ -160,3 +162,12 @@ def test_the_network_that_is_measured_asks_the_upstream_from_its_door() -> None:
     text = scenario_text("http://127.0.0.1:7")
     assert 'engine = "openai"' in text
     assert 'upstream = "http://127.0.0.1:7/v1"' in text
+
+
+def test_memory_and_processor_time_are_those_of_the_processes(upstream: str) -> None:
+    me = pid_of(os.getpid())
+    assert me is not None
+    figures = memory_figures(Target(url=upstream, model=MODEL), {"door": me}, FEW)
+    assert figures["rss_growth_mb"] == figures["rss_growth_door_mb"]
+    assert figures["cpu_ms_per_request_door"] >= 0
+    assert figures["rss_growth_requests"] == FEW.memory_requests

@@ -26,7 +26,7 @@ from netgpt.bench.gateways import PEERS, mock_upstream, netgpt_gateway, peer_gat
 from netgpt.bench.http_load import Answer, Target, ask_all, is_whole, jitters_s, stream_tokens
 from netgpt.bench.mock_upstream import MODEL
 from netgpt.core.errors import MissingExtra, NetgptError, NodeUnreachable
-from netgpt.world.pids import Pid, rss_bytes
+from netgpt.world.pids import Pid, cpu_s, rss_bytes
 
 QUESTION = "What is the packet delay budget of 5QI 1?"
 CONCURRENT = 64
@@ -193,7 +193,7 @@ def judge_streams(answers: Sequence[Answer], tokens_each: int) -> Figures:
 
 
 def memory_figures(ours: Target, pids: Mapping[str, Pid], amounts: Amounts) -> Figures:
-    """What door and controller grow by while they answer many requests, half of them streamed."""
+    """What door and controller grow by while they answer many requests, half of them streamed; and the processor time that it takes."""
     requests = [ours.request(QUESTION, max_tokens=8), ours.request(QUESTION, max_tokens=8, stream=True)]
 
     def ask(count: int) -> None:
@@ -201,10 +201,12 @@ def memory_figures(ours: Target, pids: Mapping[str, Pid], amounts: Amounts) -> F
 
     ask(amounts.memory_warm_up)
     before = {role: rss_bytes(pid) for role, pid in pids.items()}
+    used_s = {role: cpu_s(pid) for role, pid in pids.items()}
     ask(amounts.memory_requests)
+    cpu_ms = {f"cpu_ms_per_request_{role}": round((cpu_s(pid) - used_s[role]) * 1e3 / amounts.memory_requests, 3) for role, pid in pids.items()}
     growth = {role: (rss_bytes(pid) - before[role]) / 1e6 for role, pid in pids.items()}
     figures = {f"rss_growth_{role}_mb": round(grown, 3) for role, grown in sorted(growth.items())}
-    return {**figures, "rss_growth_mb": round(sum(growth.values()), 3), "rss_growth_requests": amounts.memory_requests}
+    return {**figures, **cpu_ms, "rss_growth_mb": round(sum(growth.values()), 3), "rss_growth_requests": amounts.memory_requests}
 
 
 def _on_loop(work: Coroutine[Any, Any, T]) -> T:
