@@ -24,7 +24,7 @@ define environment
 	@mkdir -p $(@D) && rm -f $(@D)/ready-* && touch $@
 endef
 
-.PHONY: help up test lint docs pictures bench wheel smoke radio federated peers pins clean
+.PHONY: help up test lint docs bench wheel radio federated peers pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do printf '  make %-10s %s\n' "$$target" "$$meaning"; done
@@ -44,9 +44,6 @@ lint: $(CORE) ## style, import layers, types
 docs: $(CORE) ## write docs/reference anew from the sources
 	.venv/bin/python docs/generate.py
 
-pictures: $(CORE) ## draw docs/pictures anew: starts networks at the default port
-	.venv/bin/python docs/pictures.py $(ARGS)
-
 bench: $(CORE) ## measure the engine; ARGS go to `netgpt bench engine`
 	.venv/bin/netgpt bench engine $(ARGS)
 
@@ -54,9 +51,6 @@ wheel: $(CORE) ## build dist/netgpt-*.whl (no weights) and dist/models, what `ne
 	rm -f dist/netgpt-*.whl
 	.venv/bin/python -m hatchling build -t wheel -d dist
 	.venv/bin/netgpt models pack weights/* --output dist/models
-
-smoke: wheel ## install the wheel into an empty environment, fetch the models, start a network and ask it
-	PYTHON=$(PYTHON) TORCH_INDEX_URL="$(TORCH_INDEX_URL)" .ci/smoke
 
 radio: $(RADIO) ## add the radio physical layer (Sionna) to .venv
 

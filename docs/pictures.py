@@ -1,6 +1,6 @@
 """Draw the README's terminal sessions: real commands, what they really print, as SVG in docs/pictures.
 
-`make pictures` runs all of them, `python docs/pictures.py NAME ...` some. Each session has a home and a folder of
+`.venv/bin/python docs/pictures.py` runs all of them, with names as arguments some. Each session has a home and a folder of
 its own; the port is the default one, so that nothing else may hold it. What is drawn is what was printed: the
 same output gives the same bytes, but times and pids are those of the run.
 """
