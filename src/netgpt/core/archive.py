@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from netgpt.core.errors import NetgptError
 
@@ -69,7 +69,7 @@ def write_archive(file: IO[bytes], kind: str, files: Mapping[str, Path], *, abou
         for name, entry in entries.items():
             with files[name].open("rb") as source:
                 checked = _Hashed(source)
-                tar.addfile(_header(name, entry.bytes), checked)
+                tar.addfile(_header(name, entry.bytes), cast(IO[bytes], checked))  # it reads, which is all that tarfile asks
                 if checked.sha256.hexdigest() != entry.sha256 or source.read(1):
                     raise OSError(f"{str(files[name])!r} changed while it was packed")
     return entries
