@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shlex
 import shutil
@@ -78,7 +79,8 @@ def settings_with_scenario(flags: Mapping[str, object]) -> tuple[dict[str, Resol
 
 def _request(args: argparse.Namespace) -> UpRequest:
     resolved, _ = settings_with_scenario(args.flags)
-    values = {name: each.value for name, each in resolved.items() if not each.setting.secret}
+    asked = {field.name for field in dataclasses.fields(UpRequest)}
+    values = {name: each.value for name, each in resolved.items() if name in asked}
     scenario = values["scenario"] if values["scenario"] in shipped_scenarios() else str(Path(values["scenario"]).absolute())
     return UpRequest(**(values | {"scenario": scenario, "home": str(values["home"])}))
 

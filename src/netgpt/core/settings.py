@@ -162,6 +162,12 @@ SETTINGS: tuple[Setting, ...] = (
         help="more folders with model folders, separated as in PATH; they are searched first",
     ),
     Setting(
+        name="models_url",
+        kind="URL or folder",
+        default="",
+        help="where netgpt models fetch finds the released models; empty: where this package's makers publish them",
+    ),
+    Setting(
         name="default_node",
         kind="node",
         default="",

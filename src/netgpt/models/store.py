@@ -66,7 +66,11 @@ def find_model(name_or_path: str, search: Sequence[Path], *, fetch: bool = True)
     known = _folders(search)
     if name_or_path not in known:
         where = ", ".join(str(folder) for folder in search) or "nowhere"
-        hint = did_you_mean(name_or_path, known) if known else "train models: netgpt pretrain, or copy a Hugging Face folder there"
+        hint = (
+            did_you_mean(name_or_path, known)
+            if known
+            else "fetch the released models: netgpt models fetch; or take your own: netgpt models import FOLDER"
+        )
         raise ModelNotFound(f"model {name_or_path!r} is not in {where}", hint=hint, param="model")
     return known[name_or_path]
 
