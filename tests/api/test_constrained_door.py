@@ -92,20 +92,22 @@ class DirectConnection:
     async def close(self) -> None: ...
 
 
-def member(name: str, *, grammar: bool) -> Member:
+def member(name: str, *, grammar: bool, foreign: bool) -> Member:
     return Member(
-        id=name, tier="edge", engine_address=name, door_url="-", model=CARD.id, tokenizer=CARD.tokenizer, state="ready", slots=4,
-        context_tokens=CARD.context_tokens, grammar=grammar, protocol_version=PROTOCOL_VERSION,
+        id=name, tier="edge", engine_address=name, door_url="-", model=CARD.id, tokenizer="another" if foreign else CARD.tokenizer, state="ready",
+        slots=4, context_tokens=CARD.context_tokens, grammar=grammar, text=foreign, protocol_version=PROTOCOL_VERSION,
     )  # fmt: skip
 
 
 @asynccontextmanager
-async def network(serving: Any, *, grammar: Sequence[bool] = (True,)) -> AsyncIterator[tuple[openai.AsyncOpenAI, dict[str, DirectConnection]]]:
-    """A client of a door with one node for each entry of `grammar`: whether it can follow one."""
+async def network(
+    serving: Any, *, grammar: Sequence[bool] = (True,), foreign: frozenset[int] = frozenset()
+) -> AsyncIterator[tuple[openai.AsyncOpenAI, dict[str, DirectConnection]]]:
+    """A client of a door with one node for each entry of `grammar`: whether it can follow one. Those of `foreign` get text, not ids."""
     compute, chance = ThreadCompute(), SeededChance(1)
-    members = [member(f"edge{number}", grammar=able) for number, able in enumerate(grammar)]
+    members = [member(f"edge{number}", grammar=able, foreign=number in foreign) for number, able in enumerate(grammar)]
     engines = {one.id: TorchEngine(MODEL, CARD, compute=compute, tokenizer=ByteTokenizer if one.grammar else None) for one in members}
-    connections = {name: DirectConnection(EngineService(name, engine, lambda credential: "door")) for name, engine in engines.items()}
+    connections = {name: DirectConnection(EngineService(name, engine, lambda call: "door", ByteTokenizer())) for name, engine in engines.items()}
     door = Door(
         entry=lambda: members[0],
         members=lambda: members,
@@ -161,6 +163,19 @@ def test_another_node_finishes_the_json_that_a_lost_one_began(serving: Any) -> N
             assert mended.choices[0] == whole.choices[0]
             account = (mended.model_extra or {})["netgpt"]
             assert [span["node"] for span in account["origin"]] == ["edge0", "edge1"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("foreign", [{0}, {1}, {0, 1}])
+def test_so_does_one_of_another_tokenizer(foreign: set[int], serving: Any) -> None:
+    async def main() -> None:
+        async with network(serving, grammar=(True, True), foreign=frozenset(foreign)) as (client, connections):
+            connections["edge0"].lost_after = 2
+            mended = await client.chat.completions.create(**HELLO, response_format=as_format(SCHEMA))
+            jsonschema.validate(json.loads(mended.choices[0].message.content or ""), SCHEMA)
+            account = (mended.model_extra or {})["netgpt"]
+            assert [(span["node"], span.get("recoded", False)) for span in account["origin"]] == [("edge0", 0 in foreign), ("edge1", 1 in foreign)]
 
     asyncio.run(main())
 

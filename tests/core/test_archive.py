@@ -54,10 +54,17 @@ def test_every_cut_and_every_changed_byte_is_noticed(tmp_path: Path) -> None:
             unpack(folder, damaged)
 
 
-def tar_of(*members: tuple[tarfile.TarInfo, bytes], files: dict[str, object] | None = None) -> bytes:
+def test_a_manifest_that_says_nothing_of_use_about_itself_harms_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "archive.tar"
+    for about in ("text", [1], None):
+        path.write_bytes(tar_of(files={}, about=about))
+        assert read_archive(path, "test", tmp_path, invalid=StorageFailed, accepts=is_plain_name) == {}
+
+
+def tar_of(*members: tuple[tarfile.TarInfo, bytes], files: dict[str, object] | None = None, about: object = None) -> bytes:
     """An archive whose manifest says what the test likes."""
     listed = files if files is not None else {header.name: {"bytes": len(data), "sha256": "0" * 64} for header, data in members}
-    text = json.dumps({"format": 1, "kind": "test", "files": listed}).encode()
+    text = json.dumps({"format": 1, "kind": "test", "files": listed, "about": about}).encode()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for header, data in [(tarfile.TarInfo(MANIFEST), text), *members]:

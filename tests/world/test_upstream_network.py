@@ -97,11 +97,12 @@ def ask(port: int, **more: Any) -> httpx.Response:
     return httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60, trust_env=False)
 
 
-def test_an_upstream_answers_at_its_own_door_and_at_others_and_its_key_stands_in_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", ["off", "on"])
+def test_an_upstream_answers_at_its_own_door_and_at_others_and_its_key_stands_in_no_file(tls: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with serving_aside(Upstream(logprobs=False)) as upstream:
         (tmp_path / "s.toml").write_text(SCENARIO.format(url=upstream.url))
-        netgpt(home, "up", str(tmp_path / "s.toml"), "--engine", "hash", "--detach", "--port", "0")
+        netgpt(home, "up", str(tmp_path / "s.toml"), "--engine", "hash", "--tls", tls, "--detach", "--port", "0")
         try:
             rows = json.loads(netgpt(home, "ps", "--json"))
             assert {row["name"] for row in rows if row["node"] == "cloud1"} == {"cloud1-door"}

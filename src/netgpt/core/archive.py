@@ -128,7 +128,8 @@ def read_archive(
         raise invalid(f"archive {str(path)!r} cannot be read: {error}", hint=_AGAIN) from error
     if missing:
         raise invalid(f"archive {str(path)!r} ends before its member {min(missing)!r}", hint=_AGAIN)
-    return dict(manifest.get("about") or {})
+    about = manifest.get("about")
+    return about if isinstance(about, dict) else {}
 
 
 def _manifest(tar: tarfile.TarFile, path: Path, kind: str, invalid: type[NetgptError]) -> dict[str, object]:

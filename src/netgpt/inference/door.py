@@ -157,12 +157,7 @@ class Door:
             self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
 
     async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
-        lane = Lane(
-            model=request.model,
-            privacy=request.privacy,
-            needs=("logprobs",) if request.logprobs else (),
-            raw="" if request.prompt is None else prompt_param(request),
-        )
+        lane = _lane(request)
         nodes = able_nodes(self._nodes(lane), request.grammar)
         check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
         with self._entrance.place(request.key, lane) as ticket:
@@ -326,6 +321,11 @@ class _Visit:
 
     arrival_s: float
     outcome: str = "cancelled"  # unless it comes to an end
+
+
+def _lane(request: ChatRequest) -> Lane:
+    needs = ("logprobs",) if request.logprobs else ()
+    return Lane(model=request.model, privacy=request.privacy, needs=needs, raw="" if request.prompt is None else prompt_param(request))
 
 
 def _foreign_prompt_tokens(session: Session) -> int:
