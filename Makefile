@@ -24,7 +24,7 @@ define environment
 	@mkdir -p $(@D) && rm -f $(@D)/ready-* && touch $@
 endef
 
-.PHONY: help up test lint docs bench radio federated peers pins clean
+.PHONY: help up test lint docs bench wheel radio federated peers pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do printf '  make %-10s %s\n' "$$target" "$$meaning"; done
@@ -46,6 +46,11 @@ docs: $(CORE) ## write docs/reference anew from the sources
 
 bench: $(CORE) ## measure the engine; ARGS go to `netgpt bench engine`
 	.venv/bin/netgpt bench engine $(ARGS)
+
+wheel: $(CORE) ## build dist/netgpt-*.whl (no weights) and dist/models, what `netgpt models fetch` brings; NETGPT_MODELS_URL: where that will be
+	rm -f dist/netgpt-*.whl
+	.venv/bin/python -m hatchling build -t wheel -d dist
+	.venv/bin/netgpt models pack weights/* --output dist/models
 
 radio: $(RADIO) ## add the radio physical layer (Sionna) to .venv
 

@@ -20,7 +20,7 @@ from typing import Any
 from netgpt.cli import main as cli
 from netgpt.core.errors import ERRORS, NetgptError, ScenarioInvalid
 from netgpt.core.settings import SETTINGS
-from netgpt.models import card, generation
+from netgpt.models import card, generation, grammar
 from netgpt.network import member, scenario
 from netgpt.network.profile import PROFILES
 from netgpt.telemetry.metrics import table as metric_table
@@ -123,13 +123,20 @@ SCENARIO_KEYS: dict[str, dict[str, str]] = {
     "node": {
         "id": "the node's name",
         "tier": " or ".join(f"`{tier}`" for tier in scenario.TIERS),
-        "model": "the model folder that its engine loads; of a replay, the recorded model",
+        "model": "the model folder that its engine loads, or `hf:organisation/name`; of a replay, the recorded model; of an upstream, as it lists it",
         "profile": "a hardware profile, see below",
         "parameters": "size of the model that it is declared to run, for modelled time; default 0: the model's own",
         "slots": "requests that its engine answers at once; default 16",
-        "engine": "`replay`: plays a [recording](../recordings.md); default: what the command runs",
+        "engine": "`replay`: plays a [recording](../recordings.md); `openai`: asks an [upstream](../upstreams.md); default: what the command runs",
         "recording": "of a replay: a Parquet file of `netgpt record`, relative to the scenario file",
         "timing": "of a replay: `recorded` (default) keeps the recorded times, `profile` takes those of the hardware profile",
+        "upstream": "of `openai`: base URL of an OpenAI-compatible server",
+        "api_key_env": "of `openai`: the environment variable that holds its key; default: none",
+        "context_tokens": "of `openai`: the context of its model; default 0: as the server says",
+        "connect_timeout": "of `openai`: default `5s`",
+        "first_token_timeout": "of `openai`: from the request to the first token; default `60s`",
+        "next_token_timeout": "of `openai`: between two tokens; default `30s`",
+        "retries": "of `openai`: 0 to 10, before the first token; default 2",
     },
     "link": {
         "between": "`[first, second]`: two nodes",
@@ -144,6 +151,7 @@ SCENARIO_KEYS: dict[str, dict[str, str]] = {
         "prompt_tokens": "`[lowest, highest]`; default `[16, 64]`; where a node replays, users ask recorded prompts",
         "answer_tokens": "`[lowest, highest]`; default `[8, 48]`",
         "temperature": "default 0: greedy",
+        "key": "a name for the API key that they share; doors are fair between keys; default: none",
     },
     "fault": {
         "at": "when it begins: `60s`, `5m`, or seconds",
@@ -203,7 +211,7 @@ def wire_page() -> str:
 
 
 def _message(name: str, body: str) -> Iterable[str]:
-    kind = next((vars(module)[name] for module in (generation, card, member, messages, fault) if name in vars(module)), None)
+    kind = next((vars(module)[name] for module in (generation, grammar, card, member, messages, fault) if name in vars(module)), None)
     if kind is not None and (text := _meaning(kind)):
         yield text
     comments = _field_comments(kind) if kind else {}

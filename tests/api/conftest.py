@@ -12,8 +12,9 @@ from starlette.applications import Starlette
 from netgpt.api.app import create_door_app
 from netgpt.api.server import serve_http
 from netgpt.core.chance import SeededChance
+from netgpt.core.errors import NotSupported
 from netgpt.core.scheduling import TaskGroup
-from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel, Span
+from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Span, Vectors
 from netgpt.telemetry.metrics import Metrics
 
 Step = Answer | Exception | float  # a float: wait so many seconds
@@ -54,6 +55,11 @@ class ScriptedDoor:
             ServedModel(name="netgpt-edge", ready=True, nodes=("edge1",), context_tokens=2048, parameters=50),
             ServedModel(name="auto", ready=False, nodes=(), context_tokens=0, parameters=0),
         ]
+
+    vocabulary = 261
+
+    async def embed(self, request: EmbedRequest) -> Vectors:
+        raise NotSupported("a script has no vectors", hint="ask a real door")
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
         self.seen.append(request)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from netgpt.api.control import create_control_app, first_index
+from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import InvalidRequest
@@ -21,7 +22,7 @@ SSE = {"accept": "text/event-stream"}
 
 def make_controller() -> Controller:
     clock = WallClock()
-    return Controller(EventLog(clock, SimulatedStorage()), JoinAuthority(b"k" * 32, clock.date_s), clock)
+    return Controller(EventLog(clock, SimulatedStorage()), TokenGate(JoinAuthority(b"k" * 32, clock.date_s)), clock)
 
 
 async def events_of(reply: httpx.Response) -> AsyncIterator[dict[str, Any]]:

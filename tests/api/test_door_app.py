@@ -139,6 +139,21 @@ def test_a_content_type_does_not_matter_and_a_clients_id_is_not_used(scripted: A
     asyncio.run(main())
 
 
+def test_one_failed_choice_ends_the_others_and_the_stream(scripted: Any, door_app: Any, serving: Any) -> None:
+    async def main() -> None:
+        door = scripted([Delta(text="half", origin="edge1"), 0.05, NodeUnreachable("edge1 is lost")])
+        async with serving(door_app(door)) as url, httpx.AsyncClient(base_url=url) as client:
+            frames = (await client.post(CHAT, json={**HELLO, "stream": True, "n": 3})).text.split("\n\n")[:-1]
+            told = [json.loads(frame.removeprefix("data: ")) for frame in frames]
+            assert {choice["index"] for frame in told[:-1] for choice in frame["choices"]} == {0, 1, 2}
+            assert told[-1]["error"]["code"] == "node_unreachable"
+            reply = await client.post(CHAT, json={**HELLO, "n": 3})
+            assert reply.status_code == 503
+            assert door.open == 0
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_closes_the_door_at_once(stream: bool, scripted: Any, door_app: Any, serving: Any) -> None:
     async def main() -> None:
@@ -147,7 +162,7 @@ def test_a_client_that_leaves_closes_the_door_at_once(stream: bool, scripted: An
             body = json.dumps({**HELLO, "stream": stream}).encode()
             host, port = httpx.URL(url).host, httpx.URL(url).port
             _, writer = await asyncio.open_connection(host, port)
-            writer.write(b"POST %s HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
+            writer.write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
             await asyncio.wait_for(door.opened.wait(), 5)
             writer.close()
             await writer.wait_closed()
@@ -165,7 +180,7 @@ def test_a_client_that_stops_reading_frees_its_slot(scripted: Any, door_app: Any
         async with serving(door_app(door)) as url:
             body = json.dumps({**HELLO, "stream": True}).encode()
             _, writer = await asyncio.open_connection(httpx.URL(url).host, httpx.URL(url).port, limit=1)
-            writer.write(b"POST %s HTTP/1.1\r\nHost: door\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
+            writer.write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
             await asyncio.wait_for(door.closed.wait(), 10)
             writer.transport.abort()
 
@@ -192,7 +207,7 @@ def test_a_refusal_names_the_parameter(scripted: Any, door_app: Any, serving: An
     async def main() -> None:
         async with serving(door_app(scripted([]))) as url, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="-") as client:
             with pytest.raises(openai.BadRequestError) as caught:
-                await client.chat.completions.create(**HELLO, n=2)
+                await client.chat.completions.create(**HELLO, n=17)
             assert caught.value.param == "n"
             with pytest.raises(openai.BadRequestError) as caught:
                 await client.chat.completions.create(**HELLO, extra_body={"privacy": "cloud"})

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -13,71 +12,23 @@ from starlette.applications import Starlette
 from netgpt.api.app import create_door_app
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
-from netgpt.core.transport import Call
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.timed import TimedEngine
-from netgpt.inference.door import Door
-from netgpt.models.card import ModelCard
-from netgpt.models.tokenizer import ByteTokenizer
-from netgpt.network.member import Member
 from netgpt.network.profile import find_profile
-from netgpt.node.handle import NodeHandle
-from netgpt.node.service import EngineService
 from netgpt.telemetry.metrics import Metrics
 
-CARD = ModelCard(
-    id="hash-device",
-    tier="device",
-    parameters=1,
-    layers=0,
-    bytes=0,
-    context_tokens=2048,
-    vocabulary=ByteTokenizer.vocabulary,
-    tokenizer=ByteTokenizer.hash,
-)
-MEMBER = Member(
-    id="device1",
-    tier="device",
-    engine_address="-",
-    door_url="-",
-    model=CARD.id,
-    tokenizer=CARD.tokenizer,
-    state="ready",
-    slots=4,
-    context_tokens=2048,
-)
+from .hash_door import card, make_door, member
+
+CARD = card("device")
 HELLO: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}], "seed": 5}
 CLOCK = WallClock()
 CHAT = "/v1/chat/completions"
 
 
-class DirectConnection:
-    """A connection to a handler in the same process."""
-
-    def __init__(self, service: EngineService) -> None:
-        self._service = service
-
-    def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
-        return self._service.handle(Call(method=method, payload=payload))
-
-    async def close(self) -> None: ...
-
-
 def make_app(engine: Engine, metrics: Metrics) -> Starlette:
-    connection = DirectConnection(EngineService("device1", engine, lambda credential: "device1"))
-    chance = SeededChance(1)
-    door = Door(
-        entry=lambda: MEMBER,
-        members=lambda: [MEMBER],
-        handle=lambda member: NodeHandle(member, connection, ByteTokenizer(), CLOCK, is_entry=True),
-        tokenizer=ByteTokenizer(),
-        clock=CLOCK,
-        chance=chance,
-        metrics=metrics,
-        record=lambda *_, **__: None,
-    )
-    return create_door_app(door, node_id="device1", metrics=metrics, ready=lambda: True, chance=chance)
+    door = make_door(CLOCK, metrics, {"device1": engine}, [member("device")])
+    return create_door_app(door, node_id="device1", metrics=metrics, ready=lambda: True, chance=SeededChance(1))
 
 
 def test_streamed_and_whole_answers_are_one_text_with_its_account(serving: Any) -> None:
@@ -104,24 +55,24 @@ def test_streamed_and_whole_answers_are_one_text_with_its_account(serving: Any) 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_frees_the_engines_slot_within_a_second(stream: bool, serving: Any) -> None:
+@pytest.mark.parametrize(("stream", "choices"), [(False, 1), (True, 1), (False, 3), (True, 3)])
+def test_a_client_that_leaves_frees_the_engines_slots_within_a_second(stream: bool, choices: int, serving: Any) -> None:
     async def main() -> None:
         metrics = Metrics()
         engine = TimedEngine(HashEngine(CARD, CLOCK), find_profile("phone"), CLOCK, parameters=3_000_000_000)
         async with serving(make_app(engine, metrics)) as url:
             async with httpx.AsyncClient(base_url=url, timeout=10) as client:
                 if stream:
-                    async with client.stream("POST", CHAT, json={**HELLO, "stream": True}) as reply:
+                    async with client.stream("POST", CHAT, json={**HELLO, "n": choices, "stream": True}) as reply:
                         await anext(reply.aiter_lines())
                 else:
                     with pytest.raises(httpx.ReadTimeout):
-                        await client.post(CHAT, json=HELLO, timeout=0.5)
+                        await client.post(CHAT, json={**HELLO, "n": choices}, timeout=0.5)
             assert engine.load().running
             left_s = time.monotonic()
             while engine.load().running:
                 assert time.monotonic() - left_s < 1
                 await asyncio.sleep(0.01)
-        assert 'netgpt_requests_total{finish_reason="cancelled",model="auto"} 1.0' in metrics.render().decode()
+        assert f'netgpt_requests_total{{finish_reason="cancelled",model="auto"}} {choices}.0' in metrics.render().decode()
 
     asyncio.run(main())

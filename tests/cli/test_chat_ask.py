@@ -183,7 +183,7 @@ def test_models_are_the_networks_or_else_the_machines(
 ) -> None:
     monkeypatch.setattr("netgpt.models.store.search_path", lambda *_: [home / "models"])
     assert main(["models"]) == 0
-    assert "netgpt pretrain" in capsys.readouterr().err
+    assert "netgpt models fetch" in capsys.readouterr().err
     assert main(["models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     monkeypatch.setattr("netgpt.world.runstate.door_url", lambda *_: door[1])

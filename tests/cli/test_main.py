@@ -38,7 +38,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     for verb, (_, summary) in VERBS.items():
-        assert f"{verb:<9} {summary}" in done.stdout
+        assert f"{verb:<10} {summary}" in done.stdout
 
 
 @pytest.mark.parametrize("verb", WRITTEN)

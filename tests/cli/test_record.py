@@ -279,7 +279,7 @@ recording = "first.parquet"
     [
         (('engine = "replay"', 'engine = "repla"'), "unknown engine 'repla'"),
         (('recording = "first.parquet"', ""), "names no recording"),
-        (('engine = "replay"', ""), "has 'recording' and does not replay"),
+        (('engine = "replay"', ""), "has 'recording' and not engine 'replay'"),
         (('engine = "replay"', 'engine = "replay"\ntiming = "slow"'), "unknown timing 'slow'"),
     ],
 )

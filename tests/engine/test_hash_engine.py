@@ -10,7 +10,7 @@ from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, Overloaded
 from netgpt.engine.hash_engine import HashEngine, HashLaw, absorb
 from netgpt.engine.timed import TimedEngine
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import GREEDY, Generate, Prefill, Rollback, Sampling, Tokens, Verify
+from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Tokens, Verify
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.network.profile import PROFILES, decode_step_time_s, prefill_time_s
 
@@ -166,5 +166,34 @@ def test_a_declared_machine_takes_its_modelled_time():
         verdict = await timed.verify(Verify(session="s", ids=PROMPT, drafts=(1, 2)))
         assert verdict.timings is not None
         assert clock.now_s() == pytest.approx(2 * prefill_s + 10 * step_s, rel=1e-3)
+
+    run_virtual(main())
+
+
+def test_an_embedding_is_a_function_of_model_and_text_and_similar_texts_lie_close():
+    async def vectors(*texts: str) -> list[tuple[float, ...]]:
+        one = engine()
+        return [(await one.embed(Embed(session=f"s{n}", ids=tuple(text.encode())))).values for n, text in enumerate(texts)]
+
+    same, again, near, far = run_virtual(vectors("the packet delay", "the packet delay", "the packet delays", "roses are red"))
+    assert same == again
+    assert sum(value * value for value in same) == pytest.approx(1)
+    assert sum(a * b for a, b in zip(same, near, strict=True)) > 0.8 > 0.5 > abs(sum(a * b for a, b in zip(same, far, strict=True)))
+
+
+def test_an_embedding_takes_a_slot_and_modelled_time_and_leaves_nothing():
+    async def main() -> None:
+        clock = VirtualClock()
+        inner = HashEngine(CARD, clock)
+        timed = TimedEngine(inner, PROFILES["phone"], clock, parameters=10**9)
+        embedding = await timed.embed(Embed(session="s", ids=PROMPT))
+        assert clock.now_s() == pytest.approx(prefill_time_s(PROFILES["phone"], 10**9, len(PROMPT)))
+        assert embedding.timings is not None
+        assert embedding.timings.modelled
+        assert inner.load().sessions == ()
+        with pytest.raises(ContextLengthExceeded):
+            await inner.embed(Embed(session="s", ids=(1,) * 257))
+        with pytest.raises(InvalidRequest):
+            await inner.embed(Embed(session="s", ids=()))
 
     run_virtual(main())

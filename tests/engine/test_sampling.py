@@ -48,6 +48,17 @@ def test_filters_never_keep_nothing_and_never_drop_a_likelier_token(values: list
     assert not len(np.setdiff1d(np.flatnonzero(scaled >= scaled[kept].min()), kept))
 
 
+def test_only_what_is_allowed_is_drawn_and_with_the_same_noise() -> None:
+    some = np.array([0, 2, 4])
+    assert choose(LOGITS, GREEDY, 3, some) == 2
+    warm = Sampling(temperature=1.0, seed=1)
+    draws = [(choose(LOGITS, warm, position), choose(LOGITS, warm, position, some)) for position in range(200)]
+    assert {token for _, token in draws} == {0, 2, 4}
+    assert all(token == free for free, token in draws if free in some)
+    assert {choose(LOGITS, Sampling(temperature=1.0, top_k=1, seed=1), position, some) for position in range(50)} == {2}  # filters see what is left
+    assert choose(LOGITS, warm, 7, np.array([3])) == 3
+
+
 def test_draws_have_the_softmaxs_shares() -> None:
     count = 4000
     draws = np.bincount([choose(LOGITS, Sampling(temperature=1.0, seed=1), position) for position in range(count)], minlength=5)

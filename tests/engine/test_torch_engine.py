@@ -19,7 +19,7 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.decode import FusedDecoder, Segment
 from netgpt.engine.torch_engine import TorchEngine
 from netgpt.models.checkpoint import save_model
-from netgpt.models.generation import GREEDY, Generate, Prefill, Rollback, Sampling, Tokens, Verify
+from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Tokens, Verify
 
 from .torch_models import decode_alone, tiny_card, tiny_decoder
 
@@ -324,3 +324,42 @@ def test_an_engine_is_made_from_a_folder(tmp_path: Path) -> None:
         return found
 
     assert asyncio.run(main()) == decode_alone(MODEL, PROMPT, 20, GREEDY)
+
+
+def mean_hidden_state(ids: Sequence[int]) -> torch.Tensor:
+    """The same by the readable model: mean over the positions after the last norm, scaled to length 1."""
+    with torch.inference_mode():
+        return torch.nn.functional.normalize(DECODER.model(torch.tensor([ids]))[0].mean(dim=0), dim=0)
+
+
+def test_an_embedding_is_the_readable_models_mean_hidden_state_also_beside_others_and_in_several_steps() -> None:
+    texts = [PROMPT, (7,), tuple(n % 50 for n in range(90)), tuple(n % 49 for n in range(90))]  # 188 rows: more than one step has
+
+    async def scenario(engine: TorchEngine) -> None:
+        async with TaskGroup() as tasks:
+            answer = tasks.create_task(written(engine, Generate(session="g", ids=PROMPT, max_tokens=20)))
+            made = [tasks.create_task(engine.embed(Embed(session=f"e{n}", ids=ids))) for n, ids in enumerate(texts)]
+        assert answer.result() == decode_alone(MODEL, PROMPT, 20, GREEDY)
+        for ids, embedding in zip(texts, (task.result() for task in made), strict=True):
+            torch.testing.assert_close(torch.tensor(embedding.values), mean_hidden_state(ids), atol=1e-5, rtol=1e-4)
+        assert engine.load().sessions == ()
+
+    with_engine(scenario)
+
+
+def test_an_embedding_does_not_take_up_a_held_session() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        await engine.prefill(Prefill(session="s", ids=PROMPT))
+        embedding = await engine.embed(Embed(session="s", ids=PROMPT))
+        torch.testing.assert_close(torch.tensor(embedding.values), mean_hidden_state(PROMPT), atol=1e-5, rtol=1e-4)
+
+    with_engine(scenario)
+
+
+def test_what_cannot_be_embedded_is_refused() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        for ids, error in (((), InvalidRequest), ((50,), InvalidRequest), ((1,) * 97, ContextLengthExceeded)):
+            with pytest.raises(error):
+                await engine.embed(Embed(session="s", ids=ids))
+
+    with_engine(scenario)

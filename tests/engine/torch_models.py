@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -12,15 +13,20 @@ from netgpt.models.card import ModelCard
 from netgpt.models.decoder import Decoder
 from netgpt.models.decoder_config import DecoderConfig
 from netgpt.models.generation import Sampling
+from netgpt.models.tokenizer import ByteTokenizer
 
 TINY = DecoderConfig(
     vocab_size=50, hidden_size=16, intermediate_size=24, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=4, max_position=96, rope_theta=100.0
 )
 
+# One that writes bytes; a few of its ids are no tokens, as where a vocabulary is padded.
+MODEL_SEEDS = (1, 2, 5)
+WRITER = replace(TINY, vocab_size=ByteTokenizer.vocabulary + 3, max_position=4096)
 
-def tiny_decoder(seed: int = 1) -> Decoder:
+
+def tiny_decoder(seed: int = 1, config: DecoderConfig = TINY) -> Decoder:
     """Weights large enough that the next token depends on all tokens before it."""
-    decoder = Decoder(TINY, seed=seed).eval()
+    decoder = Decoder(config, seed=seed).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():
             if parameter.dim() > 1:
@@ -32,6 +38,10 @@ def tiny_card(context_tokens: int = 96) -> ModelCard:
     return ModelCard(
         id="tiny", tier="device", parameters=TINY.parameters, layers=2, bytes=0, context_tokens=context_tokens, vocabulary=50, tokenizer="none"
     )
+
+
+def writer_card() -> ModelCard:
+    return replace(tiny_card(WRITER.max_position), vocabulary=WRITER.vocab_size, tokenizer=ByteTokenizer.hash)
 
 
 def decode_alone(model: FusedDecoder, prompt: Sequence[int], count: int, sampling: Sampling) -> list[int]:

@@ -1,7 +1,8 @@
 import pytest
 
-from netgpt.core.errors import ModelNotFound, NodeUnreachable, PrivacyRefused
-from netgpt.inference.choice import serving_nodes
+from netgpt.core.errors import ModelNotFound, NodeUnreachable, NotSupported, PrivacyRefused
+from netgpt.inference.choice import able_nodes, serving_nodes
+from netgpt.models.grammar import json_grammar
 from netgpt.network.member import Member
 
 
@@ -51,3 +52,13 @@ def test_what_cannot_be_answered_says_why():
     assert "did you mean 'netgpt-cloud'?" in caught.value.hint
     with pytest.raises(NodeUnreachable, match="no node that serves 'netgpt-cloud' is up"):
         ids("netgpt-cloud", [PHONE, EDGE])
+
+
+def test_a_grammar_is_for_nodes_that_can_follow_one_and_the_order_stays():
+    grammar = json_grammar("{}", param="response_format")
+    able = [member("cloud1", "cloud", 100, grammar=True), EDGE, member("device1", "device", 1, grammar=True)]
+    assert [node.id for node in able_nodes(able, grammar)] == ["cloud1", "device1"]
+    assert able_nodes(able, None) == able
+    with pytest.raises(NotSupported) as caught:
+        able_nodes([EDGE, BUSY_EDGE], grammar)
+    assert caught.value.param == "response_format"

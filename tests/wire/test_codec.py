@@ -18,30 +18,37 @@ from netgpt.core.errors import InvalidRequest
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import (
     Capabilities,
+    Embed,
+    Embedding,
     Generate,
     Held,
     Load,
     Prefill,
     Rollback,
     Sampling,
+    Text,
     Timings,
     Tokens,
     TopLogprobs,
+    Turn,
     Verdict,
     Verify,
 )
+from netgpt.models.grammar import Form, Grammar
 from netgpt.network.member import Member, Snapshot
 from netgpt.wire import schema
 from netgpt.wire.codec import decode, encode
-from netgpt.wire.messages import CALLS, Beat, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
+from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 KINDS: tuple[type, ...] = (
-    Sampling, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Capabilities, Load,
-    ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Heartbeat, Beat, Leave, Empty, Stats, Fault,
+    Sampling, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Embed, Embedding,
+    Capabilities, Load,
+    ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "TYPE_STRING": st.text(max_size=8),
+    "TYPE_BYTES": st.binary(max_size=8),
     "TYPE_BOOL": st.booleans(),
     "TYPE_UINT32": st.integers(0, 2**32 - 1),
     "TYPE_UINT64": st.integers(0, 2**64 - 1),
@@ -109,7 +116,7 @@ def test_a_default_is_zero_or_its_field_knows_whether_it_was_sent(kind: type) ->
     for field in fields(kind):
         descriptor = proto.DESCRIPTOR.fields_by_name[field.name]
         if field.default is not MISSING and not descriptor.has_presence:
-            assert field.default in (0, 0.0, "", False, ()), field.name
+            assert field.default in (0, 0.0, "", b"", False, ()), field.name
 
 
 @any_kind

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from netgpt.core.errors import ERRORS, NetgptError, NotSupported, Overloaded
+from netgpt.models.generation import Generate
 from netgpt.wire.codec import encode
 from netgpt.wire.fault import decode_error, encode_error
-from netgpt.wire.messages import Fault, agreed_version
+from netgpt.wire.messages import PROTOCOL_VERSION, Certify, Fault, Stats, agreed_version, check_understood, least_version
 
 
 @pytest.mark.parametrize(("theirs", "ours", "agreed"), [(1, 1, 1), (2, 1, 1), (1, 2, 1), (7, 7, 7)])
@@ -20,6 +21,26 @@ def test_versions_further_apart_are_refused_and_the_older_side_is_named(theirs: 
     with pytest.raises(NotSupported) as caught:
         agreed_version(theirs, ours=ours)
     assert older in caught.value.hint
+
+
+def test_this_release_and_the_one_before_understand_each_other() -> None:
+    assert agreed_version(PROTOCOL_VERSION - 1) == PROTOCOL_VERSION - 1
+
+
+def test_a_call_needs_the_version_that_brought_it_and_a_field_only_where_it_is_used() -> None:
+    fields_since = {Generate: {"hold": 2}}
+    plain, held = Generate(session="s", ids=(1,), max_tokens=1), Generate(session="s", ids=(1,), max_tokens=1, hold=True)
+    assert least_version("generate", plain, fields_since=fields_since) == 1
+    assert least_version("generate", held, fields_since=fields_since) == 2
+    assert least_version("certify", Certify(request=b"")) == 2
+
+
+def test_an_older_node_is_not_sent_what_it_would_misunderstand() -> None:
+    check_understood("stats", Stats(), 1, node="edge1")
+    check_understood("certify", Certify(request=b""), 2, node="edge1")
+    with pytest.raises(NotSupported, match="'edge1' speaks protocol version 1") as caught:
+        check_understood("certify", Certify(request=b""), 1, node="edge1")
+    assert "upgrade" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)

@@ -1,4 +1,4 @@
-"""What every transport promises, over real sockets and over described links alike."""
+"""What every transport promises, over real sockets, over TLS and over described links alike."""
 
 from __future__ import annotations
 
@@ -13,23 +13,37 @@ import pytest
 from netgpt.core.errors import DeadlineExceeded, InvalidRequest, NetgptError, NodeUnreachable, Overloaded, PortInUse
 from netgpt.core.transport import Call, Connection
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, TopLogprobs, Verdict, Verify
+from netgpt.models.generation import (
+    Capabilities,
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Prefill,
+    Rollback,
+    Timings,
+    Tokens,
+    TopLogprobs,
+    Verdict,
+    Verify,
+)
 from netgpt.network.member import Member, Snapshot
 from netgpt.wire.codec import encode
-from netgpt.wire.messages import CALLS, Beat, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
+from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 from netgpt.wire.payload import MAX_PAYLOAD_BYTES, ByteLog
 
-from .worlds import Story, Worker, World, over_links, over_sockets, replies, serve
+from .worlds import Story, Worker, World, over_links, over_sockets, over_tls, replies, serve
 
 Run = Callable[[Story], None]
-in_both_worlds = pytest.mark.parametrize("run", [over_sockets, over_links])
+in_all_worlds = pytest.mark.parametrize("run", [over_sockets, over_tls, over_links])
 
 
 def stream(connection: Connection, method: str, payload: bytes = b"", deadline_s: float = 10.0) -> AsyncGenerator[bytes, None]:
     return connection.call(method, payload, deadline_s=deadline_s)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_a_call_carries_method_payload_and_credential_and_brings_replies_in_order(run: Run) -> None:
     seen: list[Call] = []
 
@@ -41,14 +55,14 @@ def test_a_call_carries_method_payload_and_credential_and_brings_replies_in_orde
     async def story(world: World) -> None:
         listener, connection = await serve(world, handler)
         assert await replies(connection, "generate", b"ids") == [b"ids" + bytes([index % 256]) for index in range(300)]
-        assert seen == [Call(method="generate", payload=b"ids", credential="ngc1.me")]
+        assert seen == [Call(method="generate", payload=b"ids", credential="ngc1.me", peer=world.peer)]
         await connection.close()
         await listener.close()
 
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_an_error_crosses_with_its_class_message_and_hint_after_the_replies_before_it(run: Run) -> None:
     async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         yield b"one"
@@ -68,7 +82,7 @@ def test_an_error_crosses_with_its_class_message_and_hint_after_the_replies_befo
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_a_bug_in_a_handler_reaches_the_caller_without_its_text(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         yield b""
@@ -88,7 +102,7 @@ def test_a_bug_in_a_handler_reaches_the_caller_without_its_text(run: Run, caplog
     assert "the prompt" not in [record.getMessage() for record in caplog.records]
 
 
-@in_both_worlds
+@in_all_worlds
 @pytest.mark.parametrize("pause_s", [0.0, 3600.0], ids=["busy", "waiting"])
 def test_closing_the_iterator_closes_the_work_at_once(run: Run, pause_s: float) -> None:
     async def story(world: World) -> None:
@@ -104,7 +118,7 @@ def test_closing_the_iterator_closes_the_work_at_once(run: Run, pause_s: float) 
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_cancelling_the_caller_closes_the_work(run: Run) -> None:
     async def story(world: World) -> None:
         worker = Worker(pause_s=3600)
@@ -123,7 +137,7 @@ def test_cancelling_the_caller_closes_the_work(run: Run) -> None:
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_a_deadline_ends_both_sides(run: Run) -> None:
     async def story(world: World) -> None:
         worker = Worker(pause_s=3600)
@@ -138,7 +152,7 @@ def test_a_deadline_ends_both_sides(run: Run) -> None:
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_a_slow_reader_holds_the_work_back(run: Run) -> None:
     async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         nonlocal made
@@ -160,7 +174,7 @@ def test_a_slow_reader_holds_the_work_back(run: Run) -> None:
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_closing_the_listener_ends_calls_in_flight_and_frees_the_address(run: Run) -> None:
     async def story(world: World) -> None:
         worker = Worker(pause_s=3600)
@@ -184,7 +198,7 @@ def test_closing_the_listener_ends_calls_in_flight_and_frees_the_address(run: Ru
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_closing_the_connection_ends_its_calls(run: Run) -> None:
     async def story(world: World) -> None:
         worker = Worker(pause_s=3600)
@@ -203,7 +217,7 @@ def test_closing_the_connection_ends_its_calls(run: Run) -> None:
     run(story)
 
 
-@in_both_worlds
+@in_all_worlds
 def test_a_payload_that_is_too_large_is_refused_in_both_directions(run: Run) -> None:
     async def handler(call: Call) -> AsyncGenerator[bytes, None]:
         yield bytes(MAX_PAYLOAD_BYTES)
@@ -241,8 +255,10 @@ CONVERSATION: dict[str, tuple[Any, list[Any]]] = {
     "verify": (Verify(session="s", ids=(), drafts=(1, 2, 3)), [Verdict(accepted=2, next_id=9, logprobs=(-0.1, -0.2, -0.3))]),
     "prefill": (Prefill(session="s", ids=tuple(range(500))), [Held(session="s", tokens=500)]),
     "rollback": (Rollback(session="s", length=3), [Held(session="s", tokens=3)]),
+    "embed": (Embed(session="s", ids=(1, 70_000)), [Embedding(values=(0.6, -0.8), timings=Timings(prefill_s=0.1))]),
     "stats": (Stats(), [Load(running=1, slots=4, sessions=("s",))]),
     "join": (Join(token="ngt1.x", member=MEMBER), [Joined(credential="ngc1.y", snapshot=SNAPSHOT)]),
+    "certify": (Certify(request=b"csr"), [Certified(certificate=b"certificate", root=b"root")]),
     "heartbeat": (Heartbeat(node="edge1", member=MEMBER, known_version=3), [Beat(snapshot=SNAPSHOT, controller_epoch=1)]),
     "leave": (Leave(node="edge1"), [Empty()]),
 }  # fmt: skip
@@ -273,8 +289,8 @@ def test_payload_bytes_are_equal_in_all_worlds_for_every_kind_of_message() -> No
         run(story)
         return {(way, method): sent.payload_bytes for (_, way, method), sent in log.sent.items()}, received
 
-    real, simulated = counted(over_sockets), counted(over_links)
-    assert real == simulated
+    real, secure, simulated = counted(over_sockets), counted(over_tls), counted(over_links)
+    assert real == secure == simulated
     assert real[0] == {
         **{("request", method): len(encode(request)) for method, (request, _) in CONVERSATION.items()},
         **{("reply", method): sum(len(encode(answer)) for answer in answers) for method, (_, answers) in CONVERSATION.items()},

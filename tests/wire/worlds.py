@@ -1,4 +1,4 @@
-"""The two worlds in which the transport tests run: real sockets, and a described link under virtual time."""
+"""The worlds in which the transport tests run: sockets in plain text and over TLS, and a described link under virtual time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
-from netgpt.core.clock import VirtualClock, run_virtual
-from netgpt.core.transport import Call, Connection, Handler, Listener, Transport
+from netgpt.core.clock import VirtualClock, WallClock, run_virtual
+from netgpt.core.transport import Call, Connection, Handler, Listener, Peer, Transport
 from netgpt.network.link import LinkProfile, Path, SharedLink, shortest_path
+from netgpt.wire.certificates import new_key, new_request, new_root, public_key_of, sign
+from netgpt.wire.grpc_tls import TlsEnd
 from netgpt.wire.grpc_transport import GrpcTransport
 from netgpt.wire.memory_transport import MemoryNetwork
+from netgpt.wire.own_identity import Identity
 from netgpt.wire.payload import ByteLog
 
 
@@ -21,13 +24,44 @@ class World(Protocol):
     caller: Transport
     free_address: str
     log: ByteLog  # of both
+    peer: Peer | None  # whom the server sees
 
 
 Story = Callable[[World], Awaitable[None]]
 
 
+class SmallNetwork:
+    """A root, and identities that it signs at dates of the test's choice."""
+
+    def __init__(self) -> None:
+        self.root_key = new_key()
+        self.root = new_root(self.root_key, WallClock().date_s())
+
+    def identity(self, node: str, *, tier: str = "edge", role: str = "node", made_s: float = 0.0, life_s: float = 3600.0) -> Identity:
+        """Args:
+        made_s: when it was made, from now; negative is the past.
+        """
+        key = new_key()
+        certificate = sign(
+            public_key_of(new_request(key, node)),
+            node=node,
+            tier=tier,
+            role=role,
+            root=self.root,
+            root_key=self.root_key,
+            date_s=WallClock().date_s() + made_s,
+            life_s=life_s,
+        )
+        return Identity(key=key, certificate=certificate, root=self.root)
+
+    def transport(self, node: str) -> GrpcTransport:
+        identity = self.identity(node)
+        return GrpcTransport(tls=TlsEnd(lambda: identity))
+
+
 class Sockets:
     free_address = "127.0.0.1:0"
+    peer = None
 
     def __init__(self) -> None:
         self.log = ByteLog()
@@ -35,8 +69,21 @@ class Sockets:
         self.caller: Transport = self.server
 
 
+class SecureSockets:
+    free_address = "127.0.0.1:0"
+
+    def __init__(self) -> None:
+        self.log = ByteLog()
+        network = SmallNetwork()
+        phone, edge = network.identity("phone"), network.identity("edge")
+        self.peer: Peer | None = phone.facts.peer
+        self.server: Transport = GrpcTransport(observer=self.log, tls=TlsEnd(lambda: edge))
+        self.caller: Transport = GrpcTransport(observer=self.log, tls=TlsEnd(lambda: phone))
+
+
 class Links:
     free_address = "edge"
+    peer = None
 
     def __init__(self) -> None:
         self.log = ByteLog()
@@ -56,6 +103,13 @@ def over_sockets(story: Story) -> None:
     asyncio.run(main())
 
 
+def over_tls(story: Story) -> None:
+    async def main() -> None:
+        await story(SecureSockets())
+
+    asyncio.run(main())
+
+
 def over_links(story: Story) -> None:
     async def main() -> None:
         await story(Links())
@@ -65,7 +119,7 @@ def over_links(story: Story) -> None:
 
 async def serve(world: World, handler: Handler) -> tuple[Listener, Connection]:
     listener = await world.server.listen(world.free_address, handler)
-    return listener, world.caller.connect(listener.address, credential="ngc1.me")
+    return listener, world.caller.connect(listener.address, credential="ngc1.me", peer="edge")
 
 
 async def replies(connection: Connection, method: str, payload: bytes = b"", deadline_s: float = 10.0) -> list[bytes]:

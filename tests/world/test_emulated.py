@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from netgpt.core.clock import WallClock
 from netgpt.core.errors import PortInUse
 from netgpt.network.scenario import load_scenario
+from netgpt.wire.own_identity import IdentityFile
 from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig
 from netgpt.world.emulated import Build, PortPlan, check_ports, free_port_plan, network_stages, plan_ports
+from netgpt.world.identities import authority_folder, identity_file, issue_identities
 
 CAMPUS = load_scenario("campus")
 BUILD = Build(home=Path("/home/n"), network_key_file=Path("/home/n/key"), engine="hash", dtype="float32", timing="real", threads=2, model_folders={})
@@ -56,3 +59,27 @@ def test_each_process_is_told_what_its_role_takes_and_keeps_its_port_at_a_restar
 def test_engines_get_the_threads_and_the_others_one() -> None:
     stages = network_stages(CAMPUS, plan_ports(CAMPUS, 8080), BUILD, join_token=str)
     assert [stage[0].environment["OMP_NUM_THREADS"] for stage in stages] == ["1", "2", "1"]
+
+
+def test_over_tls_each_process_is_told_where_its_own_identity_lies() -> None:
+    build = dataclasses.replace(BUILD, tls=True)
+    told = [spec.configure(KNOWN) for stage in network_stages(CAMPUS, plan_ports(CAMPUS, 8080), build, join_token=lambda node: "") for spec in stage]
+    names = [str(config.get("node", "controller")) for config in told]
+    assert [config["identity_file"] for config in told] == [str(identity_file(BUILD.home, name)) for name in names]
+    assert [config.get("authority_folder", "") for config in told] == [str(authority_folder(BUILD.home)), *[""] * (len(told) - 1)]
+
+
+def test_identities_of_one_machine_are_issued_once_and_stay_while_they_are_good(tmp_path: Path) -> None:
+    ahead_s = 0.0
+
+    def date_s() -> float:
+        return WallClock().date_s() + ahead_s
+
+    def serials() -> list[str]:
+        issue_identities(tmp_path, {"edge1": "edge"}, date_s)
+        return [IdentityFile(identity_file(tmp_path, name)).read().facts.peer.serial for name in ("controller", "edge1")]
+
+    first = serials()
+    assert serials() == first
+    ahead_s = 5 * 86400.0
+    assert not set(serials()) & set(first)

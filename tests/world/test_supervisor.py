@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from netgpt.core.clock import WallClock
-from netgpt.core.errors import ModelInvalid, NodeUnreachable
+from netgpt.core.errors import CertificateRevoked, ModelInvalid, NodeUnreachable
 from netgpt.core.scheduling import TaskGroup
 from netgpt.telemetry.log import Log
 from netgpt.world.child import Child
@@ -29,7 +29,7 @@ DEADLINE_S = 20.0
 # A process of our own kind: real pipes, real signals; what it does is in its configuration.
 CHILD = """
 import json, sys
-from netgpt.core.errors import ModelInvalid
+from netgpt.core.errors import CertificateRevoked, ModelInvalid
 from netgpt.world.process import run_process
 
 config = json.load(open(sys.argv[1]))
@@ -37,6 +37,8 @@ config = json.load(open(sys.argv[1]))
 async def work(ready, stop):
     if config["does"] == "refuse":
         raise ModelInvalid("the weights are torn", hint="train them again")
+    if config["does"] == "serve once" and config["port"]:
+        raise CertificateRevoked("it is no member")
     if config["does"] == "crash":
         raise ZeroDivisionError("division by a test")
     print("a stray print")
@@ -68,6 +70,7 @@ class Bench:
             log=Log(io.StringIO(), WallClock(), source="supervisor"),
             say=self.said.append,
             command=lambda spec, config: [sys.executable, str(script), str(config)],
+            fatal=(CertificateRevoked,),
         )
 
     async def run(self, while_up: Callable[[], Awaitable[None]]) -> None:
@@ -164,6 +167,22 @@ def test_a_process_that_cannot_start_stops_the_others_and_says_why(tmp_path: Pat
         with pytest.raises(error, match=words):
             await bench.supervisor.run(bench.stop, when_started=nothing)
         assert bench.states["good"].pid is not None
+        assert living(bench.states) == []
+
+    asyncio.run(scene())
+
+
+def test_an_error_against_which_no_restart_helps_stops_everything_and_is_the_answer(tmp_path: Path) -> None:
+    async def scene() -> None:
+        bench = Bench(tmp_path, [[make_spec("good"), make_spec("bad", "serve once")]])
+
+        async def kill() -> None:
+            pid = bench.states["bad"].pid
+            assert pid is not None
+            os.kill(pid.number, signal.SIGKILL)
+
+        with pytest.raises(CertificateRevoked, match="bad: it is no member"):
+            await bench.supervisor.run(bench.stop, when_started=kill)
         assert living(bench.states) == []
 
     asyncio.run(scene())

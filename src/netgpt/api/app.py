@@ -1,4 +1,4 @@
-"""A door's HTTP surface: OpenAI's routes, health and metrics.
+"""A door's HTTP surface: OpenAI's routes, their description, health and metrics.
 
 Everything that a client may send is checked here or in `ChatRequest`; what is asked of whom is the
 door's matter.
@@ -7,7 +7,7 @@ door's matter.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,8 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from netgpt.api.chat import ChatDoor, ChatEndpoint
-from netgpt.api.reply import CHAT_PATH, EXCEPTION_HANDLERS, RequestIds, json_response
+from netgpt.api.answer import AnswerDoor, AnswerEndpoint
+from netgpt.api.auth import Guard, Guarded, open_guard
+from netgpt.api.chat import CHAT
+from netgpt.api.completion import COMPLETION
+from netgpt.api.docs_page import CONTENT_SECURITY_POLICY, docs_page
+from netgpt.api.embedding import EmbeddingEndpoint, EmbedDoor
+from netgpt.api.openapi import HEALTH_PATH, METRICS_PATH, MODEL_PATH, MODELS_PATH, READY_PATH, openapi_document
+from netgpt.api.openapi_bodies import Served
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, EXCEPTION_HANDLERS, OPENAPI_PATH, RequestIds, json_response
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import ModelNotFound, NodeUnreachable
@@ -25,8 +32,24 @@ from netgpt.inference.request import ServedModel
 from netgpt.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
+class ServingDoor(AnswerDoor, EmbedDoor, Protocol):
+    """What the HTTP surface needs of `inference.door.Door`."""
+
+    @property
+    def vocabulary(self) -> int: ...
+
+    def models(self) -> list[ServedModel]: ...
+
+
 def create_door_app(
-    door: ChatDoor, *, node_id: str, metrics: Metrics, ready: Callable[[], bool], chance: Chance, clock: Clock | None = None
+    door: ServingDoor,
+    *,
+    node_id: str,
+    metrics: Metrics,
+    ready: Callable[[], bool],
+    chance: Chance,
+    clock: Clock | None = None,
+    guard: Guard | None = None,
 ) -> Starlette:
     """The ASGI application of one node's door.
 
@@ -34,6 +57,7 @@ def create_door_app(
         ready: whether some model can answer now.
         chance: request ids are drawn from its stream of this node.
         clock: dates replies; the wall clock if it is left out.
+        guard: who may call; if it is left out, everybody on this machine and no foreign page.
     """
     clock = clock or WallClock()
     started = int(clock.date_s())
@@ -59,28 +83,49 @@ def create_door_app(
     async def read_metrics(_: Request) -> Response:
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
+    async def read_openapi(_: Request) -> Response:
+        return json_response(openapi_document(served_by(door)))
+
+    async def read_docs(request: Request) -> Response:
+        host, port = request.scope["server"]
+        page = docs_page(openapi_document(served_by(door)), f"http://{host}:{port}")
+        return Response(page, media_type="text/html", headers={"content-security-policy": CONTENT_SECURITY_POLICY})
+
     return assemble(
         [
-            Route(CHAT_PATH, ChatEndpoint(door, node_id=node_id, clock=clock), methods=["POST"]),
-            Route("/v1/models", list_models),
-            Route("/v1/models/{name}", one_model),
-            Route("/health", is_alive),
-            Route("/ready", is_ready),
-            Route("/metrics", read_metrics),
+            Route(CHAT_PATH, AnswerEndpoint(door, CHAT, node_id=node_id, clock=clock), methods=["POST"]),
+            Route(COMPLETIONS_PATH, AnswerEndpoint(door, COMPLETION, node_id=node_id, clock=clock), methods=["POST"]),
+            Route(EMBEDDINGS_PATH, EmbeddingEndpoint(door=door, node_id=node_id, clock=clock), methods=["POST"]),
+            Route(MODELS_PATH, list_models),
+            Route(MODEL_PATH, one_model),
+            Route(HEALTH_PATH, is_alive),
+            Route(READY_PATH, is_ready),
+            Route(METRICS_PATH, read_metrics),
+            Route(OPENAPI_PATH, read_openapi),
+            Route(DOCS_PATH, read_docs),
         ],
         chance=chance,
         server=node_id,
+        guard=guard,
     )
 
 
-def assemble(routes: list[Route], *, chance: Chance, server: str) -> Starlette:
+def served_by(door: ServingDoor) -> Served:
+    """What the door's OpenAPI document depends on, now."""
+    models = door.models()
+    context_tokens = max((model.context_tokens for model in models), default=0)
+    return Served(models=tuple(model.name for model in models), context_tokens=context_tokens, vocabulary=door.vocabulary)
+
+
+def assemble(routes: list[Route], *, chance: Chance, server: str, guard: Guard | None = None) -> Starlette:
     """An application whose every reply has an id and whose every error has one shape.
 
     Args:
         server: names the stream of ids, so that two servers of one seed draw different ones.
     """
     stream = chance.stream(f"api.{server}.requests")
-    app = Starlette(routes=routes, middleware=[Middleware(RequestIds, stream=stream)], exception_handlers=dict(EXCEPTION_HANDLERS))
+    middleware = [Middleware(RequestIds, stream=stream), Middleware(Guarded, guard=guard or open_guard())]
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=dict(EXCEPTION_HANDLERS))
     app.router.redirect_slashes = False  # a redirect would be built from the client's own Host header
     return app
 
@@ -93,5 +138,5 @@ def model_object(model: ServedModel, created: int) -> dict[str, Any]:
         "created": created,
         "owned_by": "netgpt",
         "max_model_len": model.context_tokens,
-        "netgpt": {"ready": model.ready, "nodes": list(model.nodes), "parameters": model.parameters},
+        "netgpt": {"ready": model.ready, "nodes": list(model.nodes), "parameters": model.parameters, "tokenizer": model.tokenizer},
     }

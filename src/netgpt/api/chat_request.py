@@ -10,22 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netgpt.api.fields import as_object, count, flag, number, refuse_unsupported, required_text, seed, text, whole, wrong
+from netgpt.api.response_format import read_format
+from netgpt.api.tool_calls import CallFormat
+from netgpt.api.tool_messages import check_results, conversation, said_calls
+from netgpt.api.tools import Tools, read_tools, tool_grammar
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.request import ChatRequest
 
+MAX_CHOICES = 16  # answers that one request may ask for
 _ROLES = {"developer": "system"}  # OpenAI's newer name
-_SEED_RANGE = range(-(1 << 63), 1 << 63)
-_LARGEST = 1e300  # of a number that is not whole; keeps infinities and NaN out
 
 # OpenAI's parameters that are not implemented, and the values with which they change nothing.
-_INERT: dict[str, tuple[object, ...]] = {
-    "n": (1,),
+INERT: dict[str, tuple[object, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
-    "tools": ([],),
     "functions": ([],),
-    "response_format": ({"type": "text"},),
+    "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
@@ -38,6 +40,8 @@ class ReplyForm:
 
     stream: bool = False
     include_usage: bool = False
+    choices: int = 1  # answers to each prompt
+    calls: CallFormat | None = None  # which calls are read out of the text; None: it is all text
 
 
 def parse_chat(body: object, request_id: str) -> ChatRequest:
@@ -47,81 +51,89 @@ def parse_chat(body: object, request_id: str) -> ChatRequest:
         InvalidRequest: a value of a wrong type or out of range; `param` names it.
         NotSupported: a parameter or kind of message that is not implemented.
     """
-    fields = _object(body)
-    for name, inert in _INERT.items():
-        value = fields.get(name)
-        if value is not None and value not in inert:
-            raise NotSupported(f"{name} is not supported", hint=f"leave {name} out", param=name)
+    fields = as_object(body)
+    refuse_unsupported(fields, INERT)
+    tools = read_tools(fields)
     return ChatRequest(
         request_id=request_id,
-        model=_required_text(fields, "model"),
-        messages=_messages(fields.get("messages")),
+        messages=_messages(fields.get("messages"), tools),
+        grammar=tool_grammar(tools, read_format(fields.get("response_format"))),
         max_tokens=_max_tokens(fields),
-        temperature=_number(fields, "temperature", 1.0),
-        top_p=_number(fields, "top_p", 1.0),
-        top_k=_whole(fields, "top_k") or 0,
-        seed=_seed(fields),
-        stop=_stop(fields.get("stop")),
-        logprobs=_flag(fields, "logprobs"),
+        logprobs=flag(fields, "logprobs"),
         top_logprobs=_top_logprobs(fields),
-        privacy=_required_text(fields, "privacy") if fields.get("privacy") is not None else ChatRequest.privacy,
-        deadline_s=_number(fields, "deadline_s", None),
+        **answer_fields(fields),
     )
+
+
+def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What every request for an answer may say, as fields of `ChatRequest`. Raises InvalidRequest."""
+    return {
+        "model": required_text(fields, "model"),
+        "temperature": number(fields, "temperature", 1.0),
+        "top_p": number(fields, "top_p", 1.0),
+        "top_k": whole(fields, "top_k") or 0,
+        "seed": seed(fields),
+        "stop": _stop(fields.get("stop")),
+        "privacy": required_text(fields, "privacy") if fields.get("privacy") is not None else ChatRequest.privacy,
+        "deadline_s": number(fields, "deadline_s", None),
+    }
 
 
 def parse_form(body: object) -> ReplyForm:
     """The form that `body` asks for. Raises InvalidRequest."""
-    fields = _object(body)
-    stream = _flag(fields, "stream")
+    fields = as_object(body)
+    stream = flag(fields, "stream")
+    choices = count(fields, "n", least=1, most=MAX_CHOICES) or 1
     options = fields.get("stream_options")
     if options is None:
-        return ReplyForm(stream=stream)
+        return ReplyForm(stream=stream, choices=choices)
     if not isinstance(options, dict):
-        raise _wrong("stream_options", options, "an object")
+        raise wrong("stream_options", options, "an object")
     if not stream:
         raise InvalidRequest("stream_options is given without stream", hint="set stream to true, or leave them out", param="stream_options")
-    return ReplyForm(stream=stream, include_usage=_flag(options, "include_usage", within="stream_options."))
+    return ReplyForm(stream=stream, include_usage=flag(options, "include_usage", within="stream_options."), choices=choices)
 
 
-def _messages(value: object) -> tuple[tuple[str, str], ...]:
+def _messages(value: object, tools: Tools | None) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, list):
-        raise _wrong("messages", value, "a list of messages")
-    return tuple(_message(item, f"messages[{position}]") for position, item in enumerate(value))
+        raise wrong("messages", value, "a list of messages")
+    if not value:
+        raise InvalidRequest("messages is empty", hint="send at least one message", param="messages")
+    messages = [_message(item, f"messages[{position}]") for position, item in enumerate(value)]
+    check_results(value)
+    return conversation(messages, tools)
 
 
 def _message(value: object, where: str) -> tuple[str, str]:
     if not isinstance(value, dict):
-        raise _wrong(where, value, "an object with role and content")
+        raise wrong(where, value, "an object with role and content")
     role, content = value.get("role"), value.get("content")
     if not isinstance(role, str):
-        raise _wrong(f"{where}.role", role, "'system', 'user' or 'assistant'")
-    if role in ("tool", "function") or value.get("tool_calls"):
-        raise NotSupported("tool messages are not supported", hint="send system, user and assistant messages", param=where)
+        raise wrong(f"{where}.role", role, "'system', 'user' or 'assistant'")
+    if role == "function":
+        raise NotSupported("function messages are not supported", hint="send the result as a message of role 'tool'", param=where)
+    calls = said_calls(value, where)
+    if content is None and calls:
+        content = ""
     if isinstance(content, list):
         content = "".join(_part(part, f"{where}.content[{position}]") for position, part in enumerate(content))
-    return _ROLES.get(role, role), _text(content, f"{where}.content")
+    said = text(content, f"{where}.content")
+    return _ROLES.get(role, role), "\n".join(part for part in (said, calls) if part)
 
 
 def _part(value: object, where: str) -> str:
     if not isinstance(value, dict):
-        raise _wrong(where, value, 'an object such as {"type": "text", "text": "..."}')
+        raise wrong(where, value, 'an object such as {"type": "text", "text": "..."}')
     if value.get("type") != "text":
         raise NotSupported(f"{where} is not of type 'text'", hint="send text parts only", param=where)
-    return _text(value.get("text"), f"{where}.text")
+    return text(value.get("text"), f"{where}.text")
 
 
 def _max_tokens(fields: Mapping[str, Any]) -> int | None:
-    old, new = _whole(fields, "max_tokens"), _whole(fields, "max_completion_tokens")
+    old, new = whole(fields, "max_tokens"), whole(fields, "max_completion_tokens")
     if old is not None and new is not None and old != new:
         raise InvalidRequest(f"max_tokens is {old}, but max_completion_tokens is {new}", hint="give one of them", param="max_completion_tokens")
     return old if new is None else new
-
-
-def _seed(fields: Mapping[str, Any]) -> int | None:
-    seed = _whole(fields, "seed")
-    if seed is not None and seed not in _SEED_RANGE:
-        raise InvalidRequest(f"seed is {seed}", hint="give a whole number of 64 bits", param="seed")
-    return seed
 
 
 def _stop(value: object) -> tuple[str, ...]:
@@ -130,65 +142,12 @@ def _stop(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list):
-        raise _wrong("stop", value, "a string or a list of strings")
-    return tuple(_text(item, "stop") for item in value)
+        raise wrong("stop", value, "a string or a list of strings")
+    return tuple(text(item, "stop") for item in value)
 
 
 def _top_logprobs(fields: Mapping[str, Any]) -> int:
-    count = _whole(fields, "top_logprobs")
-    if count and not _flag(fields, "logprobs"):
-        raise InvalidRequest(f"top_logprobs is {count}, but logprobs is not true", hint="set logprobs too", param="top_logprobs")
-    return count or 0
-
-
-def _object(body: object) -> Mapping[str, Any]:
-    if not isinstance(body, dict):
-        raise InvalidRequest(f"the body is {_kind(body)}", hint="send one JSON object with model and messages")
-    return body
-
-
-def _required_text(fields: Mapping[str, Any], name: str) -> str:
-    return _text(fields.get(name), name)
-
-
-def _text(value: object, param: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(param, value, "a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"{param} holds half of a surrogate pair", hint="send valid Unicode", param=param) from error
-    return value
-
-
-def _flag(fields: Mapping[str, Any], name: str, *, within: str = "") -> bool:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise _wrong(within + name, value, "true or false")
-    return bool(value)
-
-
-def _whole(fields: Mapping[str, Any], name: str) -> int | None:
-    value = fields.get(name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise _wrong(name, value, "a whole number")
-    return value
-
-
-def _number(fields: Mapping[str, Any], name: str, default: Any) -> Any:
-    value = fields.get(name)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
-        raise _wrong(name, value, "a finite number")
-    return value
-
-
-def _wrong(param: str, value: object, wanted: str) -> InvalidRequest:
-    """The value itself is not shown: it may be content."""
-    return InvalidRequest(f"{param} is {_kind(value)}", hint=f"give {wanted}", param=param)
-
-
-def _kind(value: object) -> str:
-    kinds = {type(None): "missing or null", bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
-    return kinds.get(type(value), "an object")
+    likeliest = whole(fields, "top_logprobs")
+    if likeliest and not flag(fields, "logprobs"):
+        raise InvalidRequest(f"top_logprobs is {likeliest}, but logprobs is not true", hint="set logprobs too", param="top_logprobs")
+    return likeliest or 0

@@ -52,7 +52,7 @@ async def read_json(receive: Receive) -> object:
 
 
 async def _read_body(receive: Receive) -> bytes:
-    body = b""
+    body = bytearray()  # a body in many small parts must not be copied for each of them
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -61,7 +61,7 @@ async def _read_body(receive: Receive) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"the body has more than {format_bytes(MAX_BODY_BYTES)}", hint="shorten the messages")
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:

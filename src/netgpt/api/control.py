@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from netgpt.api.app import assemble
+from netgpt.api.auth import Guard
 from netgpt.api.connection import EventStream, while_connected
 from netgpt.api.reply import json_response, to_json
 from netgpt.core.chance import Chance, SystemChance
@@ -45,8 +46,10 @@ class ControlPlane(Protocol):
         ...
 
 
-def create_control_app(controller: ControlPlane, *, metrics: Metrics | None = None, chance: Chance | None = None) -> Starlette:
-    """The ASGI application of the controller process."""
+def create_control_app(
+    controller: ControlPlane, *, metrics: Metrics | None = None, chance: Chance | None = None, guard: Guard | None = None
+) -> Starlette:
+    """The ASGI application of the controller process. Without a guard everybody on this machine may read it."""
     shown = metrics or Metrics()
 
     async def list_nodes(_: Request) -> Response:
@@ -71,6 +74,7 @@ def create_control_app(controller: ControlPlane, *, metrics: Metrics | None = No
         ],
         chance=chance or SystemChance(),
         server="controller",
+        guard=guard,
     )
 
 

@@ -23,6 +23,11 @@ from netgpt.core.spelling import did_you_mean
 REQUEST_ID = "netgpt.request_id"  # the key of a request's id in its ASGI scope
 REQUEST_ID_HEADER = "x-request-id"
 CHAT_PATH = "/v1/chat/completions"
+COMPLETIONS_PATH = "/v1/completions"
+EMBEDDINGS_PATH = "/v1/embeddings"
+OPENAPI_PATH = "/openapi.json"
+DOCS_PATH = "/docs"
+_ID_PREFIX = {CHAT_PATH: "chatcmpl", COMPLETIONS_PATH: "cmpl", EMBEDDINGS_PATH: "embd"}  # as OpenAI's; others have "req"
 RETRY_AFTER_S = 1.0  # when the error does not say
 _RETRIED = (429, 503)
 
@@ -93,7 +98,7 @@ EXCEPTION_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitab
 class RequestIds:
     """ASGI middleware: draws an id for each request and puts it on the reply as `X-Request-Id`.
 
-    A chat completion's request id is the completion's id. What a client sends as X-Request-Id is not
+    A completion's request id is the completion's own. What a client sends as X-Request-Id is not
     used: ids name sessions, and a client must not choose another's.
     """
 
@@ -105,7 +110,7 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = new_id("chatcmpl" if scope["path"] == CHAT_PATH else "req", self._stream)
+        request_id = new_id(_ID_PREFIX.get(scope["path"], "req"), self._stream)
         scope[REQUEST_ID] = request_id
 
         async def send_with_id(message: Message) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from netgpt.api.bounded_http import BoundedHttp
 from netgpt.core.errors import PortInUse, UsageError
 from netgpt.core.scheduling import TaskGroup
 
@@ -37,7 +38,7 @@ async def serve_http(app: ASGIApp, *, host: str, port: int, ready: Callable[[int
     listening = listen(host, port)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -33,10 +33,10 @@ def add_door_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from netgpt.cli.door_client import DoorClient, find_door
+    from netgpt.cli.door_client import DoorClient, find_door, find_key
 
     body = request_body(args, [{"role": "user", "content": _question(args.question)}])
-    with DoorClient(find_door(args.home, url=args.url, node=args.node)) as client:
+    with DoorClient(find_door(args.home, url=args.url, node=args.node), find_key(args.home, url=args.url)) as client:
         if args.json:
             json.dump(client.complete(body), sys.stdout, indent=2)
             print()

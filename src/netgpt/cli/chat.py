@@ -58,12 +58,13 @@ class Conversation:
     """The turns so far, and at which door they are taken. A turn that fails is not remembered."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from netgpt.cli.door_client import find_door
+        from netgpt.cli.door_client import find_door, find_key
 
         self._args = args
         self._turns: list[dict[str, str]] = []
         self._last: Told | None = None
         self.url = find_door(args.home, url=args.url, node=args.node)
+        self._key = find_key(args.home, url=args.url)
 
     def take(self, line: str) -> None:
         """Answer one line of input, or obey it if it is a command."""
@@ -76,7 +77,7 @@ class Conversation:
         from netgpt.cli.door_client import DoorClient
 
         turns = [*self._turns, {"role": "user", "content": question}]
-        with DoorClient(self.url) as client:
+        with DoorClient(self.url, self._key) as client:
             self._last = stream_answer(client, request_body(self._args, turns))
         self._turns = [*turns, {"role": "assistant", "content": self._last.text}]
 
@@ -96,7 +97,7 @@ class Conversation:
     def _choose_model(self, name: str) -> None:
         from netgpt.cli.door_client import DoorClient
 
-        with DoorClient(self.url) as client:
+        with DoorClient(self.url, self._key) as client:
             names = [model["id"] for model in client.models()]
         if not name:
             print("\n".join(names), file=sys.stderr)
@@ -106,11 +107,12 @@ class Conversation:
             self._args.model = name
 
     def _move(self, node: str) -> None:
-        from netgpt.cli.door_client import find_door
+        from netgpt.cli.door_client import find_door, find_key
 
         if not node:
             raise UsageError("/node needs a node's name", hint="see the nodes: netgpt ps")
         self.url = find_door(self._args.home, url=None, node=node)
+        self._key = find_key(self._args.home, url=None)
 
     def _show_stats(self) -> None:
         from netgpt.cli.door_client import summary

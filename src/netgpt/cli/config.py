@@ -8,6 +8,7 @@ import sys
 
 from netgpt.cli.table import format_table
 from netgpt.cli.up import settings_with_scenario
+from netgpt.core.settings import Resolved
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,12 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON list")
 
 
+def _shown(resolved: Resolved) -> int | float | str:
+    if resolved.setting.secret:
+        return "(set)" if resolved.value else ""
+    return resolved.value if isinstance(resolved.value, int | float) else str(resolved.value)
+
+
 def run(args: argparse.Namespace) -> int:
     resolved, _ = settings_with_scenario(args.flags)
     rows = [
         {
             "name": name,
-            "value": each.value if isinstance(each.value, int | float) else str(each.value),
+            "value": _shown(each),
             "origin": each.origin,
             "variable": each.setting.variable,
             "help": each.setting.help,

@@ -136,7 +136,7 @@ def check_port_plan(subject: Subject) -> Check:
 
 def check_models(subject: Subject) -> Check:
     try:
-        folders = set(find_models(subject.scenario, search_path(subject.home, subject.settings["models"].value)).values())
+        folders = set(find_models(subject.scenario, search_path(subject.home, subject.settings["models"].value), fetch=False).values())
         cards = [read_card(folder) for folder in sorted(folders)]
     except NetgptError as error:
         status = WARN if subject.settings["engine"].value == "hash" else FAIL

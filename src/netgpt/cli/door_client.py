@@ -7,6 +7,7 @@ words and exit status as the API. It prints nothing.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from netgpt.core.errors import BY_CODE, DeadlineExceeded, NetgptError, NodeUnreachable, UsageError
+from netgpt.core.settings import resolve_settings
 from netgpt.core.units import format_bytes, format_duration
 
 CONNECT_S = 5.0
@@ -37,10 +39,14 @@ class Told:
 class DoorClient:
     """One door. Use it as a context manager: leaving closes the connection, which ends the answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str = "") -> None:
+        """Args:
+        key: an API key; empty where the door asks for none.
+        """
         self.url = url.rstrip("/").removesuffix("/v1")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         # A door is in the local network: no proxy of the environment stands before it.
-        self._http = httpx.Client(timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S), trust_env=False)
+        self._http = httpx.Client(timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S), trust_env=False, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -128,6 +134,17 @@ def find_door(home: Path, *, url: str | None, node: str | None) -> str:
     from netgpt.world.runstate import door_url
 
     return url or door_url(home, node)
+
+
+def find_key(home: Path, *, url: str | None) -> str:
+    """The API key that a command is to show: NETGPT_API_KEY, else the home's own to its own network, else none.
+
+    The home's own key opens everything there: it never goes to a URL that somebody gave.
+    """
+    from netgpt.api.key_file import local_key
+
+    given = resolve_settings(environment=os.environ, flags={})["api_key"].value
+    return given or ("" if url else local_key(home))
 
 
 def summary(told: Told) -> str:

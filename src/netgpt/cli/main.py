@@ -25,16 +25,23 @@ from netgpt.core.spelling import did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
     "up": ("netgpt.cli.up", "start a network on this machine"),
+    "controller": ("netgpt.cli.controller", "run the controller of a network of several machines"),
+    "node": ("netgpt.cli.node", "run this machine as a node of such a network"),
+    "join-token": ("netgpt.cli.join_token", "make a token with which one machine may join once"),
+    "certs": ("netgpt.cli.certs", "list, show, revoke and renew certificates"),
     "down": ("netgpt.cli.down", "stop the network"),
     "ps": ("netgpt.cli.ps", "list the network's processes"),
     "log": ("netgpt.cli.log", "show what the network's processes logged"),
     "chat": ("netgpt.cli.chat", "talk to the network"),
     "ask": ("netgpt.cli.ask", "ask the network one question"),
-    "models": ("netgpt.cli.models", "list models"),
+    "keys": ("netgpt.cli.keys", "make, list and revoke API keys"),
+    "models": ("netgpt.cli.models", "list, fetch, import and remove models"),
     "pretrain": ("netgpt.cli.pretrain", "train the models from scratch"),
     "record": ("netgpt.cli.record", "record what models answer to tasks, to play it back anywhere"),
     "simulate": ("netgpt.cli.simulate", "run a scenario under the virtual clock, reproducibly from a seed"),
     "doctor": ("netgpt.cli.doctor", "check that this machine can run a network"),
+    "backup": ("netgpt.cli.backup", "save keys, certificates, models and events in one file"),
+    "restore": ("netgpt.cli.restore", "bring back what netgpt backup saved"),
     "config": ("netgpt.cli.config", "show every setting and where its value comes from"),
     "bench": ("netgpt.cli.bench", "measure the network"),
     "corpus": ("netgpt.cli.corpus", "show, count and export the tasks that models are trained on and judged by"),
@@ -108,7 +115,7 @@ def _without_verb(arguments: list[str]) -> NoReturn:
 
 
 def _verb_list() -> str:
-    lines = [f"  {verb:<9} {summary}" for verb, (_, summary) in VERBS.items()]
+    lines = [f"  {verb:<10} {summary}" for verb, (_, summary) in VERBS.items()]
     return "\n".join(["commands:", *lines, "", "netgpt VERB --help shows one command's options; start with: netgpt up"])
 
 

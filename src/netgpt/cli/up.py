@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shlex
 import shutil
@@ -10,7 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from netgpt.api.key_file import KeyStore
 from netgpt.cli.table import format_table
+from netgpt.core.clock import WallClock
 from netgpt.core.errors import NotRunning
 from netgpt.core.settings import BY_NAME, Resolved, default_home, resolve_settings
 from netgpt.network.scenario import Scenario, load_scenario, shipped_scenarios
@@ -23,7 +26,15 @@ QUESTION = "Which delay budget does 5QI 1 have?"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", nargs="?", metavar="SCENARIO", help="a shipped scenario's name, or a .toml file (default: campus)")
     parser.add_argument("--detach", action="store_true", help="return when the network is up; stop it with netgpt down")
-    for name, metavar in (("port", "N"), ("timing", "real|declared"), ("engine", "torch|hash"), ("dtype", "float32|bfloat16")):
+    options = (
+        ("port", "N"),
+        ("host", "ADDRESS"),
+        ("timing", "real|declared"),
+        ("engine", "torch|hash"),
+        ("dtype", "float32|bfloat16"),
+        ("tls", "off|on"),
+    )
+    for name, metavar in options:
         setting = BY_NAME[name]
         parser.add_argument(setting.flag, metavar=metavar, help=f"{setting.help} (default: {setting.default})")
 
@@ -39,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
         print(text, file=sys.stderr, flush=True)
 
     def show(state: RunState) -> None:
-        print(ready_screen(state, home_flag=home_flag, detached=args.detach), flush=True)
+        needs_key = bool(KeyStore(args.home, WallClock()).ring().keys)
+        print(ready_screen(state, home_flag=home_flag, detached=args.detach, needs_key=needs_key), flush=True)
 
     if not args.detach:
         run_network(request, say=say, when_ready=show)
@@ -67,7 +79,8 @@ def settings_with_scenario(flags: Mapping[str, object]) -> tuple[dict[str, Resol
 
 def _request(args: argparse.Namespace) -> UpRequest:
     resolved, _ = settings_with_scenario(args.flags)
-    values = {name: each.value for name, each in resolved.items()}
+    asked = {field.name for field in dataclasses.fields(UpRequest)}
+    values = {name: each.value for name, each in resolved.items() if name in asked}
     scenario = values["scenario"] if values["scenario"] in shipped_scenarios() else str(Path(values["scenario"]).absolute())
     return UpRequest(**(values | {"scenario": scenario, "home": str(values["home"])}))
 
@@ -77,7 +90,7 @@ def home_option(home: Path) -> str:
     return "" if home == default_home(os.environ) else f" --home {shlex.quote(str(home))}"
 
 
-def ready_screen(state: RunState, *, home_flag: str, detached: bool) -> str:
+def ready_screen(state: RunState, *, home_flag: str, detached: bool, needs_key: bool = False) -> str:
     """What a user needs once the network is up, for 100 columns of plain text."""
     doors = state.doors()
     url = doors[state.default_node]
@@ -85,6 +98,7 @@ def ready_screen(state: RunState, *, home_flag: str, detached: bool) -> str:
     rows = [[process.node, process.tier, process.model, doors[process.node or ""], process.state] for process in nodes]
     netgpt = "netgpt" if shutil.which("netgpt") else _own_command()
     stop = f"{netgpt} down{home_flag}"
+    key = "\n    -H 'Authorization: Bearer ngpt_...' \\" if needs_key else ""
     return f"""
 {format_table(["NODE", "TIER", "MODEL", "DOOR", "STATE"], rows)}
 
@@ -93,7 +107,7 @@ The network {state.scenario!r} is up. You enter at {state.default_node}'s door, 
   base URL   {url}/v1
 
   curl {url}/v1/chat/completions \\
-    -H 'Content-Type: application/json' \\
+    -H 'Content-Type: application/json' \\{key}
     -d '{{"model": "auto", "temperature": 0,
          "messages": [{{"role": "user", "content": "{QUESTION}"}}]}}'
 

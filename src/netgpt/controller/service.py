@@ -7,10 +7,11 @@ controller knows its members again; loads are samples of the last heartbeats and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
-from netgpt.controller.state import CHANGED, FOUND, JOINED, LEFT, LOST, STARTED, NetworkState, apply, fold
+from netgpt.controller.gate import Gate, check_entry
+from netgpt.controller.state import CERTIFIED, CHANGED, FOUND, JOINED, LEFT, LOST, REVOKED, STARTED, NetworkState, apply, fold
 from netgpt.core.clock import Clock
 from netgpt.core.errors import AuthenticationFailed, NotSupported
 from netgpt.core.spelling import did_you_mean
@@ -18,25 +19,26 @@ from netgpt.core.transport import Call
 from netgpt.network.member import Member, Snapshot
 from netgpt.telemetry.events import Event, EventLog
 from netgpt.wire.codec import decode, encode
-from netgpt.wire.identity import JoinAuthority
-from netgpt.wire.messages import Beat, Empty, Heartbeat, Join, Joined, Leave
+from netgpt.wire.messages import Beat, Certified, Certify, Empty, Heartbeat, Join, Joined, Leave, agreed_version
 
 LOST_AFTER_S = 0.75
 CHECK_INTERVAL_S = 0.05
-METHODS = ("join", "heartbeat", "leave")
+METHODS = ("join", "certify", "heartbeat", "leave")
 
 
 class Controller:
     """The control plane of one network."""
 
-    def __init__(self, log: EventLog, authority: JoinAuthority, clock: Clock) -> None:
+    def __init__(self, log: EventLog, gate: Gate, clock: Clock) -> None:
         self._log = log
-        self._authority = authority
+        self._gate = gate
         self._clock = clock
         self._history = log.recover()
         self._state: NetworkState = fold(self._history)
         self._members: dict[str, Member] = {}  # as the last heartbeat said
         self._heard_s: dict[str, float] = {}
+        self._serials: dict[str, str] = {}  # of the certificate with which each member last called
+        self._revoked = gate.revoked()
         self._news = asyncio.Event()
         log.listen(self._absorb)
         self.record(STARTED, "")
@@ -50,7 +52,7 @@ class Controller:
 
     def snapshot(self) -> Snapshot:
         """Who is there, for doors."""
-        return Snapshot(version=self._version, members=tuple(self._members[node] for node in sorted(self._members)))
+        return Snapshot(version=self._version, members=tuple(self._members[node] for node in sorted(self._members)), revoked=tuple(self._revoked))
 
     def events(self, since: int = 0) -> list[Event]:
         """Events with an index of at least `since`."""
@@ -74,22 +76,40 @@ class Controller:
         """A `core.transport.Handler`."""
         match call.method:
             case "join":
-                yield encode(self._join(decode(Join, call.payload)))
+                yield encode(self._join(call))
+            case "certify":
+                yield encode(self._certify(call))
             case "heartbeat":
-                self._authority.check(call.credential)
-                yield encode(self._beat(decode(Heartbeat, call.payload)))
+                beat = decode(Heartbeat, call.payload)
+                self._check_caller(call, beat.node)
+                yield encode(self._beat(beat))
             case "leave":
-                self._authority.check(call.credential)
-                self._leave(decode(Leave, call.payload).node)
+                node = decode(Leave, call.payload).node
+                self._check_caller(call, node)
+                self._leave(node)
                 yield encode(Empty())
             case _:
                 raise NotSupported(f"the controller has no method {call.method!r}", hint=did_you_mean(call.method, METHODS))
 
-    def _join(self, request: Join) -> Joined:
+    def _check_caller(self, call: Call, node: str) -> None:
+        """Refuse a member that speaks for another."""
+        caller = self._gate.identify(call)
+        if caller != node:
+            raise AuthenticationFailed(f"node {caller!r} may not speak for {node!r}", hint="every node beats and leaves for itself")
+        if call.peer is not None:
+            self._serials[node] = call.peer.serial
+
+    def _certify(self, call: Call) -> Certified:
+        entry, certified = self._gate.certify(call, decode(Certify, call.payload), self._state.used_tokens)
+        self.record(CERTIFIED, entry.node, tier=entry.tier, token=entry.token)
+        return certified
+
+    def _join(self, call: Call) -> Joined:
+        request = decode(Join, call.payload)
         member = request.member
-        node, token = self._admit(request)
-        if node != member.id:
-            raise AuthenticationFailed(f"the join token is for node {node!r}, not {member.id!r}", hint="ask for a token of that node")
+        entry = self._gate.admit(call, request, self._state.used_tokens)
+        check_entry(entry, member)
+        agreed_version(member.protocol_version)
         earlier = self._state.nodes.get(member.id)
         member = replace(member, epoch=earlier.epoch + 1 if earlier else 1)
         self._remember(member)
@@ -102,16 +122,9 @@ class Controller:
             model=member.model,
             state=member.state,
             epoch=member.epoch,
-            token=token,
+            token=entry.token,
         )
-        return Joined(credential=self._authority.credential(member.id), snapshot=self.snapshot())
-
-    def _admit(self, request: Join) -> tuple[str, str]:
-        """(node, id of the token that is now used) of a join request."""
-        if request.credential:
-            return self._authority.check(request.credential), ""
-        admission = self._authority.redeem(request.token, self._state.used_tokens)
-        return admission.node, admission.token_id
+        return Joined(credential=self._gate.credential(member.id), snapshot=self.snapshot())
 
     def _beat(self, beat: Heartbeat) -> Beat:
         node = self._state.nodes.get(beat.node)
@@ -138,12 +151,25 @@ class Controller:
             self._version += 1
 
     async def watch(self) -> None:
-        """Declare nodes lost that were not heard for `LOST_AFTER_S`, until cancelled."""
+        """Declare nodes lost that were not heard for `LOST_AFTER_S`, and expel revoked ones, until cancelled."""
         while True:
             await self._clock.sleep(CHECK_INTERVAL_S)
+            self._expel(self._gate.revoked())
             for node in sorted(self._heard_s):
                 if self._clock.now_s() - self._heard_s[node] > LOST_AFTER_S and self._state.nodes[node].state != "lost":
                     self._lose(node)
+
+    def _expel(self, revoked: Mapping[str, str]) -> None:
+        """Tell everybody what is newly revoked; members that called with such a certificate are members no more."""
+        if revoked.keys() == self._revoked.keys():
+            return
+        added = [serial for serial in revoked if serial not in self._revoked]
+        self._revoked = revoked
+        self._version += 1
+        for serial in added:
+            self.record(REVOKED, revoked[serial], serial=serial)
+            if self._serials.get(revoked[serial]) == serial:
+                self._leave(revoked[serial])
 
     def _lose(self, node: str) -> None:
         self.record(LOST, node, state="lost", silent_s=round(self._clock.now_s() - self._heard_s[node], 3))

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from netgpt.telemetry.events import Event
 
 STARTED = "controller.started"
+CERTIFIED, REVOKED = "certificate.issued", "certificate.revoked"
 JOINED, LOST, FOUND, LEFT, CHANGED = "node.joined", "node.lost", "node.found", "node.left", "node.changed"
 
 
@@ -57,6 +58,8 @@ def apply(state: NetworkState, event: Event) -> NetworkState:
             nodes[event.node] = _with_state(nodes[event.node], data["state"], data.get("model"))
         case "node.left":
             nodes.pop(event.node, None)
+        case "certificate.issued":
+            used = used | {data["token"]} if data["token"] else used
         case "controller.started":
             starts += 1
     return NetworkState(index=event.index, nodes=MappingProxyType(nodes), used_tokens=used, starts=starts)

@@ -57,9 +57,33 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class AuthenticationFailed(NetgptError):
-    """A join token or credential that is missing, wrong, expired or already used."""
+    """A join token, credential or certificate that is missing, wrong, expired or already used."""
 
     code, type, status, exit_code = "authentication_failed", "authentication_error", 401, 3
+
+
+class KeyRefused(AuthenticationFailed):
+    """An API key that is missing, unknown, expired or revoked."""
+
+    code = "invalid_api_key"
+
+
+class ScopeMissing(AuthenticationFailed):
+    """A valid API key whose scopes do not cover the route."""
+
+    code, status = "insufficient_scope", 403
+
+
+class OriginRefused(NetgptError):
+    """A request that a foreign web page may have sent: its Host or Origin is not one of this server's names."""
+
+    code, type, status, exit_code = "origin_refused", "invalid_request_error", 403, 3
+
+
+class CertificateRevoked(AuthenticationFailed):
+    """A certificate that the network's operator has revoked: its node is no member any more."""
+
+    code = "certificate_revoked"
 
 
 class PrivacyRefused(NetgptError):
@@ -94,6 +118,12 @@ class Overloaded(NetgptError):
     def __init__(self, message: str, *, hint: str = "", param: str | None = None, retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint, param=param)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    """One API key asks too often, too much at once, or has too many requests in the queue."""
+
+    code, status = "rate_limit_exceeded", 429
 
 
 class NodeUnreachable(NetgptError):
@@ -151,8 +181,8 @@ class MissingExtra(NetgptError):
 
 
 ERRORS: tuple[type[NetgptError], ...] = (
-    NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, PrivacyRefused,
-    ModelNotFound, SessionNotFound, NotSupported, Overloaded, NodeUnreachable, DeadlineExceeded,
+    NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, CertificateRevoked, KeyRefused, ScopeMissing,
+    OriginRefused, PrivacyRefused, ModelNotFound, SessionNotFound, NotSupported, Overloaded, RateLimited, NodeUnreachable, DeadlineExceeded,
     ScenarioInvalid, ModelInvalid, PortInUse, AlreadyRunning, NotRunning, StorageFailed, MissingExtra,
 )  # fmt: skip
 

@@ -88,6 +88,12 @@ class TaskOwner:
             raise failed
 
 
+def first_error(errors: BaseExceptionGroup) -> BaseException:
+    """The first that failed in a group of groups: the others were cancelled because of it."""
+    first = errors.exceptions[0]
+    return first_error(first) if isinstance(first, BaseExceptionGroup) else first
+
+
 def cancel_leftovers(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel every task of `loop`, oldest first by name counter, and run the loop until they have ended."""
     leftovers = sorted(asyncio.all_tasks(loop), key=_creation_order)

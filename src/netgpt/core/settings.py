@@ -28,6 +28,7 @@ class Setting:
     help: str
     parse: Callable[[str], Any] = str
     in_scenario: bool = False  # whether a scenario file can set it
+    secret: bool = False  # never shown, and no flag: command lines are public on a machine
 
     @property
     def variable(self) -> str:
@@ -73,6 +74,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _printable(text: str) -> str:
+    if not text.isascii() or not (text.isprintable() or not text):
+        raise ValueError
+    return text.strip()
+
+
 def _path(text: str) -> Path:
     if not text:
         raise ValueError
@@ -99,6 +106,26 @@ SETTINGS: tuple[Setting, ...] = (
         default=8080,
         parse=_whole(0, 65535),
         help="the default node's door; the other doors and the controller take the next ports; 0: any free ones",
+    ),
+    Setting(
+        name="host",
+        kind="address",
+        default="127.0.0.1",
+        help="the address at which doors and the controller's HTTP API listen; any but loopback needs an API key: netgpt keys create",
+    ),
+    Setting(
+        name="allowed_hosts",
+        kind="names",
+        default="",
+        help="more names, separated by commas, that web pages and clients may use for this machine in Host and Origin",
+    ),
+    Setting(
+        name="api_key",
+        kind="key",
+        default="",
+        parse=_printable,
+        secret=True,
+        help="the API key that ask, chat and models show to a door; by default this home's own, for its own network",
     ),
     Setting(
         name="engine",
@@ -135,6 +162,12 @@ SETTINGS: tuple[Setting, ...] = (
         help="more folders with model folders, separated as in PATH; they are searched first",
     ),
     Setting(
+        name="models_url",
+        kind="URL or folder",
+        default="",
+        help="where netgpt models fetch finds the released models; empty: where this package's makers publish them",
+    ),
+    Setting(
         name="default_node",
         kind="node",
         default="",
@@ -148,6 +181,20 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_share,
         in_scenario=True,
         help="how often hash models of neighbouring tiers agree on a token",
+    ),
+    Setting(
+        name="tls",
+        kind="off or on",
+        default="off",
+        parse=_one_of("off", "on"),
+        help="whether the processes of netgpt up speak mutual TLS, as those of netgpt controller and netgpt node always do",
+    ),
+    Setting(
+        name="wire_version",
+        kind="1 or 2",
+        default=2,
+        parse=_whole(1, 2),
+        help="the protocol version that this machine's nodes speak; 1: what the release before speaks, to rehearse an upgrade",
     ),
 )
 
@@ -191,7 +238,9 @@ def _parsed(setting: Setting, text: str, origin: str) -> Any:
     try:
         return setting.parse(text)
     except ValueError:
-        raise UsageError(f"{origin} is {text!r}", hint=f"give {setting.kind}: {setting.help}", param=setting.name) from None
+        raise UsageError(
+            f"{origin} is {'not one' if setting.secret else repr(text)}", hint=f"give {setting.kind}: {setting.help}", param=setting.name
+        ) from None
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:

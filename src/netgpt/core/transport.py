@@ -16,12 +16,23 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
+class Peer:
+    """Who is at the other end of a connection, as its certificate says."""
+
+    node: str
+    tier: str  # empty for the controller
+    role: str  # "node", "controller", or "join": a node-to-be that may ask for its certificate and for nothing else
+    serial: str  # of the certificate, in hexadecimal
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One incoming call, as the serving side sees it."""
 
     method: str
     payload: bytes
     credential: str = ""
+    peer: Peer | None = None  # None: the transport does not know who calls
 
 
 # Serves one call. The iterator is closed (aclose) as soon as the caller goes away. A NetgptError that
@@ -61,6 +72,10 @@ class Transport(Protocol):
 
     async def listen(self, address: str, handler: Handler) -> Listener: ...
 
-    def connect(self, address: str, *, credential: str = "") -> Connection:
-        """A connection object; no byte is sent before the first call."""
+    def connect(self, address: str, *, credential: str = "", peer: str = "") -> Connection:
+        """A connection object; no byte is sent before the first call.
+
+        Args:
+            peer: the node that must answer there, where the transport can tell.
+        """
         ...

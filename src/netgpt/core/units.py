@@ -6,7 +6,7 @@ import re
 
 from netgpt.core.errors import UsageError
 
-_DURATION_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _RATE_BPS = {"bps": 1.0, "kbps": 1e3, "mbps": 1e6, "gbps": 1e9}
 _NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z/]*)\s*", re.IGNORECASE)
 
@@ -17,7 +17,7 @@ def parse_duration_s(text: str | float) -> float:
     Raises:
         UsageError: not a duration.
     """
-    return _parse(text, _DURATION_S, "a duration", "5ms, 2s, 5m or 1h", default="s")
+    return _parse(text, _DURATION_S, "a duration", "5ms, 2s, 5m, 1h or 30d", default="s")
 
 
 def parse_rate_bps(text: str | float) -> float:

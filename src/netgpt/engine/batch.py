@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from netgpt.core.clock import Clock
+from netgpt.core.errors import NetgptError
 from netgpt.engine.decode import FusedDecoder, Segment
+from netgpt.engine.grammar import Matcher
 from netgpt.engine.sampling import choose
 from netgpt.engine.sessions import Session
 from netgpt.models.generation import GREEDY, Sampling, TopLogprobs
@@ -29,7 +32,7 @@ class Draw:
     """A token that the model would say next, its log-probability (nats), and the likeliest ones."""
 
     id: int
-    logprob: float
+    logprob: float  # among all tokens, whatever a grammar allows: how sure the model was
     top: TopLogprobs | None = None
 
 
@@ -46,8 +49,10 @@ class Run:
     wanted_from: int
     sampling: Sampling = GREEDY
     top_logprobs: int = 0
+    matcher: Matcher | None = None  # holds what is drawn to a grammar
     first_news_s: float = 0.0  # on the engine's clock
     finish: str = ""  # why it ended; empty while it runs
+    error: NetgptError | None = None  # that ended it
     draws: list[Draw] = field(default_factory=list)  # not yet told
 
     @property
@@ -59,6 +64,13 @@ class Run:
     def is_news(self) -> bool:
         """Whether the engine should hear of this run now."""
         return bool(self.finish)
+
+    def prepare(self) -> None:
+        """What is left to do on the worker thread before the first step."""
+
+    def fail(self, error: NetgptError) -> None:
+        """End this run alone."""
+        self.error, self.finish = error, "error"
 
     def take(self, draws: Sequence[Draw]) -> None:
         """Use the predictions of the wanted rows just computed; end if KV has all that it should."""
@@ -74,19 +86,30 @@ class GenerateRun(Run):
     """Draws up to `limit_tokens - 1 - wanted_from` tokens, or up to a stop id."""
 
     stop_ids: frozenset[int] = frozenset()
+    start_matcher: Callable[[], Matcher] | None = None  # compiles the grammar that the call asks for
     first: bool = False  # the last step drew the first token
 
     @property
     def is_news(self) -> bool:
         return bool(self.finish) or self.first
 
+    def prepare(self) -> None:
+        if self.start_matcher is None or self.matcher is not None:
+            return
+        try:
+            self.matcher = self.start_matcher()
+        except NetgptError as error:
+            self.fail(error)
+
     def take(self, draws: Sequence[Draw]) -> None:
+        if self.finish:  # its grammar failed it in this step
+            return
         for draw in draws:
             tokens = self.session.tokens
             self.first = len(tokens) == self.wanted_from + 1
             tokens.append(draw.id)
             self.draws.append(draw)
-            if draw.id in self.stop_ids:
+            if draw.id in self.stop_ids or (self.matcher is not None and self.matcher.ended):
                 self.finish = "stop"
             elif len(tokens) >= self.limit_tokens:
                 self.finish = "length"
@@ -111,9 +134,31 @@ class VerifyRun(Run):
             self.session.truncate(self.wanted_from + 1 + len(self.draws))
 
 
+@dataclass(eq=False, kw_only=True, slots=True)
+class EmbedRun(Run):
+    """Adds up the hidden states of all tokens; wants no predictions."""
+
+    total_D: Tensor | None = None  # float64, so that the sum hardly depends on where the steps cut it
+
+    def add(self, normed_TD: Tensor) -> None:
+        """Count the next tokens' hidden states, after the last norm."""
+        sum_D = normed_TD.double().sum(dim=0)
+        self.total_D = sum_D if self.total_D is None else self.total_D + sum_D
+
+    @property
+    def vector(self) -> tuple[float, ...]:
+        """The mean over the tokens, scaled to length 1: the scale of the sum makes no difference."""
+        assert self.total_D is not None
+        return tuple(F.normalize(self.total_D, dim=0).tolist())
+
+
 def burst(model: FusedDecoder, runs: Sequence[Run], clock: Clock, is_interrupted: Callable[[], bool]) -> None:
     """Step all `runs` until one has news, `BURST_S` have passed, or `is_interrupted()`, which is asked after each step."""
     start_s = clock.now_s()
+    for run in runs:
+        run.prepare()
+    if any(run.finish for run in runs):
+        return
     with torch.inference_mode():
         for _ in range(BURST_STEPS):
             advance(model, runs)
@@ -148,7 +193,11 @@ def advance(model: FusedDecoder, runs: Sequence[Run]) -> None:
         start = run.session.kv.length
         wanted.append([row + i for i in range(len(segment.ids)) if start + i >= run.wanted_from])
         row += len(segment.ids)
-    _deal(runs, wanted, model, model.step(segments))
+    hidden_ND = model.step(segments)
+    for run, hidden_TD in zip(runs, hidden_ND.split([len(segment.ids) for segment in segments]), strict=True):
+        if isinstance(run, EmbedRun):
+            run.add(model.normed(hidden_TD))
+    _deal(runs, wanted, model, hidden_ND)
 
 
 def _deal(runs: Sequence[Run], wanted: Sequence[Sequence[int]], model: FusedDecoder, hidden_ND: Tensor) -> None:
@@ -172,7 +221,9 @@ def draw_rows(logits_MV: Tensor, wishes: Sequence[tuple[Run, int]]) -> list[Draw
     """One draw for each row: `wishes[m]` says for which run, and at which position."""
     ids: list[int] = logits_MV.argmax(dim=-1).tolist()
     for m, (run, position) in enumerate(wishes):
-        if run.sampling.temperature > 0:
+        if run.matcher is not None:
+            ids[m] = _allowed_token(run, run.matcher, logits_MV[m], position)
+        elif run.sampling.temperature > 0:
             ids[m] = choose(logits_MV[m].numpy(), run.sampling, position)
     logprobs_MV = logits_MV.log_softmax(dim=-1)
     logprobs: list[float] = logprobs_MV.gather(1, torch.tensor(ids)[:, None]).squeeze(1).tolist()
@@ -180,6 +231,17 @@ def draw_rows(logits_MV: Tensor, wishes: Sequence[tuple[Run, int]]) -> list[Draw
         Draw(i, logprob, _top(logprobs_MV[m], run.top_logprobs) if run.top_logprobs else None)
         for m, (i, logprob, (run, _)) in enumerate(zip(ids, logprobs, wishes, strict=True))
     ]
+
+
+def _allowed_token(run: Run, matcher: Matcher, logits_V: Tensor, position: int) -> int:
+    """The draw among what the grammar allows; a grammar that cannot be followed ends its run, and then any id will do."""
+    try:
+        token = choose(logits_V.numpy(), run.sampling, position, matcher.allowed())
+        matcher.take(token)
+    except NetgptError as error:
+        run.fail(error)
+        return 0
+    return token
 
 
 def _top(logprobs_V: Tensor, count: int) -> TopLogprobs:

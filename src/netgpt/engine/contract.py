@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 
 
 class Engine(Protocol):
@@ -36,13 +36,23 @@ class Engine(Protocol):
             ContextLengthExceeded: prompt plus `max_tokens` do not fit `card.context_tokens`.
             SessionNotFound: fewer than `keep` tokens are held.
             Overloaded: the engine's queue is full.
-            InvalidRequest: an id outside the vocabulary, or no token at all.
+            InvalidRequest: an id outside the vocabulary, no token at all, or a grammar that cannot be followed.
+            NotSupported: a grammar, and `capabilities.grammar` is false.
         """
         ...
 
     async def verify(self, request: Verify) -> Verdict: ...
 
     async def rollback(self, request: Rollback) -> Held: ...
+
+    async def embed(self, request: Embed) -> Embedding:
+        """The vector of some tokens.
+
+        Raises:
+            NotSupported: this engine makes none (`capabilities.embed`).
+            ContextLengthExceeded, Overloaded, InvalidRequest: as of `generate`.
+        """
+        ...
 
     def load(self) -> Load: ...
 

@@ -102,8 +102,11 @@ class FusedDecoder:
 
     def logits(self, hidden_MD: Tensor) -> Tensor:
         """logits_MV, float32, of rows that `step` returned."""
-        normed_MD = hidden_MD / torch.hypot(torch.linalg.vector_norm(hidden_MD, dim=-1, keepdim=True), self._norm_floor) * self._last_norm_D
-        return self._output(normed_MD.to(self.dtype)).float()
+        return self._output(self.normed(hidden_MD).to(self.dtype)).float()
+
+    def normed(self, hidden_MD: Tensor) -> Tensor:
+        """Rows that `step` returned, after the last norm: [M, D], float32."""
+        return hidden_MD / torch.hypot(torch.linalg.vector_norm(hidden_MD, dim=-1, keepdim=True), self._norm_floor) * self._last_norm_D
 
     def _embed(self, ids: list[int]) -> Tensor:
         if len(ids) == 1:

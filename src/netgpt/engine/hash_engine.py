@@ -14,20 +14,37 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
-from netgpt.engine.threads import Slots, Thread, Threads, check_fits
+from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Sampling, Timings, Tokens, TopLogprobs, Verdict, Verify
+from netgpt.models.generation import (
+    Capabilities,
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Prefill,
+    Rollback,
+    Sampling,
+    Timings,
+    Tokens,
+    TopLogprobs,
+    Verdict,
+    Verify,
+)
 from netgpt.models.tokenizer import ByteTokenizer
 
 _MASK = (1 << 64) - 1
 _UNIT = 1 / (1 << 64)
 _LETTERS = b"etaoin shrdlu cmfwyp"
 END_SHARE = 1 / 96  # of reference tokens that end the turn
+EMBEDDING_SIZE = 64
+EMBEDDING_TOKENS = 3  # that vote together
 
 
 def mix(value: int) -> int:
@@ -65,6 +82,22 @@ class HashLaw:
         return first, probability, second
 
 
+def embed_tokens(model: str, ids: Sequence[int]) -> tuple[float, ...]:
+    """A vector of length 1 in which similar texts lie close: feature hashing (Weinberger et al., ICML 2009).
+
+    Each token, together with the two before it, votes 1 or -1 in one dimension; a hash says which.
+    """
+    votes = [0] * EMBEDDING_SIZE
+    start = digest64("hash embedding", model)
+    for end in range(1, len(ids) + 1):
+        bits = absorb(start, ids[max(0, end - EMBEDDING_TOKENS) : end])
+        votes[bits % EMBEDDING_SIZE] += 1 if bits >> 63 else -1
+    if not any(votes):
+        votes[0] = 1  # all votes cancel out
+    length = math.sqrt(sum(vote * vote for vote in votes))
+    return tuple(vote / length for vote in votes)
+
+
 def _token(bits: int) -> int:
     if (bits >> 32) * 2.0**-32 < END_SHARE:
         return ByteTokenizer.end_id
@@ -76,7 +109,7 @@ class HashEngine:
 
     def __init__(self, card: ModelCard, clock: Clock, *, agreement: float = 1.0, slots: int = 16, queue: int = 256) -> None:
         self.card = card
-        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True)
+        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, embed=True)
         self._clock = clock
         self._law = HashLaw(card.id, agreement)
         self._slots = Slots(card.id, slots, queue)
@@ -84,6 +117,7 @@ class HashEngine:
 
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         check_fits(self.card, request.ids, request.keep, request.max_tokens)
+        check_no_grammar(self.card, request)
         arrival_s = self._clock.now_s()
         async with self._slots.taken():
             start_s = self._clock.now_s()
@@ -130,6 +164,13 @@ class HashEngine:
                     return Verdict(epoch=request.epoch, accepted=accepted, next_id=token, logprobs=tuple(logprobs))
                 _extend(thread, (token,))
         raise AssertionError("the position after the last draft always ends the loop")
+
+    async def embed(self, request: Embed) -> Embedding:
+        check_fits(self.card, request.ids, 0, 0)
+        arrival_s = self._clock.now_s()
+        async with self._slots.taken():
+            timings = Timings(queue_s=self._clock.now_s() - arrival_s)
+            return Embedding(values=embed_tokens(self.card.id, request.ids), timings=timings)
 
     async def rollback(self, request: Rollback) -> Held:
         return Held(session=request.session, tokens=self._threads.rollback(request.session, request.length))

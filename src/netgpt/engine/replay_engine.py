@@ -22,10 +22,24 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from netgpt.core.clock import Clock
-from netgpt.core.errors import InvalidRequest
-from netgpt.engine.threads import Slots, Thread, Threads, check_fits
+from netgpt.core.errors import InvalidRequest, NotSupported
+from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, TopLogprobs, Verdict, Verify
+from netgpt.models.generation import (
+    Capabilities,
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Prefill,
+    Rollback,
+    Timings,
+    Tokens,
+    TopLogprobs,
+    Verdict,
+    Verify,
+)
 from netgpt.models.recording import Recorded, Recording
 from netgpt.models.tokenizer import ASSISTANT, ByteTokenizer, render_chat
 
@@ -144,6 +158,7 @@ class ReplayEngine:
 
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         check_fits(self.card, request.ids, request.keep, request.max_tokens)
+        check_no_grammar(self.card, request)
         arrival_s = self._clock.now_s()
         async with self._slots.taken():
             start_s = due_s = self._clock.now_s()
@@ -199,6 +214,9 @@ class ReplayEngine:
 
     async def rollback(self, request: Rollback) -> Held:
         return Held(session=request.session, tokens=self._threads.rollback(request.session, request.length))
+
+    async def embed(self, request: Embed) -> Embedding:
+        raise NotSupported(f"{self.card.id!r} is a recording: it makes no embeddings", hint="ask a node that runs a model", param="model")
 
     def load(self) -> Load:
         return Load(

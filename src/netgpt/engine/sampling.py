@@ -34,18 +34,22 @@ def check_sampling(sampling: Sampling) -> None:
         raise InvalidRequest(f"top_k is {sampling.top_k}", hint="use 0 (keeps all) or a positive count", param="top_k")
 
 
-def choose(logits_V: NDArray[np.float32], sampling: Sampling, position: int) -> int:
+def choose(logits_V: NDArray[np.float32], sampling: Sampling, position: int, allowed: NDArray[np.intp] | None = None) -> int:
     """The token at `position`.
 
     Args:
         logits_V: the model's output, one value a token.
         sampling: checked by `check_sampling`.
         position: index of the token in its session.
+        allowed: ids that may be drawn, not none; all if left out. A token's noise is the same either way.
     """
     if sampling.temperature == 0:
-        return int(logits_V.argmax())
+        return int(logits_V.argmax()) if allowed is None else int(allowed[logits_V[allowed].argmax()])
     scaled_V = logits_V.astype(np.float64) / sampling.temperature
-    kept = kept_tokens(scaled_V, sampling.top_k, sampling.top_p)
+    if allowed is None:
+        kept = kept_tokens(scaled_V, sampling.top_k, sampling.top_p)
+    else:
+        kept = allowed[kept_tokens(scaled_V[allowed], sampling.top_k, sampling.top_p)]
     noise = gumbel(uniforms(sampling.seed, position, len(scaled_V))[kept])
     return int(kept[(scaled_V[kept] + noise).argmax()])
 

@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from netgpt.core.clock import Clock
 from netgpt.core.compute import Compute
 from netgpt.core.errors import NetgptError, NodeUnreachable, Overloaded, SessionNotFound
 from netgpt.core.scheduling import TaskOwner
-from netgpt.engine.batch import GenerateRun, Run, VerifyRun, burst
+from netgpt.engine.batch import EmbedRun, GenerateRun, Run, VerifyRun, burst
 from netgpt.engine.decode import FusedDecoder
+from netgpt.engine.grammar import Grammars, Matcher
 from netgpt.engine.sessions import Session, SessionTable
-from netgpt.models.generation import Generate, Held, Prefill, Timings, Tokens, Verdict, Verify
+from netgpt.models.generation import Embed, Embedding, Generate, Held, Prefill, Timings, Tokens, Verdict, Verify
 
-News = Tokens | Verdict | Held | NetgptError
+Wanted = Generate | Verify | Prefill | Embed
+News = Tokens | Verdict | Held | Embedding | NetgptError
 
 
 @dataclass(eq=False, kw_only=True)
 class Call:
     """A call from its arrival to its end."""
 
-    request: Generate | Verify | Prefill
+    request: Wanted
     arrival_s: float
     start_s: float = 0.0
     run: Run | None = None  # once admitted
@@ -49,7 +52,18 @@ class Call:
 class Scheduler:
     """Runs calls on one model; all methods are called on one event loop."""
 
-    def __init__(self, model: FusedDecoder, sessions: SessionTable, *, name: str, compute: Compute, clock: Clock, slots: int, queue: int) -> None:
+    def __init__(
+        self,
+        model: FusedDecoder,
+        sessions: SessionTable,
+        *,
+        name: str,
+        compute: Compute,
+        clock: Clock,
+        slots: int,
+        queue: int,
+        grammars: Grammars | None = None,
+    ) -> None:
         self.slots = slots
         self.waiting: deque[Call] = deque()
         self.running: list[Call] = []
@@ -59,13 +73,14 @@ class Scheduler:
         self._compute = compute
         self._clock = clock
         self._queue = queue
+        self._grammars = grammars
         self._call_duration_s = 1.0  # moving average, for Retry-After
         self._interrupted = False
         self._woken = asyncio.Event()
         self._tasks = TaskOwner()
         self._is_closed = False
 
-    def submit(self, request: Generate | Verify | Prefill) -> Call:
+    def submit(self, request: Wanted) -> Call:
         """Queue a call; an earlier one of the same session ends with SessionNotFound.
 
         Raises:
@@ -171,10 +186,11 @@ class Scheduler:
         """Bring the session to what the call says that it is, and claim it."""
         request, limit_tokens = call.request, call.limit_tokens
         self._sessions.check_held(request.session, request.keep)
-        session = self._sessions.find(request.session) or Session(name=request.session, kv=self._model.new_kv())
+        held = None if isinstance(request, Embed) else self._sessions.find(request.session)
+        session = held or Session(name=request.session, kv=self._model.new_kv())
         session.replace_from(request.keep, request.ids)
         last = len(session.tokens) - 1
-        if not isinstance(request, Prefill):
+        if not isinstance(request, Prefill | Embed):
             session.kv.truncate(last)  # the last token's successor is wanted, hence it is fed
         call.start_s = self._clock.now_s()
         call.cached = session.kv.length
@@ -188,29 +204,38 @@ class Scheduler:
                 sampling=request.sampling,
                 top_logprobs=request.top_logprobs,
                 stop_ids=frozenset(request.stop_ids),
+                start_matcher=self._matcher_start(request, session),
             )
         if isinstance(request, Verify):
             session.tokens.extend(request.drafts)
             return VerifyRun(session=session, limit_tokens=limit_tokens, wanted_from=last, sampling=request.sampling)
-        return Run(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens)
+        kind = EmbedRun if isinstance(request, Embed) else Run
+        return kind(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens)
+
+    def _matcher_start(self, request: Generate, session: Session) -> Callable[[], Matcher] | None:
+        """What compiles the call's grammar on the worker thread and follows the answer so far."""
+        grammars, grammar = self._grammars, request.grammar
+        if grammar is None or grammars is None:
+            return None
+        answer = session.tokens[request.answer_from :]
+        return lambda: grammars.matcher(grammar, answer)
 
     def _tell(self, call: Call) -> None:
         """Put what the burst brought into the caller's queue, and end the call if it is done."""
         run, request = call.run, call.request
         assert run is not None
+        if run.error is not None:
+            call.news.put_nowait(run.error)
+            self._leave(call)
+            return
         timings = self._timings(call, run) if run.finish else None
         if isinstance(request, Generate):
             if run.draws:
                 call.news.put_nowait(_tokens(call, request, run, timings))
                 call.told += len(run.draws)
                 run.draws = []
-        elif run.finish and isinstance(request, Verify):
-            logprobs = tuple(draw.logprob for draw in run.draws)
-            call.news.put_nowait(
-                Verdict(epoch=request.epoch, accepted=len(run.draws) - 1, next_id=run.draws[-1].id, logprobs=logprobs, timings=timings)
-            )
         elif run.finish:
-            call.news.put_nowait(Held(session=request.session, tokens=len(run.session.tokens), timings=timings))
+            call.news.put_nowait(_reply(request, run, timings))
         if run.finish:
             self._leave(call)
             self._call_duration_s += 0.1 * (self._clock.now_s() - call.start_s - self._call_duration_s)
@@ -226,7 +251,7 @@ class Scheduler:
         if call.run is not None:
             call.run.abandon()
             self._sessions.park(call.run.session)
-            if isinstance(call.request, Generate) and not call.request.hold:
+            if isinstance(call.request, Embed) or (isinstance(call.request, Generate) and not call.request.hold):
                 self._sessions.drop(call.run.session)
 
     def _fail_running(self, error: Exception) -> None:
@@ -235,6 +260,16 @@ class Scheduler:
             self._leave(call)
             if call.run is not None:
                 self._sessions.drop(call.run.session)
+
+
+def _reply(request: Verify | Prefill | Embed, run: Run, timings: Timings | None) -> Verdict | Held | Embedding:
+    """The one answer to a call that has one."""
+    if isinstance(request, Verify):
+        logprobs = tuple(draw.logprob for draw in run.draws)
+        return Verdict(epoch=request.epoch, accepted=len(run.draws) - 1, next_id=run.draws[-1].id, logprobs=logprobs, timings=timings)
+    if isinstance(run, EmbedRun):
+        return Embedding(values=run.vector, timings=timings)
+    return Held(session=request.session, tokens=len(run.session.tokens), timings=timings)
 
 
 def _tokens(call: Call, request: Generate, run: Run, timings: Timings | None) -> Tokens:

@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, Overloaded, SessionNotFound
+from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NotSupported, Overloaded, SessionNotFound
 from netgpt.models.card import ModelCard
+from netgpt.models.generation import Generate
 
 Item = TypeVar("Item")
 
@@ -32,6 +33,14 @@ def check_fits(card: ModelCard, ids: Sequence[int], keep: int, more: int) -> Non
         raise ContextLengthExceeded(
             f"{keep + len(ids)} tokens and {more} more do not fit the context of {card.context_tokens}",
             hint="shorten the prompt, or lower max_tokens",
+        )
+
+
+def check_no_grammar(card: ModelCard, request: Generate) -> None:
+    """Refuse what would be ignored otherwise. Raises NotSupported."""
+    if request.grammar is not None:
+        raise NotSupported(
+            f"model {card.id!r} cannot hold an answer to a schema", hint="ask a model that torch runs, or leave it out", param=request.grammar.param
         )
 
 

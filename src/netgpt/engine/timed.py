@@ -15,10 +15,10 @@ from typing import TypeVar
 from netgpt.core.clock import Clock
 from netgpt.engine.contract import Engine
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, Verdict, Verify
 from netgpt.network.profile import HardwareProfile, decode_step_time_s, prefill_time_s
 
-Result = TypeVar("Result", Held, Verdict)
+Result = TypeVar("Result", Held, Verdict, Embedding)
 
 
 class TimedEngine:
@@ -87,6 +87,9 @@ class TimedEngine:
     async def verify(self, request: Verify) -> Verdict:
         new_tokens = self._count((*request.ids, *request.drafts))
         return await self._prompt(self._engine.verify(request), prefill_time_s(self._profile, self._parameters, new_tokens))
+
+    async def embed(self, request: Embed) -> Embedding:
+        return await self._prompt(self._engine.embed(request), prefill_time_s(self._profile, self._parameters, self._count(request.ids)))
 
     async def _prompt(self, work: Awaitable[Result], modelled_s: float) -> Result:
         async with self._prompts:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.compute import Compute
-from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptError
+from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptError, NotSupported
 from netgpt.engine.decode import FusedDecoder
+from netgpt.engine.grammar import Grammars
 from netgpt.engine.kv import kv_bytes_per_token
 from netgpt.engine.sampling import check_sampling
 from netgpt.engine.scheduler import Scheduler
 from netgpt.engine.sessions import SessionTable
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.grammar import check_grammar
+from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import read_card
+from netgpt.models.tokenizer import Tokenizer
 
 DEFAULT_KV_BYTES = 2**30  # for all sessions, where the capacity is not given
 SMALL_PARAMETERS = 2_000_000
@@ -44,6 +48,7 @@ class TorchEngine:
         slots: calls that run at once; others wait.
         capacity_tokens: of KV, over running and parked sessions; the parked one unused for longest goes first.
         queue: calls that may wait; one more is refused with Overloaded.
+        tokenizer: reads the model's tokenizer, which grammars need; called with the first one. None: no grammars.
     """
 
     def __init__(
@@ -56,14 +61,22 @@ class TorchEngine:
         slots: int = 32,
         capacity_tokens: int | None = None,
         queue: int = 256,
+        tokenizer: Callable[[], Tokenizer] | None = None,
     ) -> None:
         self.card = card
-        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True)
+        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, grammar=tokenizer is not None, embed=True)
         default_tokens = max(card.context_tokens, DEFAULT_KV_BYTES // kv_bytes_per_token(model.config, model.dtype))
         self._vocabulary = model.config.vocab_size
         self._sessions = SessionTable(default_tokens if capacity_tokens is None else capacity_tokens)
         self._scheduler = Scheduler(
-            model, self._sessions, name=card.id, compute=compute, clock=WallClock() if clock is None else clock, slots=slots, queue=queue
+            model,
+            self._sessions,
+            name=card.id,
+            compute=compute,
+            clock=WallClock() if clock is None else clock,
+            slots=slots,
+            queue=queue,
+            grammars=None if tokenizer is None else Grammars(tokenizer, self._vocabulary),
         )
 
     @classmethod
@@ -93,7 +106,16 @@ class TorchEngine:
         torch.set_num_threads(useful_threads(card.parameters, torch.get_num_threads() if threads is None else threads))
         model = FusedDecoder(load_model(folder, dtype))
         _return_freed_memory()
-        return cls(model, card, compute=compute, clock=clock, slots=slots, capacity_tokens=capacity_tokens, queue=queue)
+        return cls(
+            model,
+            card,
+            compute=compute,
+            clock=clock,
+            slots=slots,
+            capacity_tokens=capacity_tokens,
+            queue=queue,
+            tokenizer=lambda: load_tokenizer(folder),
+        )
 
     async def prefill(self, request: Prefill) -> Held:
         self._check(request, 0)
@@ -114,6 +136,7 @@ class TorchEngine:
         if request.max_tokens < 1:
             raise InvalidRequest(f"max_tokens is {request.max_tokens}", hint="ask for one token at least", param="max_tokens")
         self._check(request, request.max_tokens)
+        self._check_grammar(request)
         call = self._scheduler.submit(request)
         try:
             while True:
@@ -126,6 +149,12 @@ class TorchEngine:
                     return
         finally:
             self._scheduler.close_call(call)
+
+    async def embed(self, request: Embed) -> Embedding:
+        self._check(request, 0)
+        reply = await self._reply(request)
+        assert isinstance(reply, Embedding)
+        return reply
 
     async def rollback(self, request: Rollback) -> Held:
         """See the contract; a call at work on the session is ended first."""
@@ -152,7 +181,7 @@ class TorchEngine:
         await self._scheduler.close()
         self._sessions.clear()
 
-    async def _reply(self, request: Verify | Prefill) -> Tokens | Verdict | Held:
+    async def _reply(self, request: Verify | Prefill | Embed) -> Tokens | Verdict | Held | Embedding:
         """The one answer to a call that has one."""
         call = self._scheduler.submit(request)
         try:
@@ -163,7 +192,7 @@ class TorchEngine:
             raise news
         return news
 
-    def _check(self, request: Generate | Verify | Prefill, more: int) -> None:
+    def _check(self, request: Generate | Verify | Prefill | Embed, more: int) -> None:
         """Refuse what can never be served; `more` tokens may follow those given."""
         given = request.keep + len(request.ids)
         if given < 1 or request.keep < 0:
@@ -174,6 +203,15 @@ class TorchEngine:
             raise ContextLengthExceeded(
                 f"{given} tokens and {more} more do not fit the context of {fits}", hint="shorten the prompt, or lower max_tokens", param="ids"
             )
+
+    def _check_grammar(self, request: Generate) -> None:
+        if request.grammar is None:
+            return
+        if not self.capabilities.grammar:
+            raise NotSupported(f"{self.card.id!r} has no tokenizer here for grammars", hint="leave it out", param=request.grammar.param)
+        check_grammar(request.grammar)
+        if not 0 <= request.answer_from <= request.keep + len(request.ids):
+            raise InvalidRequest(f"answer_from is {request.answer_from}", hint="give the length of the prompt", param="answer_from")
 
     def _check_ids(self, ids: Sequence[int]) -> None:
         if ids and not (min(ids) >= 0 and max(ids) < self._vocabulary):

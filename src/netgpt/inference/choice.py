@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from netgpt.core.errors import ModelNotFound, NodeUnreachable, PrivacyRefused
+from netgpt.core.errors import ModelNotFound, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.spelling import did_you_mean
+from netgpt.models.grammar import Grammar
 from netgpt.network.member import Member
 from netgpt.node.session import may_see_content
 
@@ -14,17 +15,21 @@ TIER_OF_MODEL = {"netgpt-device": "device", "netgpt-edge": "edge", "netgpt-cloud
 MODEL_NAMES = (*TIER_OF_MODEL, AUTO)
 
 
-def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, privacy: str) -> list[Member]:
+def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, privacy: str, needs: Collection[str] = ()) -> list[Member]:
     """Members that may answer `model` for a request that entered at `entry`, best first.
 
     A tier's name is answered by that tier alone; `auto` by the largest model that is up, then the next
     smaller. A device's own model answers for its own user only: another device is never asked from a
     device's door. Among equals the least loaded goes first, then the name decides.
 
+    Args:
+        needs: capabilities that the request asks for; a node that states not to have one is left out.
+
     Raises:
         ModelNotFound: no such model name.
         PrivacyRefused: the name's tier may not see content of this privacy level.
         NodeUnreachable: no node that could answer is up.
+        NotSupported: none of those that are up has what the request needs.
     """
     if model not in MODEL_NAMES:
         raise ModelNotFound(f"no model {model!r}", hint=did_you_mean(model, MODEL_NAMES), param="model")
@@ -37,7 +42,41 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
     up = [member for member in able if member.state == "ready"]
     if not up:
         raise NodeUnreachable(f"no node that serves {model!r} is up", hint="see which nodes are up: netgpt ps", param="model")
-    return sorted(up, key=lambda member: _preference(member, entry))
+    fit = [member for member in up if not set(needs) & set(member.lacks)]
+    if not fit:
+        lacking = sorted(set(needs) & {name for member in up for name in member.lacks})[0]
+        named = ", ".join(repr(member.id) for member in up)
+        raise NotSupported(
+            f"no node that serves {model!r} gives {lacking}: {named} cannot", hint=f"leave out {lacking}, or ask another model", param=lacking
+        )
+    return sorted(fit, key=lambda member: _preference(member, entry))
+
+
+def able_nodes(nodes: Sequence[Member], grammar: Grammar | None) -> Sequence[Member]:
+    """Those of `nodes` that can hold an answer to `grammar`, in their order; without a grammar all of them.
+
+    Raises:
+        NotSupported: none can.
+    """
+    able = nodes if grammar is None else [node for node in nodes if node.grammar]
+    if grammar is not None and not able:
+        names = ", ".join(sorted({node.model for node in nodes}))
+        raise NotSupported(f"{names} cannot hold an answer to a schema", hint="ask another model, or leave it out", param=grammar.param)
+    return able
+
+
+def native_nodes(nodes: Sequence[Member], tokenizer: str, *, param: str) -> list[Member]:
+    """Those of `nodes` whose tokenizer is the door's, for what travels as ids alone.
+
+    Raises:
+        NotSupported: none is.
+    """
+    native = [node for node in nodes if node.tokenizer == tokenizer]
+    if not native:
+        names = ", ".join(sorted({node.model for node in nodes}))
+        hint = "ask a model of this door's tokenizer, or ask at the model's own node; conversations are answered by any"
+        raise NotSupported(f"{names} has another tokenizer than this door, which can hand on conversations only", hint=hint, param=param)
+    return native
 
 
 def _may_serve(member: Member, tier: str | None, entry: Member, privacy: str) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from netgpt.core.errors import NodeUnreachable, Overloaded, SessionNotFound
+from netgpt.core.errors import NodeUnreachable, NotSupported, Overloaded, SessionNotFound
 from netgpt.inference.steps import Accept, Step, Switch
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Session
 
-LOST = (NodeUnreachable, Overloaded, SessionNotFound)  # worth another node; anything else is the request's own fault
+# Worth another node: lost, busy, or not able. Anything else is the request's own fault.
+LOST = (NodeUnreachable, Overloaded, SessionNotFound, NotSupported)
 
 
 async def direct(session: Session, nodes: Sequence[NodeHandle]) -> AsyncGenerator[Step, None]:

@@ -1,26 +1,32 @@
 """The door: from a chat request to final text. Where NetGPT's request life happens.
 
-It admits, renders, chooses the nodes, runs a strategy, makes its steps final, assembles text, and
-says how the answer came about. It knows neither HTTP nor what runs a model.
+It queues fairly, renders, chooses the nodes, runs a strategy, makes its steps final, assembles text,
+and says how the answer came about. It knows neither HTTP nor what runs a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
-from netgpt.core.errors import ContextLengthExceeded, DeadlineExceeded, NetgptError, Overloaded
-from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, serving_nodes
+from netgpt.core.errors import DeadlineExceeded, NetgptError, Overloaded
+from netgpt.inference.admission import Admission, Lane
+from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
-from netgpt.inference.request import Answer, ChatRequest, Delta, Finish, ServedModel
+from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
+from netgpt.inference.entrance import Entrance
+from netgpt.inference.fit import Fit, check_length, fit_in
+from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
+from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
+from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Hold, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
 from netgpt.models.generation import Sampling
-from netgpt.models.tokenizer import Tokenizer, render_chat
+from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Piece, Session
@@ -29,9 +35,10 @@ from netgpt.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class DoorLimits:
-    """What a door admits."""
+    """What a door admits beside what engines have slots for."""
 
-    open_requests: int = 256
+    queue: int = 256  # requests that wait
+    queue_per_key: int = 128
     deadline_s: float = 120.0
 
 
@@ -67,7 +74,15 @@ class Door:
         self._record = record
         self._limits = limits or DoorLimits()
         self._strategy = strategy
+        self._admission = Admission(queue=self._limits.queue, queue_per_key=self._limits.queue_per_key)
+        self._rooms = Rooms(self._admission)
+        self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
         self.open_requests = 0
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids a prompt may hold: 0 to one less."""
+        return self._tokenizer.vocabulary
 
     def models(self) -> list[ServedModel]:
         """Every model name that this door answers to, ready or not."""
@@ -80,7 +95,12 @@ class Door:
             return ServedModel(name=name, ready=False, nodes=(), context_tokens=0, parameters=0)
         best = nodes[0]
         return ServedModel(
-            name=name, ready=True, nodes=tuple(node.id for node in nodes), context_tokens=best.context_tokens, parameters=best.parameters
+            name=name,
+            ready=True,
+            nodes=tuple(node.id for node in nodes),
+            context_tokens=best.context_tokens,
+            parameters=best.parameters,
+            tokenizer=best.tokenizer,
         )
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
@@ -89,50 +109,98 @@ class Door:
         Raises:
             NetgptError: before the first `Delta` or after any; what was yielded stays true.
         """
-        if self.open_requests >= self._limits.open_requests:
-            raise Overloaded(f"{self.open_requests} requests are open at this door", hint="retry after a second, or enter at another node")
-        self.open_requests += 1
-        self._metrics.requests_running.inc()
-        arrival_s = self._clock.now_s()
-        outcome = "cancelled"
-        try:
-            async with aclosing(self._answer(request, arrival_s)) as answers:
+        with self._opened(request) as visit:
+            async with aclosing(self._answer(request, visit.arrival_s)) as answers:
                 async for answer in answers:
                     if isinstance(answer, Finish):
-                        outcome = answer.reason
+                        visit.outcome = answer.reason
                         self._report(request, answer)
                     yield answer
+
+    async def embed(self, request: EmbedRequest) -> Vectors:
+        """One vector for each text. Cancelling it cancels all work on every node.
+
+        Raises:
+            NetgptError: no vector is given.
+        """
+        with self._opened(request) as visit:
+            lane = Lane(model=request.model, privacy=request.privacy, raw="input")
+            nodes = same_model(self._nodes(lane))
+            deadline_s = visit.arrival_s + (request.deadline_s or self._limits.deadline_s)
+            sessions = embed_sessions(request, self._tokenizer, context_tokens=nodes[0].context_tokens, deadline_s=deadline_s)
+            with self._entrance.place(request.key, lane) as ticket:
+                await self._entrance.turn(ticket, deadline_s=deadline_s)
+                nodes = sorted(same_model(self._nodes(lane)), key=lambda node: node.id != ticket.node)
+                made = await embed_all(sessions, [self._handle(node) for node in nodes])
+            strategy, duration_s = TIER_OF_MODEL.get(request.model, AUTO), self._clock.now_s() - visit.arrival_s
+            vectors = vectors_of(sessions, made, strategy=strategy, why=_why(request.model, nodes), duration_s=duration_s)
+            visit.outcome = "stop"
+            self._report_vectors(request, vectors)
+            return vectors
+
+    @contextmanager
+    def _opened(self, request: ChatRequest | EmbedRequest) -> Iterator[_Visit]:
+        """Count a request from its arrival to its end, whatever that is."""
+        self.open_requests += 1
+        visit = _Visit(arrival_s=self._clock.now_s())
+        try:
+            yield visit
         except NetgptError as error:
-            outcome = error.code
-            self._record("request.failed", self._entry().id, request=request.request_id, code=error.code)
+            visit.outcome = error.code
+            if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
+                self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=error.code)
             raise
         finally:
             self.open_requests -= 1
-            self._metrics.requests_running.dec()
             model = request.model if request.model in MODEL_NAMES else "unknown"  # a client cannot grow the label set
-            self._metrics.requests.labels(model=model, finish_reason=outcome).inc()
-            self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - arrival_s)
+            self._metrics.requests.labels(model=model, finish_reason=visit.outcome).inc()
+            self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
 
     async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
-        nodes = serving_nodes(request.model, self._members(), entry=self._entry(), privacy=request.privacy)
-        session = self._session(request, nodes, arrival_s)
-        telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
-        async with aclosing(self._accepted(session, nodes, telling)) as pieces:
-            async for piece in pieces:
-                if telling.first_token_s is None:
-                    telling.first_token_s = self._clock.now_s() - arrival_s
-                if (delta := telling.tell(piece)) is not None:
-                    yield delta
-                if telling.text.stopped:
-                    break
-                if self._clock.now_s() > session.deadline_s:
-                    deadline_s = session.deadline_s - arrival_s
-                    raise DeadlineExceeded(
-                        f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model"
-                    )
+        lane = _lane(request)
+        nodes = able_nodes(self._nodes(lane), request.grammar)
+        check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
+        with self._entrance.place(request.key, lane) as ticket:
+            prompt_ids = render_prompt(self._tokenizer, request)
+            session = self._session(request, prompt_ids, self._fit(nodes, request, len(prompt_ids)).max_tokens, arrival_s)
+            telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+            try:
+                await self._entrance.turn(ticket, deadline_s=session.deadline_s)
+            finally:
+                telling.queue_s = self._clock.now_s() - arrival_s
+                self._metrics.queue_time.labels(model=request.model).observe(telling.queue_s)
+            fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
+            session.max_tokens = fit.max_tokens
+            nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
+            async with aclosing(self._accepted(session, nodes, telling)) as pieces:
+                async for piece in pieces:
+                    if telling.first_token_s is None:
+                        telling.first_token_s = self._clock.now_s() - arrival_s
+                    if (delta := telling.tell(piece)) is not None:
+                        yield delta
+                    if telling.text.stopped:
+                        break
+                    if self._clock.now_s() > session.deadline_s:
+                        deadline_s = session.deadline_s - arrival_s
+                        raise DeadlineExceeded(
+                            f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model"
+                        )
         if rest := telling.text.finish():
             yield Delta(text=rest, origin=session.accepted[-1].origin)
         yield self._finish(request, session, telling, nodes, self._clock.now_s() - arrival_s)
+
+    def _nodes(self, lane: Lane) -> list[Member]:
+        nodes = serving_nodes(lane.model, self._members(), entry=self._entry(), privacy=lane.privacy, needs=lane.needs)
+        return native_nodes(nodes, self._tokenizer.hash, param=lane.raw) if lane.raw else nodes
+
+    def _node_with_room(self, lane: Lane) -> str | None:
+        """An `admission.Place`: the best node that can take one more, of those that serve the lane equally well."""
+        try:
+            nodes = self._nodes(lane)
+        except NetgptError:
+            return ""  # the request finds out for itself
+        equals = [node for node in nodes if node.parameters == nodes[0].parameters]
+        return self._rooms.pick(equals, self._admission.running, doors=len(self._members()))
 
     async def _accepted(self, session: Session, nodes: Sequence[Member], telling: Telling) -> AsyncGenerator[Piece, None]:
         """Run the strategy; yield what it makes final, until the answer has ended."""
@@ -151,26 +219,30 @@ class Door:
                 if session.finished:
                     return
 
-    def _session(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Session:
-        prompt_ids = tuple(render_chat(self._tokenizer, request.messages))
-        context_tokens = min(node.context_tokens for node in nodes)
-        room = context_tokens - len(prompt_ids)
-        if room < (request.max_tokens or 1):
-            wanted = f"the prompt has {len(prompt_ids)} tokens and {request.max_tokens or 1} are to follow"
-            raise ContextLengthExceeded(
-                f"{wanted}, but {request.model!r} holds {context_tokens}",
-                hint="shorten the messages, or lower max_tokens",
-                param="messages",
-            )
-        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed
+    def _fit(self, nodes: Sequence[Member], request: ChatRequest, prompt_tokens: int) -> Fit:
+        return fit_in(
+            nodes,
+            model=request.model,
+            tokenizer=self._tokenizer.hash,
+            prompt_tokens=prompt_tokens,
+            max_tokens=request.max_tokens,
+            param=prompt_param(request),
+        )
+
+    def _session(self, request: ChatRequest, prompt_ids: tuple[int, ...], max_tokens: int, arrival_s: float) -> Session:
+        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
         return Session(
             id=request.request_id,
             prompt_ids=prompt_ids,
             tokenizer=self._tokenizer.hash,
-            max_tokens=request.max_tokens or room,
+            max_tokens=max_tokens,
             sampling=Sampling(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=seed),
-            stop_ids=(self._tokenizer.end_id,),
+            stop_ids=self._tokenizer.stop_ids,
+            messages=request.messages,
+            logprobs=request.logprobs,
             top_logprobs=request.top_logprobs,
+            grammar=request.grammar,
+            fit=request.max_tokens is None,
             privacy=request.privacy,
             deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
         )
@@ -179,7 +251,7 @@ class Door:
         timings = [piece.timings for piece in session.accepted if piece.timings]
         return Finish(
             reason="stop" if telling.text.stopped else session.finished or "stop",
-            prompt_tokens=len(session.prompt_ids),
+            prompt_tokens=_foreign_prompt_tokens(session) or len(session.prompt_ids),
             completion_tokens=session.answer_tokens,
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
             strategy=TIER_OF_MODEL.get(request.model, AUTO),
@@ -187,11 +259,12 @@ class Door:
             origin=tuple(telling.spans),
             switches=tuple(telling.switches),
             link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
-            queue_s=sum(timing.queue_s for timing in timings),
+            queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
             time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
             duration_s=duration_s,
             modelled=any(timing.modelled for timing in timings),
-            seed=session.sampling.seed,
+            seed=session.sampling.seed if request.seed is None else request.seed,
+            counted_by=_counted_by(session),
         )
 
     def _report(self, request: ChatRequest, finish: Finish) -> None:
@@ -202,13 +275,12 @@ class Door:
             metrics.inter_token_latency.labels(model=request.model).observe(decode_s / (finish.completion_tokens - 1))
         metrics.tokens.labels(model=request.model, direction="input").inc(finish.prompt_tokens)
         metrics.tokens.labels(model=request.model, direction="output").inc(finish.completion_tokens)
-        for node, count in finish.link_bytes.items():
-            for direction, payload_bytes in count.items():
-                metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
+        self._count_link_bytes(finish.link_bytes)
         self._record(
             "request.finished",
             self._entry().id,
             request=request.request_id,
+            key=request.key,
             model=request.model,
             reason=finish.reason,
             prompt_tokens=finish.prompt_tokens,
@@ -216,9 +288,59 @@ class Door:
             origin=[[span.node, span.tokens] for span in finish.origin],
             switches=len(finish.switches),
             link_bytes=finish.link_bytes,
+            queue_s=round(finish.queue_s, 6),
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
         )
+
+    def _report_vectors(self, request: EmbedRequest, vectors: Vectors) -> None:
+        self._metrics.tokens.labels(model=request.model, direction="input").inc(vectors.prompt_tokens)
+        self._count_link_bytes(vectors.link_bytes)
+        self._record(
+            "request.embedded",
+            self._entry().id,
+            request=request.request_id,
+            key=request.key,
+            model=request.model,
+            texts=len(request.texts),
+            prompt_tokens=vectors.prompt_tokens,
+            origin=[[span.node, span.tokens] for span in vectors.origin],
+            link_bytes=vectors.link_bytes,
+            duration_s=round(vectors.duration_s, 6),
+        )
+
+    def _count_link_bytes(self, link_bytes: Mapping[str, Mapping[str, int]]) -> None:
+        for node, count in link_bytes.items():
+            for direction, payload_bytes in count.items():
+                self._metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
+
+
+@dataclass(kw_only=True)
+class _Visit:
+    """One request at the door."""
+
+    arrival_s: float
+    outcome: str = "cancelled"  # unless it comes to an end
+
+
+def _lane(request: ChatRequest) -> Lane:
+    needs = ("logprobs",) if request.logprobs else ()
+    return Lane(model=request.model, privacy=request.privacy, needs=needs, raw="" if request.prompt is None else prompt_param(request))
+
+
+def _foreign_prompt_tokens(session: Session) -> int:
+    """How many tokens the prompt has where the answer began, if that node counts otherwise than the door; else 0."""
+    first = session.accepted[0].origin if session.accepted else ""
+    return next((piece.prompt_tokens for piece in session.accepted if piece.origin == first and piece.prompt_tokens), 0)
+
+
+def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
+    """Whose tokens the usage counts, where they are not all the door's own."""
+    if not any(piece.recoded for piece in session.accepted):
+        return {}
+    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.count))
+    prompt = nodes[:1] if _foreign_prompt_tokens(session) else ("door",)
+    return {"prompt_tokens": prompt, "completion_tokens": nodes}
 
 
 def _why(model: str, nodes: Sequence[Member]) -> str:

@@ -8,20 +8,31 @@ from dataclasses import dataclass, field
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
 from netgpt.models.generation import TopLogprobs
+from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
 
 MAX_STOP_STRINGS = 4
 MAX_TOP_LOGPROBS = 20
+MAX_TEMPERATURE = 2
+LEAST_TOP_P = 1e-6
+MAX_TOP_K = 1 << 20
+MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
+
+_RANGES = {"temperature": (0, MAX_TEMPERATURE), "top_p": (LEAST_TOP_P, 1), "top_k": (0, MAX_TOP_K), "top_logprobs": (0, MAX_TOP_LOGPROBS)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest:
-    """One chat completion. Raises InvalidRequest, naming the parameter, when a value is out of range."""
+    """One answer that is wanted: to a conversation, or the continuation of a raw prompt.
+
+    Raises InvalidRequest, naming the parameter, when a value is out of range.
+    """
 
     request_id: str
     model: str
-    messages: tuple[tuple[str, str], ...]  # (role, content)
+    messages: tuple[tuple[str, str], ...] = ()  # (role, content)
+    prompt: str | tuple[int, ...] | None = None  # in place of messages: text or token ids, without a chat template
     max_tokens: int | None = None  # None: as many as the context holds
     temperature: float = 1.0
     top_p: float = 1.0
@@ -30,12 +41,15 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    grammar: Grammar | None = None  # what the answer is held to
     privacy: str = "cloud-allowed"
     deadline_s: float | None = None  # from arrival; None: the door's default
+    key: str = ""  # id of the API key that asks; empty where none is needed
 
     def __post_init__(self) -> None:
         self._check_messages()
-        for name, low, high in (("temperature", 0, 2), ("top_p", 1e-6, 1), ("top_k", 0, 1 << 20), ("top_logprobs", 0, MAX_TOP_LOGPROBS)):
+        self._check_grammar()
+        for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidRequest(f"{name} is {value}", hint=f"give a number from {low:g} to {high:g}", param=name)
@@ -43,17 +57,44 @@ class ChatRequest:
             raise InvalidRequest(f"max_tokens is {self.max_tokens}", hint="give 1 or more", param="max_tokens")
         if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
             raise InvalidRequest(f"{len(self.stop)} stop strings, or an empty one", hint=f"give at most {MAX_STOP_STRINGS}, none empty", param="stop")
-        if self.privacy not in PRIVACY_LEVELS:
-            raise InvalidRequest(f"unknown privacy level {self.privacy!r}", hint=did_you_mean(self.privacy, PRIVACY_LEVELS), param="privacy")
-        if self.deadline_s is not None and self.deadline_s <= 0:
-            raise InvalidRequest(f"deadline_s is {self.deadline_s}", hint="give seconds above 0", param="deadline_s")
+        _check_bounds(self.privacy, self.deadline_s)
+
+    def _check_grammar(self) -> None:
+        if self.grammar is None:
+            return
+        check_grammar(self.grammar)
+        if self.stop:
+            raise InvalidRequest(f"stop would cut what {self.grammar.param} asks for", hint="leave one of them out", param="stop")
 
     def _check_messages(self) -> None:
-        if not self.messages:
-            raise InvalidRequest("messages is empty", hint="send at least one message", param="messages")
+        if bool(self.messages) == (self.prompt is not None):
+            raise InvalidRequest("a request has messages or a prompt", hint="send at least one message, or a prompt", param="messages")
         for role, _ in self.messages:
             if role not in ROLES:
                 raise InvalidRequest(f"unknown role {role!r}", hint=did_you_mean(role, ROLES), param="messages")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedRequest:
+    """Some texts, or token ids, whose vectors are wanted. Raises InvalidRequest, naming the parameter."""
+
+    request_id: str
+    model: str
+    texts: tuple[str | tuple[int, ...], ...]  # none empty
+    key: str = ""  # id of the API key; empty where none is needed
+    privacy: str = "cloud-allowed"
+    deadline_s: float | None = None  # from arrival; None: the door's default
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.privacy, self.deadline_s)
+
+
+def _check_bounds(privacy: str, deadline_s: float | None) -> None:
+    """Where content may go, and until when it is of use."""
+    if privacy not in PRIVACY_LEVELS:
+        raise InvalidRequest(f"unknown privacy level {privacy!r}", hint=did_you_mean(privacy, PRIVACY_LEVELS), param="privacy")
+    if deadline_s is not None and not MIN_DEADLINE_S <= deadline_s <= MAX_DEADLINE_S:
+        raise InvalidRequest(f"deadline_s is {deadline_s}", hint=f"give seconds from {MIN_DEADLINE_S} to {MAX_DEADLINE_S}", param="deadline_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +114,8 @@ class Span:
     """How many consecutive answer tokens a node made."""
 
     node: str
-    tokens: int
+    tokens: int  # as that node's model counts
+    recoded: bool = False  # its tokenizer is not the door's: it was given text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +131,27 @@ class Finish:
     origin: tuple[Span, ...]
     switches: tuple[str, ...]
     link_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # peer node -> {"sent", "received"}, payload bytes
-    queue_s: float = 0.0
+    queue_s: float = 0.0  # in the door's queue, and in those of engines
     time_to_first_token_s: float = 0.0  # from arrival at the door
     duration_s: float = 0.0
     modelled: bool = False  # a hardware profile stretched some of these times
     seed: int = 0
+    counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectors:
+    """The vectors of a request's texts, in order, and how they came about."""
+
+    vectors: tuple[tuple[float, ...], ...]  # each of length 1
+    prompt_tokens: int
+    strategy: str
+    why: str
+    origin: tuple[Span, ...]
+    link_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # peer node -> {"sent", "received"}, payload bytes
+    queue_s: float = 0.0  # the longest that a text waited at a node
+    duration_s: float = 0.0
+    modelled: bool = False  # a hardware profile stretched these times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +163,7 @@ class ServedModel:
     nodes: tuple[str, ...]
     context_tokens: int
     parameters: int
+    tokenizer: str = ""  # hash, of the node that is asked first
 
 
 Answer = Delta | Finish

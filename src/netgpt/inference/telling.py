@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from netgpt.inference.request import Delta, Span
@@ -17,6 +18,7 @@ class Telling:
         self.text = text
         self.spans: list[Span] = []
         self.switches: list[str] = []
+        self.queue_s = 0.0  # in the door's queue
         self.first_token_s: float | None = None  # from arrival
         self._tokenizer = tokenizer
         self._logprobs = logprobs
@@ -27,21 +29,24 @@ class Telling:
         text = self.text.feed(piece.data)
         if not self._logprobs:
             return Delta(text=text, origin=piece.origin) if text else None
-        if not text and not piece.ids:
+        if not text and not piece.count:
             return None
         return Delta(
             text=text,
             origin=piece.origin,
-            tokens=tuple(self._tokenizer.decode((i,)) for i in piece.ids),
+            tokens=piece.tokens if piece.recoded else self._each(piece.ids),
             logprobs=piece.logprobs,
             top=piece.top,
-            top_tokens=tuple(tuple(self._tokenizer.decode((i,)) for i in top.ids) for top in piece.top),
+            top_tokens=tuple(top.tokens if piece.recoded else self._each(top.ids) for top in piece.top),
         )
 
+    def _each(self, ids: Sequence[int]) -> tuple[bytes, ...]:
+        return tuple(self._tokenizer.decode((i,)) for i in ids)
+
     def _credit(self, piece: Piece) -> None:
-        if not piece.ids:
+        if not piece.count:
             return
         if self.spans and self.spans[-1].node == piece.origin:
-            self.spans[-1] = replace(self.spans[-1], tokens=self.spans[-1].tokens + len(piece.ids))
+            self.spans[-1] = replace(self.spans[-1], tokens=self.spans[-1].tokens + piece.count)
         else:
-            self.spans.append(Span(node=piece.origin, tokens=len(piece.ids)))
+            self.spans.append(Span(node=piece.origin, tokens=piece.count, recoded=piece.recoded))

@@ -36,12 +36,12 @@ class TextAssembler:
             self.stopped = True
             shown, self._tail = self._tail[: min(cuts)], ""
             return shown
-        held = 0 if final else max((_overlap(self._tail, stop) for stop in self._stop), default=0)
+        held = 0 if final else max((overlap(self._tail, stop) for stop in self._stop), default=0)
         shown, self._tail = self._tail[: len(self._tail) - held], self._tail[len(self._tail) - held :]
         return shown
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that is a proper beginning of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -7,6 +7,9 @@ tokenizer; positions count from the first token of the session.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+from netgpt.models.grammar import Grammar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,12 +26,34 @@ GREEDY = Sampling()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """A session as text, for a node whose tokenizer is not the caller's: the node encodes it anew."""
+
+    messages: tuple[Turn, ...]
+    answer: bytes = b""  # so far; may end within a character
+    logprobs: bool = False  # report each token's bytes and log-probability
+    fit: bool = False  # `max_tokens` is an upper bound: take what the context has left
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Generate:
     """Continue a session by up to `max_tokens` tokens.
 
     `keep` is how many leading tokens of the session the caller believes the engine holds; `ids` are the
     tokens that follow them. An engine that holds more rolls back to `keep`; one that holds less raises
     `SessionNotFound`, and the caller sends all with `keep=0`.
+
+    With a `grammar`, the tokens from `answer_from` on are the answer: those that the session has already
+    are followed through the grammar, and what is drawn goes on from there. Whoever continues a session
+    needs no more than this.
     """
 
     session: str
@@ -40,6 +65,9 @@ class Generate:
     stop_ids: tuple[int, ...] = ()
     top_logprobs: int = 0  # alternatives reported per token
     hold: bool = False  # keep the session's KV after the last token
+    grammar: Grammar | None = None  # what the answer must look like
+    answer_from: int = 0  # position of the answer's first token; read with `grammar` only
+    text: Text | None = None  # stands for `ids`, which are empty then; the replies carry `data`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +76,7 @@ class TopLogprobs:
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    tokens: tuple[bytes, ...] = ()  # in place of `ids` where the caller has another tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +91,24 @@ class Timings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
-    """One or more new tokens of a session. The last one of a call carries `finish` and `timings`."""
+    """One or more new tokens of a session. The last one of a call carries `finish` and `timings`.
+
+    The answer to a `Text` has no ids: `data` are the new bytes, and `made` says how many tokens of the
+    node's own model they are.
+    """
 
     epoch: int = 0
     position: int  # of ids[0] in the session
     ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()  # of ids, before temperature, nats
+    logprobs: tuple[float, ...] = ()  # of ids, before grammar and temperature, nats
     top: tuple[TopLogprobs, ...] = ()
     finish: str = ""  # "", "stop" (a stop id, included in ids) or "length"
     timings: Timings | None = None
     cached: int = 0  # prompt tokens that were not computed again
+    data: bytes = b""
+    made: int = 0
+    tokens: tuple[bytes, ...] = ()  # bytes of each token that has a log-probability
+    prompt_tokens: int = 0  # of the whole prompt, as the node's model counts; with the last one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +162,27 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Embed:
+    """Turn tokens into one vector: the mean of their hidden states after the last norm, scaled to length 1.
+
+    `session` names this call alone: it is made in one go, and nothing of it is held afterwards.
+    """
+
+    epoch: ClassVar[int] = 0
+    keep: ClassVar[int] = 0
+    session: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding:
+    """The vector of some tokens. Vectors of different models have nothing to do with each other."""
+
+    values: tuple[float, ...]
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rollback:
     """Forget a session's tokens past `length`; 0 frees its KV."""
 
@@ -139,6 +197,15 @@ class Capabilities:
     logprobs: bool = False
     verify: bool = False
     hold: bool = False  # sessions keep KV between calls
+    grammar: bool = False  # answers can be held to a `Grammar`
+    embed: bool = False  # it turns text into vectors
+    text: bool = False  # takes a `Text` in place of ids
+    top_logprobs: int = 20  # the most alternatives that it reports
+    continues: bool = True  # goes on from words that another model said
+    usage: bool = True  # counts tokens as its model does
+    prompt_ids: bool = False  # an upstream's `/v1/completions` takes token ids
+    scores: bool = False  # an upstream gives log-probabilities of a prompt
+    tokenizer: str = ""  # identity of an upstream's tokenizer, where it states one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,6 @@ Face folder of a supported family is one, and its card is then derived.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -19,8 +18,10 @@ from netgpt.core.spelling import check_keys, did_you_mean
 from netgpt.core.storage import DiskStorage
 from netgpt.models.card import ModelCard
 from netgpt.models.decoder_config import DecoderConfig
+from netgpt.models.hf_tokenizer import tokenizer_identity
+from netgpt.models.hub import PREFIX, hub_folder, hub_name
 
-CARD, CONFIG, TOKENIZER = "card.json", "config.json", "tokenizer.json"
+CARD, CONFIG = "card.json", "config.json"
 _RESTORE = "restore the model folder from its source, or make it again: netgpt pretrain"
 _TIERS = (("device", 4_000_000_000), ("edge", 16_000_000_000))  # what fits a phone, then one accelerator, in 16 bits
 
@@ -44,15 +45,19 @@ def search_path(home: Path | None, setting: str = "") -> list[Path]:
     return folders
 
 
-def find_model(name_or_path: str, search: Sequence[Path]) -> Path:
+def find_model(name_or_path: str, search: Sequence[Path], *, fetch: bool = True) -> Path:
     """The folder of a model.
 
     Args:
-        name_or_path: a folder's name below one of `search`, or a path; a path has a separator in it.
+        name_or_path: a folder's name below one of `search`, a path (which has a separator in it), or a model of the
+            Hugging Face hub, `hf:organisation/name@revision`.
+        fetch: whether a hub model that is not on this machine may be fetched.
 
     Raises:
         ModelNotFound: no such folder; the hint has the nearest and all known names.
     """
+    if name_or_path.startswith(PREFIX):
+        return hub_folder(name_or_path, fetch=fetch)
     if os.sep in name_or_path or name_or_path.startswith("."):
         path = Path(name_or_path).expanduser()
         if (path / CONFIG).is_file():
@@ -61,7 +66,11 @@ def find_model(name_or_path: str, search: Sequence[Path]) -> Path:
     known = _folders(search)
     if name_or_path not in known:
         where = ", ".join(str(folder) for folder in search) or "nowhere"
-        hint = did_you_mean(name_or_path, known) if known else "train models: netgpt pretrain, or copy a Hugging Face folder there"
+        hint = (
+            did_you_mean(name_or_path, known)
+            if known
+            else "fetch the released models: netgpt models fetch; or take your own: netgpt models import FOLDER"
+        )
         raise ModelNotFound(f"model {name_or_path!r} is not in {where}", hint=hint, param="model")
     return known[name_or_path]
 
@@ -124,25 +133,17 @@ def write_card(folder: Path, card: ModelCard) -> None:
 def _derived_card(folder: Path, config: DecoderConfig) -> ModelCard:
     tier = next((tier for tier, limit in _TIERS if config.parameters < limit), "cloud")
     return ModelCard(
-        id=folder.resolve().name,
+        id=hub_name(folder.resolve()) or folder.resolve().name,
         tier=tier,
         parameters=config.parameters,
         layers=config.num_layers,
         bytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         context_tokens=config.max_position,
         vocabulary=config.vocab_size,
-        tokenizer=_tokenizer_hash(folder / TOKENIZER),
+        tokenizer=tokenizer_identity(folder),
         licence="see the model's source",
         level="L0",
     )
-
-
-def _tokenizer_hash(path: Path) -> str:
-    """The hash that `BpeTokenizer` gives itself, without building the tokenizer."""
-    try:
-        return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
-    except (OSError, ValueError) as error:
-        raise ModelInvalid(f"tokenizer {str(path)!r} cannot be read: {error}", hint=_RESTORE) from error
 
 
 def _parse_card(path: Path) -> ModelCard:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +46,11 @@ class Tokenizer(Protocol):
         """The id that ends a turn."""
         ...
 
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """All ids after which nothing of a turn follows."""
+        ...
+
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; special tokens in the text are not recognised."""
         ...
@@ -56,9 +61,30 @@ class Tokenizer(Protocol):
 
     def special_id(self, token: str) -> int: ...
 
+    def byte_id(self, byte: int) -> int:
+        """The id of a byte that is no whole character."""
+        ...
+
+    def render(self, messages: Sequence[tuple[str, str]]) -> list[int]:
+        """Ids of a conversation in the model's own chat format, ending where the assistant is to speak."""
+        ...
+
+
+def encode_bytes(tokenizer: Tokenizer, data: bytes) -> list[int]:
+    """Ids of exact bytes: of their whole characters as text, of the others one by one."""
+    ids: list[int] = []
+    while data:
+        try:
+            return ids + tokenizer.encode(data.decode())
+        except UnicodeDecodeError as error:
+            ids += tokenizer.encode(data[: error.start].decode())
+            ids.append(tokenizer.byte_id(data[error.start]))
+            data = data[error.start + 1 :]
+    return ids
+
 
 def render_chat(tokenizer: Tokenizer, messages: Sequence[tuple[str, str]]) -> list[int]:
-    """Ids of a conversation, ending where the assistant is to speak.
+    """Ids of a conversation in NetGPT's own chat format, ending where the assistant is to speak.
 
     Args:
         messages: (role, content) pairs; role is "system", "user" or "assistant".
@@ -83,6 +109,7 @@ class BpeTokenizer:
         self.hash = hashlib.sha256(definition.encode()).hexdigest()
         self.vocabulary = self._fast.get_vocab_size()
         self.end_id = self.special_id(END)
+        self.stop_ids = (self.end_id,)
 
     @classmethod
     def load(cls, folder: Path) -> BpeTokenizer:
@@ -107,6 +134,12 @@ class BpeTokenizer:
             raise ModelInvalid(f"the tokenizer has no token {token!r}", hint="use a model whose tokenizer has NetGPT's chat tokens")
         return found
 
+    def byte_id(self, byte: int) -> int:
+        return self.special_id(byte_characters()[byte])
+
+    def render(self, messages: Sequence[tuple[str, str]]) -> list[int]:
+        return render_chat(self, messages)
+
     def encode(self, text: str) -> list[int]:
         return self._fast.encode(_without_specials(text), add_special_tokens=False).ids
 
@@ -116,7 +149,7 @@ class BpeTokenizer:
 
     @cached_property
     def _bytes_by_id(self) -> list[bytes]:
-        to_byte = {character: byte for byte, character in _byte_characters().items()}
+        to_byte = {character: byte for byte, character in byte_characters().items()}
         special = set(SPECIAL_TOKENS)
         table: list[bytes] = []
         for i in range(self.vocabulary):
@@ -133,7 +166,8 @@ def _without_specials(text: str) -> str:
     return text
 
 
-def _byte_characters() -> dict[int, str]:
+@cache
+def byte_characters() -> dict[int, str]:
     """GPT-2's printable stand-in for each byte (Radford et al. 2019)."""
     plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {byte: chr(byte) for byte in plain}
@@ -148,6 +182,13 @@ class ByteTokenizer:
     hash = hashlib.sha256(b"netgpt byte tokenizer 1").hexdigest()
     vocabulary = 256 + len(SPECIAL_TOKENS)
     end_id = 256 + SPECIAL_TOKENS.index(END)
+    stop_ids = (end_id,)
+
+    def byte_id(self, byte: int) -> int:
+        return byte
+
+    def render(self, messages: Sequence[tuple[str, str]]) -> list[int]:
+        return render_chat(self, messages)
 
     def special_id(self, token: str) -> int:
         return 256 + SPECIAL_TOKENS.index(token)

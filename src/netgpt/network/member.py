@@ -34,6 +34,10 @@ class Member:
     waiting: int = 0  # requests in the engine's queue
     slots: int = 0
     context_tokens: int = 0  # prompt and answer together
+    grammar: bool = False  # its engine can hold an answer to a grammar
+    text: bool = False  # its engine takes text where a session's tokenizer is not its own
+    lacks: tuple[str, ...] = ()  # capabilities that its engine states not to have, "logprobs" for example
+    protocol_version: int = 1  # that its engine speaks
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):
@@ -48,6 +52,7 @@ class Snapshot:
 
     version: int = 0
     members: tuple[Member, ...] = ()
+    revoked: tuple[str, ...] = ()  # serials of certificates that are refused though they have not expired
 
     def find(self, node: str) -> Member | None:
         return next((member for member in self.members if member.id == node), None)

@@ -19,7 +19,7 @@ from netgpt.core.units import parse_duration_s, parse_rate_bps
 from netgpt.network.profile import find_profile
 
 TIERS = ("device", "edge", "cloud")
-NODE_ENGINES = ("replay",)
+NODE_ENGINES = ("replay", "openai")
 REPLAY_TIMINGS = ("recorded", "profile")
 
 
@@ -33,13 +33,29 @@ class NodeSpec:
     profile: str
     parameters: int = 0  # size of the model it is declared to run, for modelled time; 0: the card's
     slots: int = 16
-    engine: str = ""  # "replay": plays `model` of `recording`; empty: what the command runs
+    engine: str = ""  # "replay": plays `model` of `recording`; "openai": asks for `model` at `upstream`; empty: what the command runs
     recording: str = ""  # a Parquet file; in a scenario file relative to it
     timing: str = ""  # of a replay: "recorded" (also if empty) or "profile"
+    upstream: str = ""  # base URL of an OpenAI-compatible server
+    api_key_env: str = ""  # the variable that holds its key; the key itself stands in no file
+    context_tokens: int = 0  # of the upstream's model; 0: as the upstream says
+    connect_timeout: str = "5s"
+    first_token_timeout: str = "60s"
+    next_token_timeout: str = "30s"
+    retries: int = 2  # before the first token
 
     @property
     def replays(self) -> bool:
         return self.engine == "replay"
+
+    @property
+    def asks_upstream(self) -> bool:
+        return self.engine == "openai"
+
+    @property
+    def needs_folder(self) -> bool:
+        """Whether its model is a folder on this machine, if the command runs models."""
+        return not self.engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +82,7 @@ class UserSpec:
     prompt_tokens: tuple[int, int] = (16, 64)
     answer_tokens: tuple[int, int] = (8, 48)
     temperature: float = 0.0
+    key: str = ""  # the API key that they share: doors are fair between keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +136,14 @@ def load_scenario(name_or_path: str) -> Scenario:
         scenario = parse_scenario(path.read_text(encoding="utf-8"), where=str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioInvalid(f"scenario {name_or_path!r} cannot be read: {error}", hint="check the path and its permissions") from error
-    nodes = tuple(replace(node, recording=str(path.parent / node.recording)) if node.recording else node for node in scenario.nodes)
-    return replace(scenario, nodes=nodes)
+    return replace(scenario, nodes=tuple(_beside(node, path.parent) for node in scenario.nodes))
+
+
+def _beside(node: NodeSpec, folder: Path) -> NodeSpec:
+    """The node, with the paths that are relative to its scenario's folder made whole."""
+    if node.recording:
+        return replace(node, recording=str(folder / node.recording))
+    return replace(node, model=str(folder / node.model)) if node.model.startswith(("./", "../")) else node
 
 
 def parse_scenario(text: str, *, where: str) -> Scenario:
@@ -131,9 +154,9 @@ def parse_scenario(text: str, *, where: str) -> Scenario:
         raise ScenarioInvalid(f"scenario {where!r} is not valid TOML: {error}", hint="mend the line that the message names") from error
     try:
         scenario = _scenario(table, where)
+        _check(scenario, where)
     except UsageError as error:
         raise ScenarioInvalid(f"{error.message} in scenario {where!r}", hint=error.hint) from error
-    _check(scenario, where)
     return scenario
 
 
@@ -241,7 +264,7 @@ def _check(scenario: Scenario, where: str) -> None:
         if node.slots < 1 or node.parameters < 0:
             raise ScenarioInvalid(f"node {node.id!r} has slots {node.slots}, parameters {node.parameters}", hint="slots start at 1, parameters at 0")
         find_profile(node.profile)
-        _check_replay(node, f"node {node.id!r} of scenario {where!r}")
+        _check_engine(node, f"node {node.id!r} of scenario {where!r}")
     links = [link.id for link in scenario.links]
     named = [(scenario.default_node, "default_node", ids)]
     named += [(end, f"link {link.id!r}", ids) for link in scenario.links for end in link.between]
@@ -257,13 +280,34 @@ def _check(scenario: Scenario, where: str) -> None:
         _positive(user.requests_per_s, "requests_per_s", f"the user at {user.at!r}")
 
 
-def _check_replay(node: NodeSpec, where: str) -> None:
+_OF_ENGINE = {  # the keys that only nodes of one engine have
+    "replay": ("recording", "timing"),
+    "openai": ("upstream", "api_key_env", "context_tokens", "connect_timeout", "first_token_timeout", "next_token_timeout", "retries"),
+}
+
+
+def _check_engine(node: NodeSpec, where: str) -> None:
     if node.engine and node.engine not in NODE_ENGINES:
         raise ScenarioInvalid(f"{where} has the unknown engine {node.engine!r}", hint=did_you_mean(node.engine, NODE_ENGINES))
+    defaults = {field.name: field.default for field in fields(NodeSpec)}
+    for engine, keys in _OF_ENGINE.items():
+        for key in keys:
+            if node.engine != engine and getattr(node, key) != defaults[key]:
+                raise ScenarioInvalid(f"{where} has {key!r} and not engine {engine!r}", hint=f'add engine = "{engine}", or leave it out')
     if node.replays and not node.recording:
         raise ScenarioInvalid(f"{where} replays and names no recording", hint='add recording = "answers.parquet"; make one with: netgpt record')
     if node.timing and node.timing not in REPLAY_TIMINGS:
         raise ScenarioInvalid(f"{where} has the unknown timing {node.timing!r}", hint=did_you_mean(node.timing, REPLAY_TIMINGS))
-    if not node.replays and (node.recording or node.timing):
-        key = "recording" if node.recording else "timing"
-        raise ScenarioInvalid(f"{where} has {key!r} and does not replay", hint='add engine = "replay", or leave it out')
+    if node.asks_upstream:
+        _check_upstream(node, where)
+
+
+def _check_upstream(node: NodeSpec, where: str) -> None:
+    if not node.upstream:
+        raise ScenarioInvalid(f"{where} asks an upstream and names none", hint='add upstream = "http://127.0.0.1:8000/v1"')
+    for key in ("connect_timeout", "first_token_timeout", "next_token_timeout"):
+        _positive(parse_duration_s(getattr(node, key)), key, where)
+    if not 0 <= node.retries <= 10 or node.context_tokens < 0:
+        raise ScenarioInvalid(
+            f"{where} has retries {node.retries}, context_tokens {node.context_tokens}", hint="retries are 0 to 10, tokens 0 or more"
+        )

@@ -1,23 +1,25 @@
 """A typed handle to a node's engine, local or remote: what strategies call.
 
-It checks the session's privacy level before a byte leaves, counts the payload bytes of each session,
-and drops what arrives with an old epoch. It does not choose, retry or remember.
+It checks the session's privacy level before a byte leaves, speaks ids or, to a node of another tokenizer, text,
+counts the payload bytes of each session, and drops what arrives with an old epoch. It does not choose, retry or remember.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
-from netgpt.models.generation import Held, Rollback, Tokens
-from netgpt.models.tokenizer import Tokenizer
+from netgpt.models.generation import Embed, Embedding, Generate, Held, Rollback, Tokens
+from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
 from netgpt.node.call import ask
 from netgpt.node.session import Piece, Session, may_see_content
 from netgpt.wire.codec import decode, encode
+from netgpt.wire.messages import check_understood
 
 
 class NodeHandle:
@@ -43,11 +45,13 @@ class NodeHandle:
 
         Raises:
             PrivacyRefused: this node's tier may not see the session's content.
-            NotSupported: the node's tokenizer is not the session's.
+            NotSupported: the node's tokenizer is not the session's and the node takes no text, or its release is too old for what is asked.
             NodeUnreachable, DeadlineExceeded, and what the engine raises.
         """
         self._admit(session)
-        request = encode(session.next_request())
+        message = self._request(session)
+        check_understood("generate", message, self.member.protocol_version, node=self.id)
+        request = encode(message)
         sent, received = session.link_bytes.get(self.id, (0, 0))
         session.link_bytes[self.id] = (sent + len(request), received)
         finished = False
@@ -59,7 +63,7 @@ class NodeHandle:
                 if tokens.epoch != session.epoch:
                     continue
                 finished = bool(tokens.finish)
-                yield self._piece(tokens)
+                yield self._piece(tokens, session)
         if not finished:
             raise NodeUnreachable(f"node {self.id!r} ended its answer early", hint="see which nodes are up: netgpt ps")
 
@@ -68,12 +72,34 @@ class NodeHandle:
             raise PrivacyRefused(
                 f"node {self.id!r} ({self.tier}) may not see {session.privacy!r} content", hint="ask a lower tier, or raise the privacy level"
             )
-        if self.member.tokenizer != session.tokenizer:
-            raise NotSupported(f"node {self.id!r} has another tokenizer than the session", hint="use models of one tokenizer in a scenario")
+        if self.member.tokenizer != session.tokenizer and not self.member.text:
+            raise NotSupported(
+                f"node {self.id!r} has another tokenizer than the session, and takes no text", hint="upgrade it: it runs an older release"
+            )
         if session.deadline_s <= self._clock.now_s():
             raise DeadlineExceeded(f"the deadline passed before node {self.id!r} was asked", hint="raise deadline_s")
 
-    def _piece(self, tokens: Tokens) -> Piece:
+    def _request(self, session: Session) -> Generate:
+        if self.member.tokenizer != session.tokenizer:
+            return session.request_by_text()
+        return session.request_by_ids(partial(encode_bytes, self._tokenizer), self.member.context_tokens)
+
+    def _piece(self, tokens: Tokens, session: Session) -> Piece:
+        if self.member.tokenizer != session.tokenizer:
+            return Piece(
+                ids=(),
+                data=tokens.data,
+                origin=self.id,
+                logprobs=tokens.logprobs,
+                top=tokens.top,
+                finish=tokens.finish,
+                timings=tokens.timings,
+                cached=tokens.cached,
+                recoded=True,
+                made=tokens.made,
+                tokens=tokens.tokens,
+                prompt_tokens=tokens.prompt_tokens,
+            )
         return Piece(
             ids=tokens.ids,
             data=self._tokenizer.decode(tokens.ids),
@@ -84,6 +110,20 @@ class NodeHandle:
             timings=tokens.timings,
             cached=tokens.cached,
         )
+
+    async def embed(self, session: Session) -> Embedding:
+        """The vector of the session's prompt. Raises what `generate` raises."""
+        self._admit(session)
+        message = Embed(session=session.id, ids=session.prompt_ids)
+        check_understood("embed", message, self.member.protocol_version, node=self.id)
+        request = encode(message)
+        sent, received = session.link_bytes.get(self.id, (0, 0))
+        session.link_bytes[self.id] = (sent + len(request), received)
+        async with aclosing(self._connection.call("embed", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
+            async for payload in replies:
+                session.link_bytes[self.id] = (sent + len(request), received + len(payload))
+                return decode(Embedding, payload)
+        raise NodeUnreachable(f"node {self.id!r} gave no vector", hint="see which nodes are up: netgpt ps")
 
     async def release(self, session: Session, *, deadline_s: float) -> Held:
         """Free the session's KV on this node."""

@@ -1,25 +1,27 @@
 """A node's membership: joins the network, tells the controller that it lives, keeps the last snapshot.
 
 Without the controller the node goes on with the snapshot it has. The engine's state is asked for at
-every beat: an engine that does not answer makes the node `degraded`, its door still answers.
+every beat: an engine that does not answer makes the node `degraded`, its door still answers. One answer ends
+it: that the node's certificate was revoked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import get_args
 
 from netgpt import __version__
 from netgpt.core.clock import Clock
-from netgpt.core.errors import NetgptError
+from netgpt.core.errors import CertificateRevoked, NetgptError
 from netgpt.core.scheduling import TaskGroup
 from netgpt.core.transport import Connection, Transport
 from netgpt.models.generation import Load
 from netgpt.network.member import Member, Snapshot, State, Tier
 from netgpt.node.call import ask
 from netgpt.telemetry.metrics import Metrics
-from netgpt.wire.messages import PROTOCOL_VERSION, Beat, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
+from netgpt.wire.certificates import CONTROLLER
+from netgpt.wire.messages import PROTOCOL_VERSION, Beat, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome, agreed_version
 
 BEAT_INTERVAL_S = 0.2
 CALL_DEADLINE_S = 1.0
@@ -39,11 +41,15 @@ class Membership:
         token: str,
         metrics: Metrics,
         record: Callable[..., object],
+        heed_revoked: Callable[[tuple[str, ...]], None] = lambda serials: None,
+        version: int = PROTOCOL_VERSION,
     ) -> None:
         """Args:
         member: this node as it is known before its engine has answered.
-        token: a join token, used once; it buys the credential for all later calls.
+        token: a join token, used once; it buys the credential for all later calls. Empty where a certificate speaks.
         record: takes an event's kind, node and data.
+        heed_revoked: takes the serials of revoked certificates whenever the controller tells them.
+        version: of the protocol that this node speaks.
         """
         self.member = member
         self.credential = ""
@@ -54,8 +60,10 @@ class Membership:
         self._token = token
         self._metrics = metrics
         self._record = record
-        self._controller: Connection = transport.connect(controller_address)
-        self._engine: Connection = transport.connect(member.engine_address)
+        self._heed_revoked = heed_revoked
+        self._version = version
+        self._controller: Connection = transport.connect(controller_address, peer=CONTROLLER)
+        self._engine: Connection = transport.connect(member.engine_address, peer=member.id)
         self._connected = False
 
     def members(self) -> Sequence[Member]:
@@ -73,15 +81,20 @@ class Membership:
         joined = await ask(self._controller, "join", Join(token=self._token, member=self.member), Joined, deadline_s=CALL_DEADLINE_S)
         await self.close()
         self.credential = joined.credential
-        self._controller = self._transport.connect(self._controller_address, credential=joined.credential)
-        self._engine = self._transport.connect(self.member.engine_address, credential=joined.credential)
+        self._controller = self._transport.connect(self._controller_address, credential=joined.credential, peer=CONTROLLER)
+        self._engine = self._transport.connect(self.member.engine_address, credential=joined.credential, peer=self.member.id)
         self._snapshot = joined.snapshot
+        self._heed_revoked(joined.snapshot.revoked)
         self._connected = True
         await self._probe_engine()
         await self._beat()
 
     async def live(self) -> None:
-        """Beat until cancelled. Nothing that the controller or the engine does ends it."""
+        """Beat until cancelled. Nothing else that the controller or the engine does ends it.
+
+        Raises:
+            CertificateRevoked: in a group, once this node is no member any more.
+        """
         async with TaskGroup() as tasks:
             tasks.create_task(self._repeat(self._probe_engine), name=f"{self.member.id}-probe")
             tasks.create_task(self._repeat(self._beat), name=f"{self.member.id}-beat")
@@ -101,18 +114,15 @@ class Membership:
 
     async def _probe_engine(self) -> None:
         try:
-            if not self.member.model:
+            if not self.member.model or self.member.state != "ready":  # an engine that comes back may run another model
                 welcome = await ask(
                     self._engine,
                     "hello",
-                    Hello(protocol_version=PROTOCOL_VERSION, node=self.member.id, release=__version__),
+                    Hello(protocol_version=self._version, node=self.member.id, release=__version__),
                     Welcome,
                     deadline_s=ENGINE_DEADLINE_S,
                 )
-                card = welcome.card
-                self.member = replace(
-                    self.member, model=card.id, tokenizer=card.tokenizer, parameters=card.parameters, context_tokens=card.context_tokens
-                )
+                self._describe(welcome)
             load = await ask(self._engine, "stats", Stats(), Load, deadline_s=ENGINE_DEADLINE_S)
         except NetgptError as error:
             self._turn("degraded", error.code)
@@ -123,6 +133,23 @@ class Membership:
         self._metrics.engine_held_tokens.set(load.held_tokens)
         self._turn("ready", "")
 
+    def _describe(self, welcome: Welcome) -> None:
+        """Take over what the engine says of itself."""
+        card, able = welcome.card, welcome.capabilities
+        if card.id != self.member.model:
+            self._record("engine.described", self.member.id, model=card.id, context_tokens=card.context_tokens, capabilities=asdict(able))
+        self.member = replace(
+            self.member,
+            model=card.id,
+            tokenizer=card.tokenizer,
+            parameters=card.parameters,
+            context_tokens=card.context_tokens,
+            grammar=able.grammar,
+            text=able.text,
+            protocol_version=agreed_version(welcome.protocol_version, ours=self._version),
+            lacks=() if able.logprobs else ("logprobs",),
+        )
+
     def _turn(self, state: State, cause: str) -> None:
         if self.member.state != state:
             self.member = replace(self.member, state=state)
@@ -132,6 +159,8 @@ class Membership:
         beat = Heartbeat(node=self.member.id, epoch=self.member.epoch, member=self.member, known_version=self._snapshot.version)
         try:
             answer = await ask(self._controller, "heartbeat", beat, Beat, deadline_s=CALL_DEADLINE_S)
+        except CertificateRevoked:
+            raise
         except NetgptError as error:
             self._lose_controller(error.code)
             return
@@ -140,6 +169,7 @@ class Membership:
             self._record("controller.found", self.member.id)
         if answer.snapshot is not None:
             self._snapshot = answer.snapshot
+            self._heed_revoked(answer.snapshot.revoked)
             for tier in get_args(Tier):
                 ready = sum(member.tier == tier and member.state == "ready" for member in self.members())
                 self._metrics.members_ready.labels(tier=tier).set(ready)

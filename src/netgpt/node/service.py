@@ -7,53 +7,82 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 from netgpt import __version__
 from netgpt.core.errors import NotSupported
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.transport import Call
 from netgpt.engine.contract import Engine
-from netgpt.models.generation import Generate, Prefill, Rollback, Verify
+from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Rollback, Tokens, Verify
+from netgpt.models.tokenizer import Tokenizer
+from netgpt.node.recode import generate_text
 from netgpt.wire.codec import decode, encode
-from netgpt.wire.messages import Hello, Stats, Welcome, agreed_version
+from netgpt.wire.messages import CALLS_SINCE, FIELDS_SINCE, PROTOCOL_VERSION, Hello, Stats, Welcome, agreed_version
 
-METHODS = ("hello", "generate", "prefill", "verify", "rollback", "stats")
+TEXT_SINCE = FIELDS_SINCE[Generate]["text"]  # and grammars and embeddings, which came with it
+METHODS = ("hello", "generate", "prefill", "verify", "rollback", "embed", "stats")
 
 
 class EngineService:
     """Serves `engine` to the network's members."""
 
-    def __init__(self, node: str, engine: Engine, check: Callable[[str], str]) -> None:
+    def __init__(
+        self, node: str, engine: Engine, identify: Callable[[Call], object], tokenizer: Tokenizer | None = None, *, version: int = PROTOCOL_VERSION
+    ) -> None:
         """Args:
-        check: the member's name for a credential; raises AuthenticationFailed.
+        identify: who calls; raises AuthenticationFailed for anybody who is no member.
+        tokenizer: of the engine's model; with it, sessions of other tokenizers are served too.
+        version: of the protocol; an older one than ours knows fewer calls.
         """
         self._node = node
         self._engine = engine
-        self._check = check
+        self._identify = identify
+        self._tokenizer = tokenizer
+        self._version = version
 
     async def handle(self, call: Call) -> AsyncGenerator[bytes, None]:
         """A `core.transport.Handler`."""
-        self._check(call.credential)
+        self._identify(call)
+        if CALLS_SINCE.get(call.method, 1) > self._version:
+            raise self._unknown(call.method)
         if call.method == "generate":
-            async with aclosing(self._engine.generate(decode(Generate, call.payload))) as replies:
+            async with aclosing(self._generate(decode(Generate, call.payload))) as replies:
                 async for tokens in replies:
                     yield encode(tokens)
             return
         yield encode(await self._answer(call))
 
+    def _generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
+        if request.text is None or self._tokenizer is None:
+            return self._engine.generate(request)
+        return generate_text(self._engine, self._tokenizer, request, request.text)
+
+    def _capabilities(self, version: int) -> Capabilities:
+        """What the engine can do, as far as it can be asked for in that version of the protocol."""
+        own = self._engine.capabilities
+        if version < TEXT_SINCE:
+            return replace(own, grammar=False, embed=False, text=False)
+        return own if self._tokenizer is None else replace(own, text=True)
+
     async def _answer(self, call: Call) -> object:
         match call.method:
             case "hello":
                 hello = decode(Hello, call.payload)
-                version = agreed_version(hello.protocol_version)
-                return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=self._engine.capabilities)
+                version = agreed_version(hello.protocol_version, ours=self._version)
+                return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=self._capabilities(version))
             case "prefill":
                 return await self._engine.prefill(decode(Prefill, call.payload))
             case "verify":
                 return await self._engine.verify(decode(Verify, call.payload))
             case "rollback":
                 return await self._engine.rollback(decode(Rollback, call.payload))
+            case "embed":
+                return await self._engine.embed(decode(Embed, call.payload))
             case "stats":
                 decode(Stats, call.payload)
                 return self._engine.load()
-        raise NotSupported(f"node {self._node!r} has no method {call.method!r} (release {__version__})", hint=did_you_mean(call.method, METHODS))
+        raise self._unknown(call.method)
+
+    def _unknown(self, method: str) -> NotSupported:
+        return NotSupported(f"node {self._node!r} has no method {method!r} (release {__version__})", hint=did_you_mean(method, METHODS))

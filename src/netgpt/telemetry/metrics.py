@@ -39,7 +39,8 @@ class MetricRow:
 
 
 TABLE: tuple[MetricRow, ...] = (
-    MetricRow(name="netgpt_requests_running", kind="gauge", unit="requests", help="Requests that are open at this door."),
+    MetricRow(name="netgpt_requests_running", kind="gauge", unit="requests", help="Requests of this door that engines work on."),
+    MetricRow(name="netgpt_requests_waiting", kind="gauge", unit="requests", help="Requests that wait in this door's queue."),
     MetricRow(
         name="netgpt_requests_total",
         kind="counter",
@@ -54,6 +55,21 @@ TABLE: tuple[MetricRow, ...] = (
         labels=("model",),
         buckets=DURATION_S,
         help="From a request's arrival at the door to its end, however it ended.",
+    ),
+    MetricRow(
+        name="netgpt_queue_time_seconds",
+        kind="histogram",
+        unit="seconds",
+        labels=("model",),
+        buckets=DURATION_S,
+        help="From a request's arrival at the door until engines were asked; requests that left the queue unanswered too.",
+    ),
+    MetricRow(
+        name="netgpt_refusals_total",
+        kind="counter",
+        unit="requests",
+        labels=("code",),
+        help="Requests that were refused by their head alone, before any work: wrong keys, foreign pages, limits of a key.",
     ),
     MetricRow(
         name="netgpt_time_to_first_token_seconds",
@@ -110,8 +126,11 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._rows = {row.name: row for row in TABLE}
         self.requests_running = self._gauge("netgpt_requests_running")
+        self.requests_waiting = self._gauge("netgpt_requests_waiting")
         self.requests = self._counter("netgpt_requests_total")
         self.request_duration = self._histogram("netgpt_request_duration_seconds")
+        self.queue_time = self._histogram("netgpt_queue_time_seconds")
+        self.refusals = self._counter("netgpt_refusals_total")
         self.time_to_first_token = self._histogram("netgpt_time_to_first_token_seconds")
         self.inter_token_latency = self._histogram("netgpt_inter_token_latency_seconds")
         self.tokens = self._counter("netgpt_tokens_total")

@@ -2,8 +2,9 @@
 
 messages, netgpt.proto   what is said, and its public definition
 codec, schema, fault     messages and errors to bytes and back
-grpc_transport           the emulated and the deployed world
+grpc_transport, grpc_tls the emulated and the deployed world, in plain text and over mutual TLS
 memory_transport         the simulated world
 payload                  sizes and byte accounts, the same in all worlds
-identity                 join tokens and credentials
+identity                 who calls
+certificates             X.509 as a network uses it; own_identity keeps a process's own, join_token buys one
 """

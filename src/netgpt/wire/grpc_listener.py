@@ -15,6 +15,7 @@ import grpc.aio
 from netgpt.core.errors import NetgptError
 from netgpt.core.transport import Call, Handler
 from netgpt.wire.fault import encode_error, log_bug
+from netgpt.wire.grpc_tls import TlsEnd
 from netgpt.wire.payload import Observer, check_size
 
 SERVICE = "/netgpt.Node/"
@@ -37,8 +38,9 @@ _STATUS_OF_HTTP = {
 class GrpcListener:
     """A started server. The calls that it serves end with it."""
 
-    def __init__(self, server: grpc.aio.Server, address: str, handler: Handler, observer: Observer) -> None:
+    def __init__(self, server: grpc.aio.Server, address: str, handler: Handler, observer: Observer, tls: TlsEnd | None) -> None:
         self._server = server
+        self.tls = tls
         self._address = address
         self._handler = handler
         self._observer = observer
@@ -95,7 +97,9 @@ class _Methods(grpc.GenericRpcHandler):
         credential = str(metadata.get("authorization", "")).removeprefix(BEARER)
 
         async def serve(payload: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-            await self._listener.serve(Call(method=path.removeprefix(SERVICE), payload=payload, credential=credential), context)
+            tls = self._listener.tls
+            peer = None if tls is None else tls.peer(context.auth_context())
+            await self._listener.serve(Call(method=path.removeprefix(SERVICE), payload=payload, credential=credential, peer=peer), context)
 
         return grpc.unary_stream_rpc_method_handler(cast(Any, serve))
 

@@ -1,7 +1,8 @@
 """The transport of the emulated and deployed worlds: gRPC over TCP, without generated stubs.
 
 Every method is one unary-stream path, `/netgpt.Node/<method>`, whose messages are payloads as they
-are. Plain text: it is meant for loopback and for networks that are trusted or tunnelled.
+are. With an identity every connection is mutual TLS (`wire.grpc_tls`); without one it is plain text, which is
+meant for loopback alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from netgpt.core.errors import PortInUse, UsageError
 from netgpt.core.transport import Handler
 from netgpt.wire.grpc_connection import GrpcConnection
 from netgpt.wire.grpc_listener import GrpcListener
+from netgpt.wire.grpc_tls import TlsEnd, target_option
 from netgpt.wire.payload import MAX_PAYLOAD_BYTES, Observer, no_observer
 
 KEEPALIVE_S = 2.0  # a silent peer is asked for a sign of life after this, and again after each answer
@@ -49,8 +51,12 @@ _CONNECTION_OPTIONS = (
 class GrpcTransport:
     """Addresses are `host:port`; port 0 of `listen` takes a free one."""
 
-    def __init__(self, *, observer: Observer = no_observer) -> None:
+    def __init__(self, *, observer: Observer = no_observer, tls: TlsEnd | None = None) -> None:
+        """Args:
+        tls: this process's end of every connection; None: plain text.
+        """
         self._observer = observer
+        self._tls = tls
 
     async def listen(self, address: str, handler: Handler) -> GrpcListener:
         """Serve `handler` at `address`.
@@ -63,15 +69,17 @@ class GrpcTransport:
         _check_free(host, port)
         server = grpc.aio.server(options=_LISTENER_OPTIONS)
         try:
-            bound_port = server.add_insecure_port(address)
+            bound_port = server.add_insecure_port(address) if self._tls is None else server.add_secure_port(address, self._tls.server_credentials())
         except RuntimeError as error:
             raise _port_in_use(address) from error
-        listener = GrpcListener(server, f"{host}:{bound_port}", handler, self._observer)
+        listener = GrpcListener(server, f"{host}:{bound_port}", handler, self._observer, self._tls)
         await server.start()
         return listener
 
-    def connect(self, address: str, *, credential: str = "") -> GrpcConnection:
-        return GrpcConnection(address, _CONNECTION_OPTIONS, credential, self._observer)
+    def connect(self, address: str, *, credential: str = "", peer: str = "") -> GrpcConnection:
+        """Raises UsageError: over TLS, if no `peer` is named."""
+        options = _CONNECTION_OPTIONS if self._tls is None else (*_CONNECTION_OPTIONS, target_option(peer))
+        return GrpcConnection(address, options, credential, self._observer, tls=self._tls, peer=peer)
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -1,9 +1,9 @@
-"""Who may enter: join tokens, and the credentials that they buy.
+"""Who calls: by a certificate where there are many machines, by HMAC where processes share one.
 
-A join token lets one named node in, once, until a date. A credential says which node calls. Both are
-HMAC-SHA256 under keys derived from the network's secret; whoever holds the secret can make any of them,
-so it stays with the controller and the engines that check. Which tokens were used is the caller's
-state. Later, mutual TLS certificates take the credential's place.
+On one machine a join token lets one named node in, once, until a date, and a credential says which node
+calls. Both are HMAC-SHA256 under keys derived from the network's secret; whoever holds the secret can make
+any of them, so it stays with the controller and the engines that check. Which tokens were used is the
+caller's state. Over TLS a call carries its caller's certificate instead: `certified_peer`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from netgpt.core.errors import AuthenticationFailed, UsageError
+from netgpt.core.errors import AuthenticationFailed, CertificateRevoked, UsageError
+from netgpt.core.transport import Call, Peer
 
 MIN_SECRET_BYTES = 16
 
@@ -81,6 +82,10 @@ class JoinAuthority:
         """
         return self._verified(_CREDENTIAL, credential, "credential").decode()
 
+    def identify(self, call: Call) -> str:
+        """The node that calls, by its credential; raises as `check` does."""
+        return self.check(call.credential)
+
     def _sign(self, kind: str, body: bytes) -> str:
         return ".".join((kind, _text(body), _text(self._mac(kind, body))))
 
@@ -99,6 +104,33 @@ class JoinAuthority:
     def _mac(self, kind: str, body: bytes) -> bytes:
         key = hmac.digest(self._secret, kind.encode(), hashlib.sha256)  # tokens never pass for credentials
         return hmac.digest(key, body, hashlib.sha256)
+
+
+def check_peer(call: Call, revoked: Container[str]) -> Peer:
+    """Who calls over TLS, be it with a join token.
+
+    Raises:
+        CertificateRevoked: its certificate's serial is in `revoked`.
+        AuthenticationFailed: the call did not come over TLS.
+    """
+    if call.peer is None:
+        raise AuthenticationFailed("the call shows no certificate", hint="call over TLS, with the certificate of a member")
+    if call.peer.serial in revoked:
+        hint = "its operator must let it in anew: netgpt join-token create, then netgpt node --join TOKEN"
+        raise CertificateRevoked(f"the certificate of {call.peer.node!r} was revoked: it is no member of this network", hint=hint)
+    return call.peer
+
+
+def certified_peer(call: Call, revoked: Container[str]) -> Peer:
+    """The member, or the controller, that calls over TLS.
+
+    Raises:
+        CertificateRevoked, AuthenticationFailed: as `check_peer`; also for a join token, which is good for joining alone.
+    """
+    peer = check_peer(call, revoked)
+    if peer.role == "join":
+        raise AuthenticationFailed(f"the join token of {peer.node!r} is good for joining alone", hint="join first: netgpt node --join TOKEN")
+    return peer
 
 
 _NEW_TOKEN = "ask the network's operator for a join token"

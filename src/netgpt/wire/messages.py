@@ -7,15 +7,22 @@ bytes. Nothing here knows how those bytes are made (`wire.codec`) or cross (`wir
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 
 from netgpt.core.errors import NotSupported
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 from netgpt.network.member import Member, Snapshot
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+
+# The version with which a call came; the others are of version 1.
+CALLS_SINCE: Mapping[str, int] = MappingProxyType({"certify": 2, "embed": 2})
+
+# The version with which a field came, for fields that change what an answer means: an older node would ignore
+# them. Fields that can be ignored without harm are not here.
+FIELDS_SINCE: Mapping[type, Mapping[str, int]] = MappingProxyType({Generate: {"grammar": 2, "answer_from": 2, "text": 2}})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +57,19 @@ class Join:
 class Joined:
     credential: str
     snapshot: Snapshot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certify:
+    """A node asks for a certificate: its first, over a join token's connection, or a new one over its own."""
+
+    request: bytes  # PKCS #10, DER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certified:
+    certificate: bytes  # PEM, as is the root
+    root: bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +131,10 @@ CALLS: Mapping[str, CallKind] = MappingProxyType({
     "verify": CallKind(Verify, Verdict),
     "prefill": CallKind(Prefill, Held),
     "rollback": CallKind(Rollback, Held),
+    "embed": CallKind(Embed, Embedding),
     "stats": CallKind(Stats, Load),
     "join": CallKind(Join, Joined),
+    "certify": CallKind(Certify, Certified),
     "heartbeat": CallKind(Heartbeat, Beat),
     "leave": CallKind(Leave, Empty),
 })  # fmt: skip
@@ -131,3 +153,25 @@ def agreed_version(theirs: int, *, ours: int = PROTOCOL_VERSION) -> int:
         f"the other node speaks protocol version {theirs}, this node {ours}: only neighbouring versions understand each other",
         hint=f"upgrade {older}: pip install --upgrade netgpt",
     )
+
+
+def least_version(method: str, message: object, *, fields_since: Mapping[type, Mapping[str, int]] = FIELDS_SINCE) -> int:
+    """The oldest protocol version whose nodes do with this call what is meant."""
+    versions = [CALLS_SINCE.get(method, 1)]
+    for name, since in fields_since.get(type(message), {}).items():
+        default = next(field.default for field in fields(message) if field.name == name)  # type: ignore[arg-type]
+        if getattr(message, name) != default:
+            versions.append(since)
+    return max(versions)
+
+
+def check_understood(method: str, message: object, theirs: int, *, node: str) -> None:
+    """Refuse to send what `node`, which speaks version `theirs`, would misunderstand.
+
+    Raises:
+        NotSupported: names the node and the version that it lacks.
+    """
+    needed = least_version(method, message)
+    if needed > theirs:
+        message_text = f"node {node!r} speaks protocol version {theirs}, and this {method!r} needs {needed}"
+        raise NotSupported(message_text, hint=f"upgrade {node!r}: pip install --upgrade netgpt; or ask another node")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
+from netgpt.api.hosts import reached_at
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.compute import ThreadCompute
@@ -17,22 +19,26 @@ from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, re
 from netgpt.engine.timed import TimedEngine
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.models.card import ModelCard
+from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
-from netgpt.models.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
+from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
 from netgpt.network.profile import find_profile
 from netgpt.network.scenario import TIERS
+from netgpt.node.certification import certify, keep_renewed
 from netgpt.node.handle import NodeHandle
 from netgpt.node.membership import Membership
 from netgpt.telemetry.metrics import Metrics
+from netgpt.wire.certificates import CONTROLLER
+from netgpt.wire.own_identity import IdentityFile
 from netgpt.world.config import DoorConfig, EngineConfig
 
 HASH_CONTEXT_TOKENS = 2048
 
 
-def make_tokenizer(config: DoorConfig) -> Tokenizer:
-    """The tokenizer of the door's own model."""
-    return BpeTokenizer.load(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
+def make_tokenizer(config: DoorConfig | EngineConfig) -> Tokenizer:
+    """The tokenizer of the node's own model; bytes where it is an upstream's, which counts for itself."""
+    return load_tokenizer(Path(config.model_folder)) if config.engine == "torch" else ByteTokenizer()
 
 
 def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = None) -> Engine:
@@ -145,15 +151,34 @@ class Node:
         metrics: Metrics,
         record: Callable[..., object],
         limits: DoorLimits | None = None,
+        heed_revoked: Callable[[tuple[str, ...]], None] | None = None,
     ) -> None:
+        """Args:
+        heed_revoked: takes the serials of revoked certificates; None: this network has none.
+        """
         self._transport = transport
         self._tokenizer = tokenizer
         self._clock = clock
         self._connections: dict[str, Connection] = {}
         member = Member(
-            id=config.node, tier=cast(Tier, config.tier), engine_address=config.engine_address, door_url=f"http://127.0.0.1:{config.http_port}"
+            id=config.node,
+            tier=cast(Tier, config.tier),
+            engine_address=config.engine_address,
+            door_url=f"http://{reached_at(config.http_host)}:{config.http_port}",
         )
-        self.membership = Membership(member, config.controller_address, transport, clock, token=config.join_token, metrics=metrics, record=record)
+        self._record = record
+        self._controller_address = config.controller_address
+        self.membership = Membership(
+            member,
+            config.controller_address,
+            transport,
+            clock,
+            token=config.join_token,
+            metrics=metrics,
+            record=record,
+            heed_revoked=heed_revoked or (lambda serials: None),
+            version=config.wire_version,
+        )
         self.door = Door(
             entry=lambda: self.membership.member,
             members=self.membership.members,
@@ -174,9 +199,16 @@ class Node:
         """A handle to a member's engine; its connection is kept and used again."""
         connection = self._connections.get(member.engine_address)
         if connection is None:
-            connection = self._transport.connect(member.engine_address, credential=self.membership.credential)
+            connection = self._transport.connect(member.engine_address, credential=self.membership.credential, peer=member.id)
             self._connections[member.engine_address] = connection
         return NodeHandle(member, connection, self._tokenizer, self._clock, is_entry=member.id == self.membership.member.id)
+
+    async def keep_certified(self, file: IdentityFile) -> None:
+        """Renew this node's certificate in time, until cancelled."""
+        connection = self._transport.connect(self._controller_address, peer=CONTROLLER)
+        self._connections[self._controller_address] = connection
+        renew = partial(certify, connection, node=self.membership.member.id, root=file.read().root)
+        await keep_renewed(file, renew, self._clock, self._record)
 
     async def close(self) -> None:
         for connection in self._connections.values():

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from netgpt.wire.messages import PROTOCOL_VERSION
+
+LOOPBACK = "127.0.0.1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerConfig:
@@ -17,7 +21,12 @@ class ControllerConfig:
     home: str
     port: int  # gRPC
     http_port: int
-    network_key_file: str
+    network_key_file: str  # empty over TLS
+    host: str = LOOPBACK
+    http_host: str = LOOPBACK
+    allowed_hosts: str = ""  # names besides loopback's by which HTTP may be called
+    identity_file: str = ""  # empty: plain text, and HMAC under the network key
+    authority_folder: str = ""  # over TLS: what signs certificates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +48,27 @@ class EngineConfig:
     agreement: float  # of neighbouring tiers' hash models, a token
     recording: str = ""  # what a replay plays, and which of its models
     recorded_model: str = ""
+    host: str = LOOPBACK
+    identity_file: str = ""
+    wire_version: int = PROTOCOL_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamConfig:
+    """The upstream of a node whose door asks it itself."""
+
+    url: str
+    model: str
+    api_key_env: str  # the variable that holds the key
+    connect_s: float
+    first_token_s: float
+    next_token_s: float
+    retries: int
+    slots: int
+    parameters: int
+    context_tokens: int
+    port: int  # gRPC, where other doors reach this node's engine; 0: any free one
+    network_key_file: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +79,16 @@ class DoorConfig:
     tier: str
     home: str
     http_port: int
-    engine_address: str
+    engine_address: str  # empty: the engine runs in this process
     controller_address: str
-    join_token: str
+    join_token: str  # empty over TLS
     model_folder: str  # whose tokenizer it uses; empty where no torch runs
-    engine: Literal["torch", "hash", "replay"]
+    engine: Literal["torch", "hash", "replay", "openai"]
+    upstream: UpstreamConfig | None = None  # of engine "openai"
+    http_host: str = LOOPBACK
+    allowed_hosts: str = ""
+    identity_file: str = ""
+    wire_version: int = PROTOCOL_VERSION
 
 
 Config = ControllerConfig | EngineConfig | DoorConfig

@@ -7,6 +7,7 @@ processes alive is `world.supervisor`; what they do is `world.serve`.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from netgpt.core.errors import PortInUse, ScenarioInvalid
+from netgpt.core.errors import PortInUse
 from netgpt.models.recording import read_recording
 from netgpt.models.store import find_model, read_card
 from netgpt.network.scenario import NodeSpec, Scenario
-from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.wire.certificates import CONTROLLER as CONTROLLER_NAME
+from netgpt.wire.messages import PROTOCOL_VERSION
+from netgpt.world.config import LOOPBACK, Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
+from netgpt.world.identities import authority_folder, identity_file
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
 from netgpt.world.supervisor import Ports, ProcessSpec
-
-LOOPBACK = "127.0.0.1"
+from netgpt.world.upstream import upstream_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,13 @@ class Build:
     timing: Literal["real", "declared"]
     threads: int
     model_folders: Mapping[str, Path]  # by node; none for nodes without torch
+    host: str = LOOPBACK  # of HTTP; what processes say to each other stays on loopback
+    allowed_hosts: str = ""
+    tls: bool = False
+    wire_version: int = PROTOCOL_VERSION
+
+    def identity_file(self, name: str) -> str:
+        return str(identity_file(self.home, name)) if self.tls else ""
 
 
 def plan_ports(scenario: Scenario, first: int) -> PortPlan:
@@ -66,17 +76,17 @@ def free_port_plan(scenario: Scenario) -> PortPlan:
     return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
 
 
-def is_port_free(port: int) -> bool:
-    with socket.socket() as probe:
+def is_port_free(port: int, host: str = LOOPBACK) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # an address that cannot be used is for its door to name
     return True
 
 
-def check_ports(ports: Sequence[int]) -> None:
+def check_ports(ports: Sequence[int], host: str = LOOPBACK) -> None:
     """Refuse a plan of which a port is taken.
 
     Raises:
@@ -85,43 +95,47 @@ def check_ports(ports: Sequence[int]) -> None:
     for port in ports:
         if port > 65535:
             raise PortInUse(f"port {port} does not exist: the last is 65535", hint="choose a lower first port: netgpt up --port N", param="port")
-        if not is_port_free(port):
+        if not is_port_free(port, host):
             hint = f"see who holds it: ss -ltnp 'sport = :{port}'; or choose another first port: netgpt up --port N"
             raise PortInUse(f"port {port} is in use by another process", hint=hint, param="port")
 
 
-def find_models(scenario: Scenario, search: Sequence[Path]) -> dict[str, Path]:
-    """The model folder of every node that does not replay. Weights are not opened: a torn file is for its engine to find.
+def find_models(scenario: Scenario, search: Sequence[Path], *, fetch: bool = True) -> dict[str, Path]:
+    """The model folder of every node that runs one. Weights are not opened: a torn file is for its engine to find.
 
     Raises:
         ModelNotFound: a node's model is in no folder of `search`.
         ModelInvalid, NotSupported: what a folder says of its model is wrong, or not implemented.
     """
-    folders = {node.id: find_model(node.model, search).resolve() for node in scenario.nodes if not node.replays}
+    folders = {node.id: find_model(node.model, search, fetch=fetch).resolve() for node in scenario.nodes if node.needs_folder}
     for folder in sorted(set(folders.values())):
         read_card(folder)
     return folders
 
 
 def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_token: Callable[[str], str]) -> list[list[ProcessSpec]]:
-    """The controller, then all engines, then all doors.
+    """The controller, then all engines, then all doors; a node with an upstream has no engine of its own.
 
     Args:
         join_token: makes a fresh token for a node; called at each start of its door.
     """
     doors = [_door(node, ports, build, join_token) for node in scenario.nodes]
-    engines = [_engine(node, scenario, build) for node in scenario.nodes]
+    engines = [_engine(node, scenario, build) for node in scenario.nodes if not node.asks_upstream]
     return [[_controller(ports, build)], engines, doors]
 
 
 def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             ControllerConfig(
                 home=str(build.home),
                 port=known.get(CONTROLLER, {}).get("port", 0),
                 http_port=ports.controller_http,
                 network_key_file=str(build.network_key_file),
+                http_host=build.host,
+                allowed_hosts=build.allowed_hosts,
+                identity_file=build.identity_file(CONTROLLER_NAME),
+                authority_folder=str(authority_folder(build.home)) if build.tls else "",
             )
         )
 
@@ -132,8 +146,9 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
         role=CONTROLLER,
         model=None,
         port=ports.controller_http,
+        host=build.host,
         configure=configure,
-        environment=_environment(threads=1),
+        environment=environment(threads=1),
     )
 
 
@@ -141,7 +156,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
     name = f"{node.id}-{ENGINE}"
 
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             EngineConfig(
                 node=node.id,
                 tier=node.tier,
@@ -158,6 +173,8 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
                 agreement=scenario.agreement,
                 recording=node.recording,
                 recorded_model=node.model if node.replays else "",
+                identity_file=build.identity_file(node.id),
+                wire_version=build.wire_version,
             )
         )
 
@@ -169,36 +186,54 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
         model=node.model,
         port=None,
         configure=configure,
-        environment=_environment(threads=build.threads),
+        environment=environment(threads=build.threads),
     )
 
 
 def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[str], str]) -> ProcessSpec:
+    name = f"{node.id}-{DOOR}"
+
+    def upstream(known: Ports) -> UpstreamConfig | None:
+        port = known.get(name, {}).get("port", 0)
+        return upstream_config(node, port=port, network_key_file=str(build.network_key_file)) if node.asks_upstream else None
+
     def configure(known: Ports) -> dict[str, object]:
-        return _told(
+        return told(
             DoorConfig(
                 node=node.id,
                 tier=node.tier,
                 home=str(build.home),
                 http_port=ports.doors[node.id],
-                engine_address=f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
+                engine_address="" if node.asks_upstream else f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
                 controller_address=f"{LOOPBACK}:{known[CONTROLLER]['port']}",
                 join_token=join_token(node.id),
                 model_folder=_model_folder(node, build),
-                engine="replay" if node.replays else build.engine,
+                engine=_door_engine(node, build),
+                upstream=upstream(known),
+                http_host=build.host,
+                allowed_hosts=build.allowed_hosts,
+                identity_file=build.identity_file(node.id),
+                wire_version=build.wire_version,
             )
         )
 
     return ProcessSpec(
-        name=f"{node.id}-{DOOR}",
+        name=name,
         node=node.id,
         tier=node.tier,
         role=DOOR,
         model=node.model,
         port=ports.doors[node.id],
+        host=build.host,
         configure=configure,
-        environment=_environment(threads=1),
+        environment=environment(threads=1),
     )
+
+
+def _door_engine(node: NodeSpec, build: Build) -> Literal["torch", "hash", "replay", "openai"]:
+    if node.asks_upstream:
+        return "openai"
+    return "replay" if node.replays else build.engine
 
 
 def _model_folder(node: NodeSpec, build: Build) -> str:
@@ -212,30 +247,19 @@ def _timing(node: NodeSpec, build: Build) -> Literal["real", "declared", "record
     return "declared" if node.timing == "profile" else "recorded"
 
 
-def check_replays(scenario: Scenario, engine: str) -> None:
-    """Refuse recordings that cannot be played, and nodes that cannot work together.
-
-    Raises:
-        UsageError: a recording cannot be read, or has no such model.
-        ScenarioInvalid: replays stand beside models with another tokenizer.
-    """
+def check_replays(scenario: Scenario) -> None:
+    """Refuse recordings that cannot be played; raises UsageError if one cannot be read, or has no such model."""
     replaying = [node for node in scenario.nodes if node.replays]
-    if replaying and engine == "torch" and len(replaying) < len(scenario.nodes):
-        other = next(node for node in scenario.nodes if not node.replays)
-        raise ScenarioInvalid(
-            f"node {replaying[0].id!r} replays a recording and node {other.id!r} runs a model: their tokenizers differ",
-            hint="let every node replay, or run the others without weights: netgpt up --engine hash",
-        )
     recordings = {path: read_recording(Path(path)) for path in dict.fromkeys(node.recording for node in replaying)}
     for node in replaying:
         recordings[node.recording].of_model(node.model)
 
 
-def _told(config: Config) -> dict[str, object]:
+def told(config: Config) -> dict[str, object]:
     return dataclasses.asdict(config)
 
 
-def _environment(*, threads: int) -> dict[str, str]:
+def environment(*, threads: int) -> dict[str, str]:
     """Several processes share the machine: few threads and few malloc arenas each, and no network for libraries."""
     count = str(threads)
     return {

@@ -1,59 +1,31 @@
 """Brings an emulated network up in this process, and keeps it up until a signal stops it.
 
-All or nothing: whatever is wrong is found before the first process starts, or stops those that did. When
-this returns or raises, no process and no run file is left. The only writer of `run/state.json`.
+Finds everything that can be wrong before a process starts; how processes are then kept alive is
+`world.upkeep`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import http.client
 import os
-import signal
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from netgpt.core.clock import Clock, WallClock
-from netgpt.core.errors import DeadlineExceeded, NetgptError
-from netgpt.core.storage import DiskStorage
+from netgpt.api.hosts import check_bind
+from netgpt.api.key_file import KeyStore
+from netgpt.core.clock import WallClock
 from netgpt.models.store import search_path
 from netgpt.network.scenario import Scenario
-from netgpt.telemetry.events import EventLog
-from netgpt.telemetry.log import Log
 from netgpt.wire.identity import JoinAuthority
-from netgpt.world.emulated import LOOPBACK, Build, PortPlan, check_ports, check_replays, find_models, free_port_plan, network_stages, plan_ports
-from netgpt.world.logs import join_library_logs, log_file, rotate_logs
+from netgpt.world.emulated import Build, check_ports, check_replays, find_models, free_port_plan, network_stages, plan_ports
+from netgpt.world.identities import issue_identities
 from netgpt.world.networkkey import ensure_network_key, network_key_file
-from netgpt.world.pids import pid_of
 from netgpt.world.request import UpRequest, requested_scenario
-from netgpt.world.runlock import run_lock
-from netgpt.world.runstate import SUPERVISOR, ProcessState, RunState, write_state
-from netgpt.world.supervisor import ProcessSpec, Supervisor
-from netgpt.world.teardown import clear_leftovers
+from netgpt.world.runstate import RunState
+from netgpt.world.upkeep import Say, Standing, WhenReady, keep_up, this_process
+from netgpt.world.upstream import check_upstreams
 
 JOIN_TOKEN_TTL_S = 300.0
-DOORS_READY_DEADLINE_S = 30.0
 MOST_DEFAULT_THREADS = 4
-
-Say = Callable[[str], None]
-WhenReady = Callable[[RunState], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """A network that can be started: nothing that can be known beforehand is wrong with it."""
-
-    request: UpRequest
-    scenario: Scenario
-    ports: PortPlan
-    stages: list[list[ProcessSpec]]
-
-    @property
-    def home(self) -> Path:
-        return Path(self.request.home)
 
 
 def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log: bool = False) -> None:
@@ -67,122 +39,57 @@ def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log:
         KeyboardInterrupt: SIGINT stopped it; everything is stopped.
     """
     scenario = requested_scenario(request)
-    home = Path(request.home)
-    with run_lock(home):
-        if left := clear_leftovers(home):
-            say(f"stopped {left} processes that a killed supervisor had left")
-        plan = _plan(request, scenario)
-        rotate_logs(home)
-        with log_file(home, SUPERVISOR).open("a", encoding="utf-8") as stream:
-            join_library_logs(stream)
-            log = Log(stream, WallClock(), source=SUPERVISOR)
-            if own_log:
-                os.dup2(stream.fileno(), sys.stderr.fileno())
-            try:
-                asyncio.run(_run(plan, log, say, when_ready))
-            except NetgptError as error:
-                log.error(error.message, code=error.code, hint=error.hint)
-                raise
-            finally:
-                clear_leftovers(home)
-                join_library_logs(sys.stderr)
+    keep_up(Path(request.home), lambda: _plan(request, scenario), say=say, when_ready=when_ready, own_log=own_log)
 
 
-def _plan(request: UpRequest, scenario: Scenario) -> _Plan:
+def _plan(request: UpRequest, scenario: Scenario) -> Standing:
     """Find everything that can be wrong without starting a process."""
     home = Path(request.home)
-    check_replays(scenario, request.engine)
+    clock = WallClock()
+    keys = KeyStore(home, clock)
+    check_bind(request.host, has_key=keys.ring().any_valid(clock.date_s()))
+    check_replays(scenario)
+    check_upstreams(scenario, os.environ)
     models = find_models(scenario, search_path(home, request.models)) if request.engine == "torch" else {}
     ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario)
-    check_ports(ports.all())
+    check_ports(ports.all(), request.host)
     build = Build(
         home=home,
         network_key_file=network_key_file(home),
         engine=request.engine,
         dtype=request.dtype,
         timing=request.timing,
-        threads=request.threads or min(len(os.sched_getaffinity(0)), MOST_DEFAULT_THREADS),
+        threads=threads_of(request.threads),
         model_folders=models,
+        host=request.host,
+        allowed_hosts=request.allowed_hosts,
+        tls=request.tls == "on",
+        wire_version=request.wire_version,
     )
-    authority = JoinAuthority(ensure_network_key(home), WallClock().date_s)
-    stages = network_stages(scenario, ports, build, join_token=lambda node: authority.issue(node, JOIN_TOKEN_TTL_S))
-    return _Plan(request=request, scenario=scenario, ports=ports, stages=stages)
-
-
-async def _run(plan: _Plan, log: Log, say: Say, when_ready: WhenReady) -> None:
-    clock, stop = WallClock(), asyncio.Event()
-    signals = _stop_on_signals(stop)
-    state = _first_state(plan)
-
-    def publish(processes: Sequence[ProcessState], *, supervisor: str = "") -> None:
-        nonlocal state
-        myself = dataclasses.replace(state.supervisor, state="stopping" if stop.is_set() else supervisor or state.supervisor.state)
-        state = dataclasses.replace(state, supervisor=myself, processes=tuple(processes))
-        write_state(plan.home, state)
-
-    async def when_started() -> None:
-        await _doors_ready(plan.ports, clock)
-        publish(state.processes, supervisor="ready")
-        log.info(f"network {plan.scenario.name!r} is up", processes=len(state.processes))
-        when_ready(state)
-
-    publish(())
-    events = EventLog(clock, DiskStorage(plan.home / "events"), "supervisor.jsonl")
-    events.recover()
-    supervisor = Supervisor(plan.stages, home=plan.home, clock=clock, publish=publish, record=events.record, log=log, say=say)
-    await supervisor.run(stop, when_started=when_started)
-    log.info(f"network {plan.scenario.name!r} is down", signal=signals[0].name)
-    if signals[0] == signal.SIGINT:
-        raise KeyboardInterrupt
-
-
-def _first_state(plan: _Plan) -> RunState:
-    myself = ProcessState(name=SUPERVISOR, node=None, tier=None, role=SUPERVISOR, model=None, port=None, state="starting", pid=pid_of(os.getpid()))
-    return RunState(
-        scenario=plan.scenario.name,
-        default_node=plan.scenario.default_node,
-        engine=plan.request.engine,
-        dtype=plan.request.dtype,
-        timing=plan.request.timing,
-        supervisor=myself,
+    keys.renew_local()
+    stages = network_stages(scenario, ports, build, join_token=_join_tokens(scenario, build))
+    state = RunState(
+        scenario=scenario.name,
+        default_node=scenario.default_node,
+        engine=request.engine,
+        dtype=request.dtype,
+        timing=request.timing,
+        supervisor=this_process(),
         processes=(),
     )
+    return Standing(home=home, name=scenario.name, stages=stages, first_state=state)
 
 
-def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
-    """Let signals set `stop`; the returned list fills with those that came."""
-    came: list[signal.Signals] = []
-
-    def on_signal(number: signal.Signals) -> None:
-        came.append(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-    return came
+def _join_tokens(scenario: Scenario, build: Build) -> Callable[[str], str]:
+    """What a door is told at each start so that it may join. Over TLS nothing: its certificate lies in the home."""
+    date_s = WallClock().date_s
+    if build.tls:
+        issue_identities(build.home, {node.id: node.tier for node in scenario.nodes}, date_s)
+        return lambda node: ""
+    authority = JoinAuthority(ensure_network_key(build.home), date_s)
+    return lambda node: authority.issue(node, JOIN_TOKEN_TTL_S)
 
 
-async def _doors_ready(ports: PortPlan, clock: Clock) -> None:
-    """Wait until every door can answer.
-
-    Raises:
-        DeadlineExceeded: one cannot, after 30 s.
-    """
-    deadline_s = clock.now_s() + DOORS_READY_DEADLINE_S
-    for node, port in ports.doors.items():
-        while not await asyncio.to_thread(_is_ready, port):
-            if clock.now_s() > deadline_s:
-                message = f"the door of {node!r} cannot answer after {DOORS_READY_DEADLINE_S:g} s"
-                raise DeadlineExceeded(message, hint=f"read its log: netgpt log {node}")
-            await clock.sleep(0.05)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
-    try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def threads_of(threads: int) -> int:
+    """The setting `threads`, with its default worked out."""
+    return threads or min(len(os.sched_getaffinity(0)), MOST_DEFAULT_THREADS)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
-_STATE, _START_TIME = 0, 19  # fields after the command name in /proc/PID/stat: proc_pid_stat(5), fields 3 and 22
+_STATE, _USER_TIME, _SYSTEM_TIME, _START_TIME = 0, 11, 12, 19  # fields after the command name in /proc/PID/stat: proc_pid_stat(5), from field 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,17 @@ class Pid:
 
 def pid_of(number: int) -> Pid | None:
     """The process that has this pid now; None if there is none, or it has ended and waits to be reaped."""
+    fields = _stat(number)
+    return None if not fields or fields[_STATE] in "ZX" else Pid(number=number, started_ticks=int(fields[_START_TIME]))
+
+
+def _stat(number: int) -> list[str]:
+    """The fields after the command name; none if there is no such process."""
     try:
         text = (_PROC / str(number) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return None if fields[_STATE] in "ZX" else Pid(number=number, started_ticks=int(fields[_START_TIME]))
+        return []
+    return text[text.rindex(")") + 2 :].split()
 
 
 def is_alive(pid: Pid) -> bool:
@@ -44,6 +49,12 @@ def uptime_s(pid: Pid) -> float:
     """Seconds since the process was started."""
     since_boot_s = float((_PROC / "uptime").read_text(encoding="ascii").split()[0])
     return max(0.0, since_boot_s - pid.started_ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def cpu_s(pid: Pid) -> float:
+    """Processor time that it has used, in its own and the kernel's code; 0 if it has ended."""
+    fields = _stat(pid.number)
+    return sum(int(fields[place]) for place in (_USER_TIME, _SYSTEM_TIME)) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
 def rss_bytes(pid: Pid) -> int:

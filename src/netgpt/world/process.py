@@ -26,7 +26,7 @@ import uvloop
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import NetgptError
 from netgpt.telemetry.log import Log
-from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
 from netgpt.world.logs import join_library_logs
 
 ORPHAN_GRACE_S = 1.5  # an orphan that has not stopped by itself by then is ended
@@ -122,6 +122,8 @@ def read_config(role: str, path: Path) -> Config:
     """The configuration that the supervisor wrote."""
     record = json.loads(path.read_text(encoding="utf-8"))
     kind = CONFIGS[role]
+    if record.get("upstream"):
+        record["upstream"] = UpstreamConfig(**record["upstream"])
     return kind(**{field.name: record[field.name] for field in dataclasses.fields(kind)})
 
 

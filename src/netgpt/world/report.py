@@ -19,9 +19,11 @@ class Outcome:
 
     node: str  # where it entered
     model: str
+    key: str = ""
     result: str  # "stop", "length", or an error code
     tokens: int = 0
     switches: int = 0
+    queue_s: float = 0.0
     time_to_first_token_s: float = 0.0
     duration_s: float = 0.0
     checked: bool = False
@@ -50,6 +52,7 @@ def summarise(
         "answers_checked": len(checked),
         "answers_wrong": sum(not outcome.right for outcome in checked),
         **({"answers_graded": len(graded), "answers_correct": sum(graded)} if graded else {}),
+        **_quantiles("queue_time", [outcome.queue_s for outcome in done]),
         **_quantiles("time_to_first_token", [outcome.time_to_first_token_s for outcome in done]),
         **_quantiles("request_duration", [outcome.duration_s for outcome in done]),
         "link_payload_bytes": dict(sorted(link_bytes.items())),
@@ -74,7 +77,7 @@ def render(report: Mapping[str, Any]) -> str:
     ]
     if "answers_graded" in report:
         lines.append(f"  correct    {report['answers_correct']} of {report['answers_graded']} recorded answers")
-    for name, label in (("time_to_first_token", "first token"), ("request_duration", "whole answer")):
+    for name, label in (("queue_time", "queue"), ("time_to_first_token", "first token"), ("request_duration", "whole answer")):
         if report[f"{name}_p50_s"] is not None:
             lines.append(f"  {label:<12} p50 {format_duration(report[f'{name}_p50_s'])}, p95 {format_duration(report[f'{name}_p95_s'])}")
     for link, count in report["link_payload_bytes"].items():

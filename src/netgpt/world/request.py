@@ -9,6 +9,7 @@ from typing import Literal
 from netgpt.core.errors import UsageError
 from netgpt.core.spelling import did_you_mean
 from netgpt.network.scenario import Scenario, load_scenario
+from netgpt.wire.messages import PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,8 @@ class UpRequest:
     home: str
     scenario: str  # a name, or an absolute path
     port: int = 8080  # 0: any free ones
+    host: str = "127.0.0.1"  # of doors and of the controller's HTTP API
+    allowed_hosts: str = ""
     engine: Literal["torch", "hash"] = "torch"
     dtype: str = "float32"
     timing: Literal["real", "declared"] = "real"
@@ -25,6 +28,8 @@ class UpRequest:
     models: str = ""
     default_node: str = ""  # empty: as the scenario says
     agreement: float | None = None  # None: as the scenario says
+    tls: Literal["off", "on"] = "off"
+    wire_version: int = PROTOCOL_VERSION
 
 
 def requested_scenario(request: UpRequest) -> Scenario:

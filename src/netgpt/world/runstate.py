@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from netgpt.api.hosts import reached_at
 from netgpt.core.errors import NotRunning, StorageFailed, UsageError
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.storage import DiskStorage
@@ -35,6 +36,7 @@ class ProcessState:
     pid: Pid | None = None
     restarts: int = 0
     last_exit: str = ""  # how its last life ended, if it did
+    host: str = "127.0.0.1"  # where `port` listens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,9 @@ class RunState:
 
     def doors(self) -> dict[str, str]:
         """The URL of every node's door, in the scenario's order."""
-        return {process.node: f"http://127.0.0.1:{process.port}" for process in self.processes if process.role == DOOR and process.node}
+        return {
+            process.node: f"http://{reached_at(process.host)}:{process.port}" for process in self.processes if process.role == DOOR and process.node
+        }
 
     @property
     def supervised(self) -> bool:

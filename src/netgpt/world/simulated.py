@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import VirtualClock, run_virtual
@@ -97,6 +98,9 @@ class SimulatedWorld:
     """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
 
     def __init__(self, scenario: Scenario, seed: int, storage: Storage) -> None:
+        if asking := next((node for node in scenario.nodes if node.asks_upstream), None):
+            message = f"node {asking.id!r} asks an upstream, which no virtual clock can wait for"
+            raise ScenarioInvalid(message, hint="start it with netgpt up, or record the upstream and replay it: netgpt record")
         self.scenario = scenario
         self.clock = VirtualClock()
         self.chance = SeededChance(seed)
@@ -107,7 +111,7 @@ class SimulatedWorld:
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
         self._authority = JoinAuthority(self.chance.stream("network.key").bytes(32), self.clock.date_s, lambda: token_ids.bytes(12).hex())
-        self._controller = Controller(self.log, self._authority, self.clock)
+        self._controller = Controller(self.log, TokenGate(self._authority), self.clock)
         self._running: dict[str, _RunningNode] = {}
         self._replays = read_replays(scenario)
         self._prompts = common_prompts(list(self._replays.values()))
@@ -136,7 +140,7 @@ class SimulatedWorld:
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
         engine = make_engine(_engine_config(spec, self.scenario.agreement), self.clock, replay=self._replays.get(spec.id))
-        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.check).handle)
+        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.identify).handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
             transport=transport,
@@ -191,13 +195,15 @@ class SimulatedWorld:
 
     def _outcome(self, entry: str, request: ChatRequest, result: str, finish: Finish | None, text: str) -> Outcome:
         if finish is None:
-            return Outcome(node=entry, model=request.model, result=result)
+            return Outcome(node=entry, model=request.model, key=request.key, result=result)
         return Outcome(
             node=entry,
             model=request.model,
+            key=request.key,
             result=result,
             tokens=finish.completion_tokens,
             switches=len(finish.switches),
+            queue_s=finish.queue_s,
             time_to_first_token_s=finish.time_to_first_token_s,
             duration_s=finish.duration_s,
             checked=True,
@@ -305,7 +311,7 @@ def expected_text(scenario: Scenario, request: ChatRequest, finish: Finish, repl
 def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequence[tuple[tuple[str, str], ...]]) -> ChatRequest:
     if recorded:
         messages = recorded[int(stream.integers(len(recorded)))]
-        return ChatRequest(request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature)
+        return ChatRequest(request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature, key=user.key)
     prompt_tokens = int(stream.integers(user.prompt_tokens[0], user.prompt_tokens[1] + 1))
     prompt = bytes(stream.choice(_PROMPT_LETTERS, prompt_tokens)).decode()
     return ChatRequest(
@@ -314,6 +320,7 @@ def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequenc
         messages=(("user", prompt),),
         max_tokens=int(stream.integers(user.answer_tokens[0], user.answer_tokens[1] + 1)),
         temperature=user.temperature,
+        key=user.key,
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
-from netgpt.core.scheduling import TaskGroup
+from netgpt.core.scheduling import TaskGroup, first_error
 from netgpt.core.storage import DiskStorage
 from netgpt.core.units import format_duration
 from netgpt.telemetry.log import Log
@@ -51,6 +51,7 @@ class ProcessSpec:
     port: int | None  # if it is known beforehand
     configure: Callable[[Ports], Mapping[str, object]]
     environment: Mapping[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
 
 
 def next_backoff_s(last_s: float, healthy_s: float) -> float:
@@ -78,6 +79,7 @@ class Supervisor:
         log: Log,
         say: Callable[[str], None],
         command: Callable[[ProcessSpec, Path], Sequence[str]] = process_command,
+        fatal: tuple[type[NetgptError], ...] = (),
     ) -> None:
         """Args:
         stages: the processes of a stage start together, after those of all stages before are ready.
@@ -85,6 +87,7 @@ class Supervisor:
         record: takes an event's kind, node and data (`EventLog.record`).
         say: takes a line of progress for people.
         command: what to execute for a process whose configuration is in a file.
+        fatal: errors of a process against which no restart helps: everything is stopped.
         """
         self._stages = stages
         self._home = home
@@ -94,11 +97,14 @@ class Supervisor:
         self._log = log
         self._say = say
         self._command = command
+        self._fatal = fatal
         self._files = DiskStorage(run_folder(home))
         self._ports: dict[str, Mapping[str, int]] = {}
         self._children: dict[str, Child] = {}
         self._states = {
-            spec.name: ProcessState(name=spec.name, node=spec.node, tier=spec.tier, role=spec.role, model=spec.model, port=spec.port, state="waiting")
+            spec.name: ProcessState(
+                name=spec.name, node=spec.node, tier=spec.tier, role=spec.role, model=spec.model, port=spec.port, state="waiting", host=spec.host
+            )
             for spec in self._specs()
         }
 
@@ -109,7 +115,7 @@ class Supervisor:
         """Start everything, await `when_started()`, keep everything alive until `stop` is set, stop everything.
 
         Raises:
-            NetgptError: something could not start; everything is stopped.
+            NetgptError: something could not start, or died of an error in `fatal`; everything is stopped.
         """
         try:
             async with TaskGroup() as group:
@@ -117,7 +123,7 @@ class Supervisor:
                 await stop.wait()
                 group.cancel()
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_error(errors) from None
         finally:
             await self._stop()
 
@@ -159,6 +165,8 @@ class Supervisor:
             await self._clock.sleep(backoff_s)
             try:
                 await self._start(spec)
+            except self._fatal:
+                raise
             except NetgptError as error:
                 self._log.error(f"{spec.name} cannot restart: {error.message}", hint=error.hint)
                 await self._children[spec.name].end(grace_s=0.0)
@@ -188,9 +196,4 @@ async def _together(works: Any) -> None:
             for work in works:
                 group.create_task(work)
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
-
-
-def _first(errors: BaseExceptionGroup) -> BaseException:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+        raise first_error(errors) from None

@@ -1,0 +1,159 @@
+"""What every kind of reply says beside its text: usage, metrics, and how the answer came about. Pure.
+
+`metrics` are under vLLM's names, which clients already read; `netgpt` says who answered, why, and what
+it cost on the links. A reply with several choices adds them up and tells each one's origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netgpt.api.chat_request import ReplyForm
+from netgpt.api.reply import to_json
+from netgpt.core.errors import NetgptError
+from netgpt.inference.request import Delta, Finish, Span
+
+LEAST_LOGPROB = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot hold
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyHead:
+    """What is the same in every part of one reply."""
+
+    id: str
+    model: str
+    created: int  # seconds since the epoch
+    entry: str  # the node whose door was asked
+
+    def fields(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "system_fingerprint": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """One whole choice."""
+
+    deltas: tuple[Delta, ...]
+    finish: Finish
+
+    @property
+    def text(self) -> str:
+        return "".join(delta.text for delta in self.deltas)
+
+
+def summary(head: ReplyHead, form: ReplyForm, finishes: Sequence[Finish]) -> dict[str, Any]:
+    """`usage`, `metrics` and `netgpt` of a reply with these choices, in order."""
+    return {"usage": usage(finishes, form.choices), "metrics": metrics(finishes), "netgpt": account(head, finishes)}
+
+
+def usage(finishes: Sequence[Finish], choices: int) -> dict[str, Any]:
+    """Tokens of the whole reply; a prompt counts once, however many `choices` it was given."""
+    prompts = finishes[::choices]
+    prompt_tokens = sum(finish.prompt_tokens for finish in prompts)
+    completion_tokens = sum(finish.completion_tokens for finish in finishes)
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": sum(finish.cached_tokens for finish in prompts)},
+    }
+
+
+def metrics(finishes: Sequence[Finish]) -> dict[str, float | None]:
+    """vLLM's per-request metrics (its docs/features/per_request_metrics.md), seen from the door.
+
+    The first token counts from scheduling, hence without the queue; generation runs from the first
+    token to the last; tokens per second from scheduling to the last token. Choices run side by side:
+    the first token is the first of any, the last the last of any, and a gap is that within a choice.
+    """
+    first_s = min(finish.time_to_first_token_s for finish in finishes)
+    queue_s = min(finish.queue_s for finish in finishes)
+    duration_s = max(finish.duration_s for finish in finishes)
+    working_s = duration_s - queue_s
+    gaps = sum(max(finish.completion_tokens - 1, 0) for finish in finishes)
+    gaps_s = sum(finish.duration_s - finish.time_to_first_token_s for finish in finishes if finish.completion_tokens > 1)
+    tokens = sum(finish.completion_tokens for finish in finishes)
+    return {
+        "time_to_first_token_ms": _ms(max(first_s - queue_s, 0.0)),
+        "generation_time_ms": _ms(duration_s - first_s),
+        "queue_time_ms": _ms(queue_s),
+        "mean_itl_ms": _ms(gaps_s / gaps) if gaps else None,
+        "tokens_per_second": round(tokens / working_s, 3) if working_s > 0 else None,
+    }
+
+
+def _ms(duration_s: float) -> float:
+    return round(duration_s * 1e3, 3)
+
+
+def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
+    """How the answer came about: the root object `netgpt`. Of several choices each has its line in `choices`."""
+    first = finishes[0]
+    told: dict[str, Any] = {
+        "strategy": first.strategy,
+        "why": first.why,
+        "entry": head.entry,
+        "origin": [span for finish in finishes for span in origin(finish.origin)],
+        "switches": [switch for finish in finishes for switch in finish.switches],
+        "link_bytes": _sum_link_bytes([finish.link_bytes for finish in finishes]),
+        "modelled": any(finish.modelled for finish in finishes),
+        "seed": first.seed,
+    }
+    if any(finish.counted_by for finish in finishes):
+        told["counted_by"] = _counted_by(finishes)
+    if len(finishes) > 1:
+        told["choices"] = [
+            {"index": index, "origin": origin(finish.origin), "switches": list(finish.switches), "seed": finish.seed}
+            for index, finish in enumerate(finishes)
+        ]  # fmt: skip
+    return told
+
+
+def origin(spans: Sequence[Span]) -> list[dict[str, Any]]:
+    """Which node made, or read, how many tokens."""
+    return [{"node": span.node, "tokens": span.tokens} | ({"recoded": True} if span.recoded else {}) for span in spans]
+
+
+def _counted_by(finishes: Sequence[Finish]) -> dict[str, list[str]]:
+    """Whose tokens each field of `usage` counts, over all choices."""
+    told: dict[str, list[str]] = {}
+    for finish in finishes:
+        for name, nodes in finish.counted_by.items():
+            told[name] = list(dict.fromkeys([*told.get(name, []), *nodes]))
+    return told
+
+
+def _sum_link_bytes(counts: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """Payload bytes by peer and direction, over all choices."""
+    total: dict[str, dict[str, int]] = {}
+    for by_node in counts:
+        for node, ways in by_node.items():
+            into = total.setdefault(node, dict.fromkeys(ways, 0))
+            for way, payload_bytes in ways.items():
+                into[way] += payload_bytes
+    return total
+
+
+def chunk_fields(head: ReplyHead, kind: str, form: ReplyForm) -> dict[str, Any]:
+    """What every chunk of a stream begins with; `usage` is null until the last one, if it was asked for."""
+    return head.fields(kind) | ({"usage": None} if form.include_usage else {})
+
+
+def last_frames(head: ReplyHead, kind: str, form: ReplyForm, finishes: Sequence[Finish]) -> bytes:
+    """The end of a stream after its last choice: the chunk with usage, if it was asked for, and the end mark."""
+    if not form.include_usage:
+        return DONE
+    return frame({**head.fields(kind), "choices": [], **summary(head, form, finishes)}) + DONE
+
+
+def error_frame(error: NetgptError, request_id: str) -> bytes:
+    """The last frame of a stream that fails."""
+    return frame(error.body(request_id))
+
+
+def frame(value: object) -> bytes:
+    """One server-sent event."""
+    return b"data: " + to_json(value) + b"\n\n"

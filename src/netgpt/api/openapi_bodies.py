@@ -1,0 +1,188 @@
+"""Schemas of the bodies that a door takes: JSON Schema 2020-12, as OpenAPI 3.1 has it. Pure.
+
+Every limit is read from where it is enforced. A body that a schema admits is refused only for what no
+schema can say: a prompt that fills the model's context, a privacy level that the model's tier may not
+see, a node that is not up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from netgpt.api import chat_request, completion_request, embedding
+from netgpt.api.chat_request import MAX_CHOICES
+from netgpt.api.completion_request import MAX_LOGPROBS, MAX_PROMPTS
+from netgpt.api.embedding import ENCODINGS, MAX_TEXTS
+from netgpt.api.fields import SEED_RANGE
+from netgpt.api.openapi_tools import CHOICE_NEEDS_TOOLS, call_messages, callable_tools, response_format
+from netgpt.inference.request import LEAST_TOP_P, MAX_DEADLINE_S, MAX_STOP_STRINGS, MAX_TEMPERATURE, MAX_TOP_K, MAX_TOP_LOGPROBS, MIN_DEADLINE_S
+from netgpt.models.tokenizer import ROLES
+from netgpt.node.session import PRIVACY_LEVELS
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What one door's document depends on."""
+
+    models: tuple[str, ...]  # names that the door answers to
+    context_tokens: int  # of the largest context; 0 while none is known
+    vocabulary: int  # of the door's tokenizer
+
+
+def optional(schema: Mapping[str, Any]) -> Schema:
+    """Null, too: a field that is null counts as one that is not given."""
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def whole(low: int, high: int | None, about: str, **more: Any) -> Schema:
+    limits = {"minimum": low} if high is None else {"minimum": low, "maximum": high}
+    return optional({"type": "integer", **limits, "description": about, **more})
+
+
+def number(low: float, high: float, about: str, **more: Any) -> Schema:
+    return optional({"type": "number", "minimum": low, "maximum": high, "description": about, **more})
+
+
+def flag(about: str) -> Schema:
+    return optional({"type": "boolean", "default": False, "description": about})
+
+
+def some_text(**more: Any) -> Schema:
+    return {"type": "string", "minLength": 1, **more}
+
+
+def inert(table: Mapping[str, tuple[object, ...]]) -> dict[str, Schema]:
+    """Parameters that are refused unless they change nothing."""
+    return {name: {"enum": [*harmless, None], "description": "Not supported: only values that change nothing."} for name, harmless in table.items()}
+
+
+def extras() -> dict[str, Schema]:
+    """NetGPT's own parameters, of every body."""
+    return {
+        "privacy": optional({"type": "string", "enum": list(PRIVACY_LEVELS), "description": "Which tiers may see the content."}),
+        "deadline_s": number(MIN_DEADLINE_S, MAX_DEADLINE_S, "Seconds from arrival after which the answer is of no use."),
+    }
+
+
+def answer(served: Served) -> dict[str, Schema]:
+    """What every request for text may say."""
+    text = some_text()
+    stop = {"anyOf": [text, {"type": "array", "items": text, "maxItems": MAX_STOP_STRINGS}], "description": "The answer ends before any of these."}
+    return {
+        "model": model(served),
+        "n": whole(1, MAX_CHOICES, "Answers to each prompt; each is a session of its own.", default=1),
+        "temperature": number(0, MAX_TEMPERATURE, "0 always takes the likeliest token.", default=1),
+        "top_p": number(LEAST_TOP_P, 1, "Draws among the fewest tokens that have this much of the probability.", default=1),
+        "top_k": whole(0, MAX_TOP_K, "Draws among so many of the likeliest tokens; 0: all.", default=0),
+        "seed": whole(SEED_RANGE.start, SEED_RANGE.stop - 1, "Equal seeds give equal answers; without one the reply names the seed drawn."),
+        "stop": optional(stop),
+        "stream": flag("Server-sent events, one chunk for each new text, then `[DONE]`."),
+        "stream_options": optional({
+            "type": "object",
+            "properties": {"include_usage": flag("Ends with a chunk that has usage.")},
+            "description": "With `stream` alone.",
+        }),
+        **extras(),
+    }  # fmt: skip
+
+
+def model(served: Served) -> Schema:
+    return {"type": "string", "enum": list(served.models), "description": "A tier's model, or `auto`: the largest that is up."}
+
+
+def most_tokens(served: Served, about: str, **more: Any) -> Schema:
+    return whole(1, served.context_tokens or None, about, **more)
+
+
+OPTIONS_NEED_STREAM: Schema = {
+    "if": {"properties": {"stream_options": {"type": "object"}}, "required": ["stream_options"]},
+    "then": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
+}
+TOP_NEEDS_LOGPROBS: Schema = {
+    "if": {"properties": {"top_logprobs": {"type": "integer", "minimum": 1}}, "required": ["top_logprobs"]},
+    "then": {"properties": {"logprobs": {"const": True}}, "required": ["logprobs"]},
+}
+ONE_LIMIT: Schema = {"not": {"required": ["max_tokens", "max_completion_tokens"]}}
+
+
+def chat_body(served: Served) -> Schema:
+    part = {
+        "type": "object",
+        "required": ["type", "text"],
+        "properties": {"type": {"type": "string", "enum": ["text"]}, "text": {"type": "string"}},
+    }
+    content = {"anyOf": [{"type": "string"}, {"type": "array", "items": part}]}
+    said = {
+        "type": "object",
+        "required": ["role", "content"],
+        "properties": {"role": {"type": "string", "enum": [*ROLES, "developer"], "description": "`developer` is `system`."}, "content": content},
+    }
+    return {
+        "type": "object",
+        "required": ["model", "messages"],
+        "properties": {
+            "messages": {
+                "type": "array",
+                "items": {"anyOf": [said, *call_messages(content)]},
+                "minItems": 1,
+                "description": "Each has `role` and `content`: a text, or text parts.",
+            },
+            **answer(served),
+            "max_tokens": most_tokens(served, "The longest answer, in tokens; without it, what the context leaves."),
+            "max_completion_tokens": most_tokens(served, "The newer name of `max_tokens`."),
+            "logprobs": flag("Log-probabilities of the answer's tokens."),
+            "top_logprobs": whole(0, MAX_TOP_LOGPROBS, "Likeliest alternatives at each token; needs `logprobs`.", default=0),
+            **callable_tools(),
+            "response_format": response_format(),
+            **inert(chat_request.INERT),
+        },
+        "allOf": [OPTIONS_NEED_STREAM, TOP_NEEDS_LOGPROBS, CHOICE_NEEDS_TOOLS, ONE_LIMIT],
+    }
+
+
+def texts(served: Served, most: int, about: str) -> Schema:
+    """A prompt or several, each a text or token ids."""
+    ids = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": served.vocabulary - 1}, "minItems": 1}
+    several = [{"type": "array", "items": one, "minItems": 1, "maxItems": most} for one in (some_text(), ids)]
+    return {"anyOf": [some_text(), ids, *several], "description": about}
+
+
+def completion_body(served: Served) -> Schema:
+    about = f"Continued as it is, without a chat template. Prompts times `n`: at most {MAX_CHOICES}."
+    return {
+        "type": "object",
+        "required": ["model", "prompt"],
+        "properties": {
+            "prompt": texts(served, MAX_PROMPTS, about),
+            **answer(served),
+            "max_tokens": most_tokens(served, "The longest answer, in tokens.", default=completion_request.DEFAULT_MAX_TOKENS),
+            "logprobs": whole(0, MAX_LOGPROBS, "Log-probabilities of the answer's tokens, and of so many alternatives."),
+            "best_of": {"type": "null", "description": "Not supported, unless it equals `n`."},
+            **inert(completion_request.INERT),
+        },
+        "allOf": [OPTIONS_NEED_STREAM],
+    }
+
+
+def embedding_body(served: Served) -> Schema:
+    return {
+        "type": "object",
+        "required": ["model", "input"],
+        "properties": {
+            "input": texts(served, MAX_TEXTS, "Each text, or list of token ids, gives one vector."),
+            "model": model(served),
+            "encoding_format": optional(
+                {"type": "string", "enum": list(ENCODINGS), "default": "float", "description": "base64: little-endian binary32."}
+            ),
+            **extras(),
+            **inert(embedding.INERT),
+        },
+    }

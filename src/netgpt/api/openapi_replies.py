@@ -1,0 +1,131 @@
+"""Schemas of the replies that a door gives: JSON Schema 2020-12, as OpenAPI 3.1 has it. Pure.
+
+A reply may say more than its schema: fields are added, none is taken away.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from netgpt.core.errors import ERRORS
+from netgpt.network.member import Tier
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+SECONDS_SINCE_1970: Schema = {"type": "integer", "minimum": 0, "description": "Seconds since 1970."}
+MS: Schema = {"type": "number", "minimum": 0, "description": "Milliseconds."}
+MS_OR_NULL: Schema = {**MS, "type": ["number", "null"]}
+FINISH_REASON: Schema = {"type": "string", "enum": ["stop", "length"]}
+
+
+def exactly(value: str) -> Schema:
+    return {"type": "string", "enum": [value]}
+
+
+def record(**fields: Schema) -> Schema:
+    """An object that has at least these fields."""
+    return {"type": "object", "required": list(fields), "properties": fields}
+
+
+def many(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def part(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def reply_schemas() -> dict[str, Schema]:
+    """Every schema that a reply is made of, by name."""
+    return {
+        "Error": _error(),
+        "Usage": record(prompt_tokens=WHOLE, completion_tokens=WHOLE, total_tokens=WHOLE, prompt_tokens_details=record(cached_tokens=WHOLE)),
+        "Metrics": _metrics(),
+        "Account": _account(),
+        "ChatCompletion": _reply("chat.completion", _chat_choice()),
+        "Completion": _reply("text_completion", _completion_choice()),
+        "Embeddings": _embeddings(),
+        "Model": _model(),
+        "Models": record(object=exactly("list"), data=many(part("Model"))),
+        "Health": record(status=exactly("ok"), node=TEXT),
+        "Readiness": record(status=exactly("ready"), node=TEXT),
+    }
+
+
+def _error() -> Schema:
+    codes = {"type": "string", "enum": sorted({error.code for error in ERRORS}), "description": "Stable; see the reference of errors."}
+    inner = record(message=TEXT, type=TEXT, param={"type": ["string", "null"]}, code=codes)
+    return record(error=inner, request_id=TEXT, hint={**TEXT, "description": "The next step."})
+
+
+def _metrics() -> Schema:
+    times = record(time_to_first_token_ms=MS, generation_time_ms=MS, queue_time_ms=MS, mean_itl_ms=MS_OR_NULL, tokens_per_second=MS_OR_NULL)
+    times["properties"]["tokens_per_second"] = {"type": ["number", "null"], "minimum": 0}
+    return {**times, "description": "Under vLLM's names."}
+
+
+def _account() -> Schema:
+    tiers = [*get_args(Tier), "auto"]
+    fields = record(
+        strategy={**TEXT, "description": f"One of {', '.join(tiers)}."},
+        why=TEXT,
+        entry={**TEXT, "description": "The node whose door was asked."},
+        origin=many(record(node=TEXT, tokens=WHOLE)),
+        link_bytes={"type": "object", "additionalProperties": record(sent=WHOLE, received=WHOLE), "description": "Payload bytes by peer."},
+        modelled={"type": "boolean", "description": "A hardware profile stretched some of the times."},
+    )
+    fields["properties"] |= {"switches": many(TEXT), "seed": {"type": "integer"}, "choices": many({"type": "object"})}
+    return {**fields, "description": "How the answer came about."}
+
+
+def _reply(kind: str, choice: Schema) -> Schema:
+    return record(
+        id=TEXT,
+        object=exactly(kind),
+        created=SECONDS_SINCE_1970,
+        model=TEXT,
+        choices=many(choice),
+        usage=part("Usage"),
+        metrics=part("Metrics"),
+        netgpt=part("Account"),
+    )
+
+
+def _chat_choice() -> Schema:
+    token = record(token=TEXT, bytes=many(WHOLE), logprob=NUMBER)
+    entry = {**token, "properties": {**token["properties"], "top_logprobs": many(token)}}
+    message = record(role=exactly("assistant"), content={"type": ["string", "null"]})
+    return record(index=WHOLE, message=message, logprobs=or_null(record(content=many(entry))), finish_reason=FINISH_REASON)
+
+
+def _completion_choice() -> Schema:
+    scores = record(
+        tokens=many(TEXT),
+        token_logprobs=many(NUMBER),
+        top_logprobs=or_null(many({"type": "object", "additionalProperties": NUMBER})),
+        text_offset=many(WHOLE),
+    )
+    return record(index=WHOLE, text=TEXT, logprobs=or_null(scores), finish_reason=FINISH_REASON)
+
+
+def _embeddings() -> Schema:
+    vector = {"anyOf": [many(NUMBER), {**TEXT, "description": "base64 of little-endian binary32"}]}
+    return record(
+        object=exactly("list"),
+        data=many(record(object=exactly("embedding"), index=WHOLE, embedding=vector)),
+        model=TEXT,
+        usage=record(prompt_tokens=WHOLE, total_tokens=WHOLE),
+        netgpt=part("Account"),
+    )
+
+
+def _model() -> Schema:
+    state = record(ready={"type": "boolean"}, nodes=many(TEXT), parameters=WHOLE)
+    return record(id=TEXT, object=exactly("model"), created=SECONDS_SINCE_1970, owned_by=TEXT, max_model_len=WHOLE, netgpt=state)

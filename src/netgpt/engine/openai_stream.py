@@ -1,0 +1,166 @@
+"""OpenAI's streamed answers: bytes to events, events to what they say. Pure.
+
+Everything here comes from a stranger: each value's type is checked, each length bounded, and what does not
+fit is a `BadChunk` that says in a few words what came.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MAX_LINE_BYTES = 1 << 20
+SHOWN_CHARS = 300
+DONE = b"[DONE]"
+END_TOKEN = re.compile(rb"<\|[^<>|]*\|>|</?s>|<(end|start)_of_turn>|<eos>|")  # ends a turn and is no text
+
+
+class BadChunk(Exception):
+    """What came is no part of an answer; the text says what it is."""
+
+
+class ErrorSaid(Exception):
+    """The server tells of an error within its answer; the text is its own, bounded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """One token with its log-probability and the likeliest at its place."""
+
+    token: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """What one event of an answer says."""
+
+    text: str = ""
+    finish: str = ""
+    scored: tuple[Scored, ...] | None = None  # None: it says nothing of log-probabilities
+    thinks: bool = False  # text that is not part of the answer
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int = 0
+
+
+class EventLines:
+    """Splits a body into the data of its events. Holds one unfinished line at most."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data of the events that `data` completes.
+
+        Raises:
+            BadChunk: a line does not end.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise BadChunk(f"a line of more than {MAX_LINE_BYTES} bytes")
+        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
+
+
+def read_chunk(data: bytes) -> Chunk:
+    """What an event's data says.
+
+    Raises:
+        BadChunk: no JSON, or a value of the wrong type.
+        ErrorSaid: an error in place of a chunk.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadChunk(f"no JSON: {bounded(data)!r}") from None
+    if not isinstance(value, dict):
+        raise BadChunk(f"JSON that is no object: {bounded(data)!r}")
+    if value.get("error") or value.get("object") == "error":
+        raise ErrorSaid(said(data))
+    choices = _checked(value, "choices", list) or []
+    if len(choices) > 1:
+        raise BadChunk(f"{len(choices)} choices where one was asked for")
+    if choices and not isinstance(choices[0], dict):
+        raise BadChunk("a choice that is no object")
+    return _chunk(choices[0] if choices else {}, _checked(value, "usage", dict) or {})
+
+
+def _chunk(choice: Mapping[str, Any], usage: Mapping[str, Any]) -> Chunk:
+    delta = _checked(choice, "delta", dict) or {}
+    logprobs = _checked(choice, "logprobs", dict)
+    entries = None if logprobs is None else _checked(logprobs, "content", list)
+    details = _checked(usage, "prompt_tokens_details", dict) or {}
+    return Chunk(
+        text=_checked(delta, "content", str) or "",
+        finish=_checked(choice, "finish_reason", str) or "",
+        scored=None if entries is None else tuple(map(_scored, entries)),
+        thinks=bool(delta.get("reasoning_content") or delta.get("reasoning")),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(details, "cached_tokens") or 0,
+    )
+
+
+def _checked(value: Mapping[str, Any], key: str, kind: type) -> Any:
+    found = value.get(key)
+    if found is not None and not isinstance(found, kind):
+        raise BadChunk(f"{key!r} of type {type(found).__name__}")
+    return found
+
+
+def _count(usage: Mapping[str, Any], key: str) -> int | None:
+    found = usage.get(key)
+    if found is None:
+        return None
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 40:
+        raise BadChunk(f"{key!r} that is no count")
+    return found
+
+
+def _scored(entry: Any) -> Scored:
+    token, logprob = _pair(entry)
+    top = _checked(entry, "top_logprobs", list) or []
+    return Scored(token=token, logprob=logprob, top=tuple(map(_pair, top)))
+
+
+def _pair(entry: Any) -> tuple[bytes, float]:
+    if not isinstance(entry, dict):
+        raise BadChunk("a log-probability entry that is no object")
+    logprob, data = entry.get("logprob"), entry.get("bytes")
+    if not isinstance(logprob, int | float) or not math.isfinite(logprob):
+        raise BadChunk("a log-probability that is no number")
+    if data is None:
+        return (_checked(entry, "token", str) or "").encode("utf-8", "replace"), float(logprob)
+    if not isinstance(data, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in data):
+        raise BadChunk("a token whose bytes are none")
+    return bytes(data), float(logprob)
+
+
+def spoken(chunk: Chunk) -> Sequence[Scored]:
+    """The chunk's tokens, without one that ends a turn and is no text."""
+    scored = chunk.scored or ()
+    if b"".join(one.token for one in scored).decode("utf-8", "replace") == chunk.text:
+        return scored
+    return [one for one in scored if not END_TOKEN.fullmatch(one.token)]
+
+
+def said(content: bytes) -> str:
+    """What an error's body says, in one short line."""
+    try:
+        value = json.loads(content)
+        told = value["error"] if isinstance(value, dict) and "error" in value else value
+        text = told["message"] if isinstance(told, dict) and "message" in told else told
+        return bounded(str(text).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return bounded(content)
+
+
+def bounded(content: bytes) -> str:
+    """A stranger's words as one printable line, cut."""
+    text = content[: 16 * SHOWN_CHARS].decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))[:SHOWN_CHARS]

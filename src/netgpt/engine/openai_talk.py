@@ -1,0 +1,125 @@
+"""One attempt at one answer of an upstream: its chunks as `Tokens`, on time, and no more than was asked for.
+
+An upstream is not trusted: silence has three limits, an answer ends with a reason or is lost, and text beyond
+what `max_tokens` can be ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from netgpt.core.clock import Clock
+from netgpt.core.errors import NodeUnreachable
+from netgpt.engine.openai_answer import OpenAIServer
+from netgpt.engine.openai_request import Upstream
+from netgpt.engine.openai_stream import Chunk, Scored, spoken
+from netgpt.models.generation import Generate, Timings, Tokens, TopLogprobs
+
+USAGE_S = 1.0  # for the counts that follow the last words
+MOST_BYTES_PER_TOKEN = 1024  # the longest tokens of public vocabularies have some hundred
+
+
+class Talk:
+    """Hears one answer. `began` tells whether any of it was passed on."""
+
+    def __init__(self, upstream: Upstream, server: OpenAIServer, clock: Clock, request: Generate, *, queue_s: float, tail: bytes) -> None:
+        """Args:
+        tail: bytes of an unfinished character that the session has already; the upstream says them again.
+        """
+        self.began = False
+        self._upstream, self._server, self._clock, self._request = upstream, server, clock, request
+        self._queue_s = queue_s
+        self._tail = tail
+        self._made = self._bytes = 0
+        self._usage = Chunk()
+        self._finish = ""
+
+    async def hear(self, body: bytes) -> AsyncGenerator[Tokens, None]:
+        """The answer; its last item has `finish`.
+
+        Raises:
+            NodeUnreachable: silent for too long, broke off, or is no OpenAI-compatible server.
+            NetgptError: what `OpenAIServer.chunks` raises.
+        """
+        start_s = self._clock.now_s()
+        first_s = start_s
+        async with aclosing(self._server.chunks(body)) as chunks:
+            due_s = start_s + self._upstream.first_token_s
+            while (chunk := await self._next(chunks, due_s)) is not None:
+                tokens = self._take(chunk)
+                if tokens is not None:
+                    first_s = first_s if self.began else self._clock.now_s()
+                    self.began = True
+                    yield tokens
+                if self._too_long():
+                    self._finish = "length"
+                    break
+                if tokens is not None or chunk.thinks:
+                    due_s = self._clock.now_s() + self._upstream.next_token_s
+                if self._finish:
+                    due_s = min(due_s, self._clock.now_s() + USAGE_S)
+        if not self._finish:
+            raise NodeUnreachable(f"{self._server.url} ended an answer without a reason", hint="see that server's log")
+        yield self._last(start_s, first_s)
+
+    async def _next(self, chunks: AsyncGenerator[Chunk, None], due_s: float) -> Chunk | None:
+        """The next chunk; None at the end, also where only counts are missing."""
+        try:
+            async with asyncio.timeout(due_s - self._clock.now_s()):
+                return await anext(chunks, None)
+        except TimeoutError:
+            if self._finish:
+                return None
+            limit_s, what = (self._upstream.next_token_s, "next") if self.began else (self._upstream.first_token_s, "first")
+            key = f"{what}_token_timeout"
+            raise NodeUnreachable(f"{self._server.url} sent no {what} token within {limit_s:g} s", hint=f"raise {key} of the node") from None
+
+    def _take(self, chunk: Chunk) -> Tokens | None:
+        if chunk.completion_tokens is not None:
+            self._usage = chunk
+        self._finish = self._finish or ("length" if chunk.finish == "length" else "stop" if chunk.finish else "")
+        scored = spoken(chunk) if self._request.text and self._request.text.logprobs else []
+        data = self._new_bytes(chunk.text)
+        if not data and not scored:
+            return None
+        made = max(len(scored), 1)
+        self._made += made
+        self._bytes += len(data)
+        return Tokens(
+            epoch=self._request.epoch,
+            position=0,
+            data=data,
+            made=made,
+            tokens=tuple(one.token for one in scored),
+            logprobs=tuple(one.logprob for one in scored),
+            top=tuple(map(self._top, scored)) if self._request.top_logprobs else (),
+        )
+
+    def _top(self, scored: Scored) -> TopLogprobs:
+        top = scored.top[: self._request.top_logprobs]
+        return TopLogprobs(ids=(), logprobs=tuple(logprob for _, logprob in top), tokens=tuple(token for token, _ in top))
+
+    def _new_bytes(self, text: str) -> bytes:
+        """The bytes of `text` that the session does not have yet."""
+        data = text.encode("utf-8", "replace")
+        if self._tail and data:
+            data, self._tail = data.removeprefix(self._tail), b""
+        return data
+
+    def _too_long(self) -> bool:
+        return self._bytes > self._request.max_tokens * MOST_BYTES_PER_TOKEN
+
+    def _last(self, start_s: float, first_s: float) -> Tokens:
+        """The end, with the upstream's own counts where it gave them."""
+        counted = min(self._usage.completion_tokens or self._made, self._request.max_tokens)
+        return Tokens(
+            epoch=self._request.epoch,
+            position=0,
+            made=max(counted - self._made, 0),
+            finish=self._finish,
+            timings=Timings(queue_s=self._queue_s, prefill_s=first_s - start_s, decode_s=self._clock.now_s() - first_s),
+            cached=self._usage.cached_tokens,
+            prompt_tokens=self._usage.prompt_tokens or 0,
+        )

@@ -1,0 +1,87 @@
+"""A door's queue on the event loop: requests come in, wait for their turn, and leave whenever they like.
+
+`admission` decides who goes next; here are the waits, their deadlines, and the metrics. A request that is turned away, or whose
+deadline passes, has cost no engine anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from netgpt.core.clock import Clock
+from netgpt.core.errors import DeadlineExceeded, Overloaded
+from netgpt.inference.admission import Admission, Lane, Place, Ticket
+from netgpt.telemetry.metrics import Metrics
+
+RECHECK_S = 0.2  # a heartbeat: what nodes have room may change without a request that ends here
+
+
+class Entrance:
+    """Where requests of one door wait until an engine can have them."""
+
+    def __init__(self, admission: Admission, place: Place, clock: Clock, metrics: Metrics) -> None:
+        self._admission = admission
+        self._place = place
+        self._clock = clock
+        self._metrics = metrics
+        self._turns: dict[Ticket, asyncio.Future[None]] = {}
+        self._recheck: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def place(self, key: str, lane: Lane) -> Iterator[Ticket]:
+        """Hold a place: first in the queue, then, once `turn` has returned, at the ticket's node.
+
+        Raises:
+            Overloaded, RateLimited: there is none.
+        """
+        ticket, evicted = self._admission.enter(key, lane)
+        turn = self._turns[ticket] = asyncio.get_running_loop().create_future()
+        if evicted is not None:
+            self._turn_away(evicted)
+        self._grant()
+        try:
+            yield ticket
+        finally:
+            del self._turns[ticket]
+            turn.cancel()
+            self._admission.leave(ticket, self._clock.now_s())
+            self._grant()
+
+    async def turn(self, ticket: Ticket, *, deadline_s: float) -> None:
+        """Wait until the ticket may go to its node.
+
+        Raises:
+            DeadlineExceeded: `deadline_s` came first; the request never began.
+            Overloaded, RateLimited: it had to make room for another key.
+        """
+        begin_s = self._clock.now_s()
+        try:
+            async with asyncio.timeout(deadline_s - begin_s):
+                await asyncio.shield(self._turns[ticket])  # a wait that ends leaves the future to `place`
+        except TimeoutError:
+            waited_s = self._clock.now_s() - begin_s
+            raise DeadlineExceeded(
+                f"the deadline passed after {waited_s:.3g} s in the queue", hint="raise deadline_s, retry later, or enter at another node"
+            ) from None
+
+    def _turn_away(self, ticket: Ticket) -> None:
+        why = f"the queue is full, and key {ticket.key!r} has most of it" if ticket.key else "the queue is full"
+        error: Overloaded = self._admission.refusal(ticket.key, why)
+        if not (turn := self._turns[ticket]).done():
+            turn.set_exception(error)
+            turn.exception()  # marks it as seen: the request may end before it looks
+
+    def _grant(self) -> None:
+        for ticket in self._admission.grant(self._place, self._clock.now_s()):
+            if not (turn := self._turns[ticket]).done():
+                turn.set_result(None)
+        self._metrics.requests_waiting.set(self._admission.waiting)
+        self._metrics.requests_running.set(sum(self._admission.running.values()))
+        if self._admission.waiting and self._recheck is None:
+            self._recheck = asyncio.get_running_loop().call_later(RECHECK_S, self._check_again)
+
+    def _check_again(self) -> None:
+        self._recheck = None
+        self._grant()

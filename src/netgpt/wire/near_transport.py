@@ -1,0 +1,97 @@
+"""A transport that calls what this process itself serves without a socket; all else goes over another transport.
+
+Payloads, errors, deadlines and cancellation are those of every transport: a caller cannot tell the difference,
+except by the time that it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
+from netgpt.core.transport import Call, Connection, Handler, Listener, Peer, Transport
+from netgpt.wire.fault import decode_error, encode_error, log_bug
+from netgpt.wire.payload import check_size
+
+
+class NearTransport:
+    """`far`, with a short way to the addresses that are served here."""
+
+    def __init__(self, far: Transport, own: Callable[[], Peer | None] = lambda: None) -> None:
+        """Args:
+        own: who this process is, where connections say who calls.
+        """
+        self._far = far
+        self._own = own
+        self._served: dict[str, Handler] = {}
+
+    async def listen(self, address: str, handler: Handler) -> Listener:
+        """Serve `address` to others too; closing the listener ends both ways in."""
+        listener = await self._far.listen(address, handler)
+        self._served[listener.address] = handler
+        return _NearListener(listener, self._served)
+
+    def connect(self, address: str, *, credential: str = "", peer: str = "") -> Connection:
+        if address not in self._served:
+            return self._far.connect(address, credential=credential, peer=peer)
+        return _NearConnection(address, self._served, credential, self._own)
+
+
+class _NearListener:
+    def __init__(self, far: Listener, served: dict[str, Handler]) -> None:
+        self._far = far
+        self._served = served
+
+    @property
+    def address(self) -> str:
+        return self._far.address
+
+    async def close(self) -> None:
+        self._served.pop(self._far.address, None)
+        await self._far.close()
+
+
+class _NearConnection:
+    def __init__(self, address: str, served: dict[str, Handler], credential: str, own: Callable[[], Peer | None]) -> None:
+        self._address = address
+        self._served = served
+        self._credential = credential
+        self._own = own
+
+    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+        check_size(method, payload)
+        handler = self._served.get(self._address)
+        if handler is None:
+            raise NodeUnreachable(f"nothing listens at {self._address} any more", hint="see which nodes run: netgpt ps")
+        due_s = asyncio.get_running_loop().time() + deadline_s
+        call = Call(method=method, payload=payload, credential=self._credential, peer=self._own())
+        async with aclosing(handler(call)) as replies:
+            while (reply := await self._next(replies, method, due_s, deadline_s)) is not None:
+                check_size(method, reply)
+                yield reply
+
+    async def _next(self, replies: AsyncGenerator[bytes, None], method: str, due_s: float, deadline_s: float) -> bytes | None:
+        limit = asyncio.timeout_at(due_s)
+        try:
+            async with limit:
+                return await anext(replies, None)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise _crossed(method, error) from None
+            what = f"{method!r} at {self._address} took longer than {deadline_s:g} s"
+            raise DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps") from None
+        except NetgptError:
+            raise
+        except Exception as error:
+            raise _crossed(method, error) from None
+
+    async def close(self) -> None:
+        """There is nothing to close; calls end with their iterators."""
+
+
+def _crossed(method: str, error: Exception) -> NetgptError:
+    """A bug of the handler as it would come over a wire: by name, without its text."""
+    log_bug(method, error)
+    return decode_error(encode_error(error))

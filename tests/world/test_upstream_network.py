@@ -1,0 +1,151 @@
+"""A node that asks an upstream, in a network of real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from netgpt.core.errors import ScenarioInvalid, UsageError
+from netgpt.core.storage import SimulatedStorage
+from netgpt.network.scenario import parse_scenario
+from netgpt.world.simulated import simulate
+from netgpt.world.upstream import check_upstreams
+
+from ..engine.openai_upstream import Upstream, serving  # noqa: TID252 - the upstream that the engine is tested with
+
+KEY = "sk-canary-4711"
+SCENARIO = """
+default_node = "device1"
+[[node]]
+id = "cloud1"
+tier = "cloud"
+profile = "cloud-server"
+parameters = 70e9
+engine = "openai"
+model = "strange"
+upstream = "{url}"
+api_key_env = "STRANGE_KEY"
+first_token_timeout = "20s"
+[[node]]
+id = "device1"
+tier = "device"
+model = "netgpt-device"
+profile = "phone"
+[[link]]
+between = ["device1", "cloud1"]
+up = "20Mbps"
+down = "80Mbps"
+delay = "8ms"
+"""
+
+
+@contextmanager
+def serving_aside(upstream: Upstream) -> Iterator[Upstream]:
+    """The upstream on a loop in a thread of its own."""
+    ready, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        async with serving(upstream):
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield upstream
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        loop.close()
+
+
+def netgpt(home: Path, *words: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")} | {"STRANGE_KEY": KEY}
+    command = [sys.executable, "-m", "netgpt.cli.main", *words, "--home", str(home)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=clean, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def until_ready(port: int, model: str) -> None:
+    """Wait until a door knows a node that serves the model: an upstream is found out while the network is up already."""
+    deadline_s = time.monotonic() + 60
+    while True:
+        listed = httpx.get(f"http://127.0.0.1:{port}/v1/models/{model}", timeout=60, trust_env=False).json()
+        if listed["netgpt"]["ready"]:
+            return
+        assert time.monotonic() < deadline_s, listed
+        time.sleep(0.05)
+
+
+def ask(port: int, **more: Any) -> httpx.Response:
+    body = {"model": "netgpt-cloud", "messages": [{"role": "user", "content": "How is it?"}], **more}
+    return httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60, trust_env=False)
+
+
+@pytest.mark.parametrize("tls", ["off", "on"])
+def test_an_upstream_answers_at_its_own_door_and_at_others_and_its_key_stands_in_no_file(tls: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with serving_aside(Upstream(logprobs=False)) as upstream:
+        (tmp_path / "s.toml").write_text(SCENARIO.format(url=upstream.url))
+        netgpt(home, "up", str(tmp_path / "s.toml"), "--engine", "hash", "--tls", tls, "--detach", "--port", "0")
+        try:
+            rows = json.loads(netgpt(home, "ps", "--json"))
+            assert {row["name"] for row in rows if row["node"] == "cloud1"} == {"cloud1-door"}
+            ports = {row["node"]: row["port"] for row in rows if row["role"] == "door"}
+            for node in ("cloud1", "device1"):
+                until_ready(ports[node], "netgpt-cloud")
+                answer = ask(ports[node]).json()
+                assert answer["choices"][0]["message"]["content"] == "All is well"
+                assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (13, 4)
+                assert answer["netgpt"]["origin"] == [{"node": "cloud1", "tokens": 4, "recoded": True}]
+                refused = ask(ports[node], logprobs=True)
+                assert (refused.status_code, refused.json()["error"]["param"]) == (400, "logprobs")
+            assert set(upstream.keys) == {f"Bearer {KEY}"}
+            for path in (path for path in home.rglob("*") if path.is_file()):
+                assert KEY.encode() not in path.read_bytes(), path
+        finally:
+            netgpt(home, "down")
+
+
+def test_what_cannot_be_asked_is_refused_before_anything_starts() -> None:
+    scenario = parse_scenario(SCENARIO.format(url="http://127.0.0.1:9/v1"), where="test")
+    with pytest.raises(UsageError, match="STRANGE_KEY"):
+        check_upstreams(scenario, {})
+    with pytest.raises(ScenarioInvalid, match="is no base URL"):
+        check_upstreams(parse_scenario(SCENARIO.format(url="nowhere"), where="test"), {"STRANGE_KEY": KEY})
+    with pytest.raises(ScenarioInvalid, match="no virtual clock"):
+        simulate(scenario, seed=1, duration_s=1, output=SimulatedStorage())
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "said"),
+    [
+        ('upstream = "{url}"\n', "", "names none"),
+        ('engine = "openai"\n', "", "has 'upstream' and not engine 'openai'"),
+        ('engine = "openai"', 'engine = "openay"', "unknown engine 'openay'"),
+        ('"20s"', '"soon"', "not a duration"),
+        ('"20s"', '"0s"', "'first_token_timeout'"),
+        ('api_key_env = "STRANGE_KEY"', "retries = 99", "retries 99"),
+        ('model = "netgpt-device"', 'model = "netgpt-device"\nretries = 1', "'retries' and not engine"),
+    ],
+)
+def test_what_is_wrong_with_an_upstream_is_named(change: str, to: str, said: str) -> None:
+    assert change in SCENARIO
+    with pytest.raises(ScenarioInvalid, match=said) as caught:
+        parse_scenario(SCENARIO.replace(change, to), where="test")
+    assert caught.value.hint
