@@ -72,15 +72,17 @@ def test_an_answer_that_breaks_off_is_lost_and_the_next_has_a_new_connection() -
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            for data in (
+            half, whole, garbage = (
                 b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
                 b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-                b"no HTTP at all\r\n\r\n",
-            ):
+                b"no HTTP\r\n\r\n",
+            )
+            for said in ((half,), (whole, garbage)):  # by connection
                 connection, _ = server.accept()
                 with connection:
-                    connection.recv(65536)
-                    connection.sendall(data)
+                    for data in said:
+                        connection.recv(65536)
+                        connection.sendall(data)
 
         thread = threading.Thread(target=serve)
         thread.start()
