@@ -21,7 +21,8 @@ from netgpt.corpus.wording import family_wordings
 
 each_family = pytest.mark.parametrize("family", BY_NAME.values(), ids=lambda family: family.name)
 seeds, grades, languages = st.integers(0, 2**32), st.sampled_from(GRADES), st.sampled_from(LANGUAGES)
-BY_RARITY = {"terms", "parameters", "book", "explain", "alarms"}  # their questions do not grow with the grade at all
+FROM_DATA = {"kpi", "logs", "state", "tickets", "views"}  # their keys are the data, so that no two tasks share one
+LONGEST_SHORT_PROMPT, LONG_QUESTION = 330, (1400, 3500)  # characters
 
 
 def drawn(family: Family, count: int, seed: int = 0) -> list[Task]:
@@ -48,15 +49,29 @@ def test_a_grader_accepts_the_answer_of_its_generator_and_of_its_solver(family: 
 def test_long_tasks_are_accepted_and_solved_too(family: Family, seed: int, grade: int, language: str) -> None:
     assert family.draw_long is not None
     task = family.draw_long(SeededChance(seed).stream("test"), grade, language)
+    assert LONG_QUESTION[0] <= len(task.question) <= LONG_QUESTION[1]
     assert family.accepts(task, task.answer)
     assert family.accepts(task, family.solve(task))
 
 
 @each_family
-def test_a_solver_reads_the_conversation_alone(family: Family) -> None:
-    for task in drawn(family, 24, seed=1):
+def test_a_solver_reads_the_conversation_alone_and_is_right_in_every_grade(family: Family) -> None:
+    for task in drawn(family, 20 * len(GRADES) * len(LANGUAGES), seed=1):
         blind = Task(family=task.family, template="", grade=1, key="", messages=task.messages, answer="", language=task.language)
         assert family.accepts(task, family.solve(blind))
+        assert sum(len(content) for _, content in task.messages) <= LONGEST_SHORT_PROMPT
+
+
+@each_family
+def test_a_stream_makes_the_same_tasks_again(family: Family) -> None:
+    assert drawn(family, 24, seed=6) == drawn(family, 24, seed=6)
+
+
+@pytest.mark.parametrize("name", sorted(FROM_DATA))
+def test_tasks_over_data_have_keys_of_their_own_and_one_worked_answer(name: str) -> None:
+    tasks = drawn(BY_NAME[name], 20 * len(GRADES) * len(LANGUAGES), seed=7)
+    assert len({(task.grade, task.key) for task in tasks}) == len(tasks)
+    assert all(BY_NAME[name].solve(task) == task.answer for task in tasks)
 
 
 @each_family
@@ -82,13 +97,14 @@ def test_a_grader_rejects_nothing_and_answers_to_other_questions(family: Family)
 
 
 @each_family
-def test_the_surface_does_not_tell_the_grade(family: Family) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_surface_does_not_tell_the_grade(family: Family, language: str) -> None:
     chance = SeededChance(3).stream("test")
 
     def mean_length(grade: int) -> float:
-        return mean(sum(len(content) for _, content in family.draw(chance, grade, "en").messages) for _ in range(400))
+        return mean(sum(len(content) for _, content in family.draw(chance, grade, language).messages) for _ in range(400))
 
-    tolerance = 0.2 if family.name in BY_RARITY else 0.1
+    tolerance = 0.2 if family.name == "terms" else 0.1  # rare terms are longer words
     assert mean_length(6) == pytest.approx(mean_length(1), rel=tolerance)
 
 
@@ -102,6 +118,9 @@ def test_a_family_has_wordings_in_both_languages_and_in_all_grades(family: Famil
     if family.name not in FACT_FILES:
         wordings = family_wordings(family.name)
         assert {form for language, form in wordings if language == "en"} == {form for language, form in wordings if language == "zh"}
+        if ("en", "question") in wordings:
+            assert len(wordings["en", "question"]) >= 5
+            assert len(wordings["zh", "question"]) >= 4
 
 
 @each_family

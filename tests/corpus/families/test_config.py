@@ -51,9 +51,3 @@ def test_validator_refuses(text: str) -> None:
     assert list(config.validate(GOOD)) == list(config.RANGES)
     with pytest.raises(ValueError, match=r"wants|outside"):
         config.validate(text)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_length_does_not_tell_the_grade(language: str) -> None:
-    means = [np.mean([len(task.question) for task in _tasks(grade, language, 100)]) for grade in GRADES]
-    assert max(means) <= 1.1 * min(means)

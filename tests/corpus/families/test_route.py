@@ -37,12 +37,6 @@ def test_near_misses_and_several_options_are_rejected() -> None:
             assert not FAMILY.accepts(task, reply)
 
 
-def test_the_question_does_not_tell_its_grade() -> None:
-    tasks = drawn(FAMILY, 150)
-    means = [sum(len(task.question) for task in tasks if task.grade == grade) / 300 for grade in (1, 6)]
-    assert abs(means[0] - means[1]) <= 0.1 * max(means)
-
-
 def test_every_subject_is_trained_in_some_wording() -> None:
     forms = {form for _, form in family_wordings(NAME)}
     for form in forms:

@@ -55,9 +55,3 @@ def test_simulator_refuses_calls_that_are_errors(cell: str, value: int) -> None:
     with pytest.raises(UsageError):
         simulator.set_tilt(cell, value)
     assert simulator.settings == {("A31", "tilt"): 3}
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_length_does_not_tell_the_grade(language: str) -> None:
-    means = [np.mean([len(task.question) for task in _tasks(grade, language, 100)]) for grade in GRADES]
-    assert max(means) <= 1.1 * min(means)
