@@ -345,5 +345,5 @@ def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
 
 def _why(model: str, nodes: Sequence[Member]) -> str:
     if model == "auto":
-        return f"{nodes[0].id} runs the largest model that is up"
+        return f"{nodes[0].id} runs the largest model that is up and can answer this"
     return f"the request names {model}"
