@@ -45,7 +45,7 @@ def mock_upstream(*options: str) -> Iterator[str]:
         process.stdout.close()
 
 
-def scenario_text(upstream: str) -> str:
+def scenario_text(upstream: str, slots: int = SLOTS) -> str:
     """A network of one node whose engine asks the upstream from the door's own process."""
     return f"""name = "gateway"
 default_node = "cloud1"
@@ -58,21 +58,28 @@ profile = "cloud-server"
 engine = "openai"
 upstream = "{upstream}/v1"
 context_tokens = {CONTEXT_TOKENS}
-slots = {SLOTS}
+slots = {slots}
 """
 
 
 @contextmanager
 def netgpt_gateway(upstream: str, scratch: Path) -> Iterator[tuple[Target, dict[str, Pid]]]:
     """Ours, with an API key; and the pids of its door and controller."""
+    with netgpt_network(upstream, scratch, keys=("bench",), slots=SLOTS) as (targets, pids):
+        yield targets["bench"], pids
+
+
+@contextmanager
+def netgpt_network(upstream: str, scratch: Path, *, keys: Sequence[str], slots: int) -> Iterator[tuple[dict[str, Target], dict[str, Pid]]]:
+    """A network of one node that sends an upstream `slots` requests at once: its door, by the name of an API key; and pids."""
     home, scenario = scratch / "home", scratch / "gateway.toml"
-    scenario.write_text(scenario_text(upstream), encoding="utf-8")
-    key = json.loads(_netgpt(home, "keys", "create", "--name", "bench", "--json"))["key"]
+    scenario.write_text(scenario_text(upstream, slots), encoding="utf-8")
+    secrets = {name: json.loads(_netgpt(home, "keys", "create", "--name", name, "--json"))["key"] for name in keys}
     try:
         _netgpt(home, "up", str(scenario), "--detach", "--port", "0")
         state = running_state(home)
         pids = {process.role: process.pid for process in state.processes if process.role in (DOOR, CONTROLLER) and process.pid}
-        yield Target(url=state.doors()["cloud1"], model="auto", key=key), pids
+        yield {name: Target(url=state.doors()["cloud1"], model="auto", key=key) for name, key in secrets.items()}, pids
     finally:
         _netgpt(home, "down")
 

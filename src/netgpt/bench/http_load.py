@@ -133,6 +133,28 @@ async def ask_all(target: Target, requests: Iterable[bytes], *, connections: int
     return answers
 
 
+async def ask_at(target: Target, timed: Iterable[tuple[float, bytes]]) -> list[Answer]:
+    """Ask each request at its time, in seconds from now, whether or not others have been answered: an open loop."""
+    idle: list[Caller] = []
+    answers: list[Answer] = []
+    start_s = _CLOCK.now_s()
+
+    async def ask(request: bytes) -> None:
+        caller = idle.pop() if idle else Caller(target.url)
+        answers.append(await caller.ask(request))
+        idle.append(caller)
+
+    try:
+        async with TaskGroup() as group:
+            for at_s, request in timed:
+                await _CLOCK.sleep(max(0.0, start_s + at_s - _CLOCK.now_s()))
+                group.create_task(ask(request), name="request")
+    finally:
+        for caller in idle:
+            caller.close()
+    return answers
+
+
 @dataclass(frozen=True, kw_only=True)
 class Token:
     """One token of a tagged stream: when it was sent and when it arrived."""
