@@ -53,10 +53,10 @@ class Here:
         command = [sys.executable, "-m", "netgpt.cli.main", *words, "--home", str(self.home(name))]
         return subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def run(self, name: str, *words: str) -> str:
-        told, problem = (process := self.start(name, *words)).communicate(timeout=120)
-        assert process.returncode == 0, problem
-        return told
+    def run(self, name: str, *words: str, told: str = "stdout") -> str:
+        printed, said = (process := self.start(name, *words)).communicate(timeout=120)
+        assert process.returncode == 0, said
+        return said if told == "stderr" else printed
 
     def up(self, name: str, *words: str) -> None:
         """Start what stays up until the test ends, and wait until it says so."""
@@ -110,6 +110,31 @@ def test_a_whole_network_listens_on_ipv6_and_its_own_commands_find_it(host: str,
         for refused in ({"host": "evil.example"}, {"host": "[::2]"}, {"origin": "http://[2001:db8::1]"}):
             answer = ask(door, model="netgpt-device", max_tokens=4, headers=refused)
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_refused"), refused
+
+
+def test_a_network_changes_its_root_while_it_answers(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        here = Here(tmp_path, "127.0.0.1", stack)
+        controller, cloud, device = here.address(), here.address(), here.address()
+        here.up("controller", "controller", "--listen", controller, "--http", here.address())
+        here.node("cloud1", "cloud", controller, cloud, "--engine", "hash")
+        here.node("device1", "device", controller, device, "--engine", "hash")
+        until_ready(device, "netgpt-cloud")
+        (before,) = trusted(here, "device1")
+        for step, root_count in (("1", 2), ("2", 2), ("3", 1)):
+            assert f"step {step} of 3" in here.run("controller", "certs", "rotate", told="stderr")
+            for home in ("cloud1", "controller", "device1"):  # what each does by itself within a minute
+                here.run(home, "certs", "renew")
+                assert len(trusted(here, home)) == root_count
+            answer = ask(device, max_tokens=4).json()
+            assert answer["netgpt"]["origin"] == [{"node": "cloud1", "tokens": 4}]
+        assert trusted(here, "device1") != [before]
+        assert [trusted(here, home) for home in ("cloud1", "controller")] == [trusted(here, "device1")] * 2
+
+
+def trusted(here: Here, home: str) -> list[str]:
+    (row,) = json.loads(here.run(home, "certs", "show", "--json"))
+    return row["trusts"].split()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ class Membership:
         others = [member for member in self._snapshot.members if member.id != self.member.id]
         return [self.member, *others]
 
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The ids of the roots that this node is to trust, as the controller last said; none if it did not."""
+        return self._snapshot.roots
+
     async def join(self) -> None:
         """Enter the network; returns when the controller has let this node in and its engine was asked once.
 

@@ -68,11 +68,15 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
         async with TaskGroup() as tasks:
             tasks.create_task(controller.watch(), name="watch")
             if authority is not None:
+                own = IdentityFile(Path(config.identity_file))
 
-                async def renew() -> Identity:
+                async def renew(_: Identity) -> Identity:
                     return authority.controller_identity()
 
-                tasks.create_task(keep_renewed(IdentityFile(Path(config.identity_file)), renew, clock, controller.record), name="renew")
+                def is_outdated(identity: Identity) -> bool:
+                    return identity.roots != authority.roots.ids
+
+                tasks.create_task(keep_renewed(own, renew, clock, controller.record, is_outdated=is_outdated), name="renew")
             await serve_http(
                 create_control_app(controller, metrics=metrics, guard=guard),
                 host=config.http_host,
