@@ -55,7 +55,7 @@ wheel: $(CORE) ## build dist/netgpt-*.whl (no weights) and dist/models, what `ne
 radio: $(RADIO) ## add the radio physical layer (Sionna) to .venv
 
 federated: $(FEDERATED) ## set up .venv-federated: Flower, whose pins clash with core's
-peers: $(PEERS) ## set up .venv-peers: the systems that benchmarks compare with
+peers: $(PEERS) ## set up .venv-peers: the systems that benchmarks compare with, and llama.cpp for tests
 
 pins: $(CORE) ## resolve requirements/*.txt anew
 	.venv/bin/python requirements/pin.py

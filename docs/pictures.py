@@ -5,11 +5,14 @@ its own; the port is the default one, so that nothing else may hold it. What is 
 same output gives the same bytes, but times and pids are those of the run.
 """
 
+import fcntl
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-COLUMNS = 100
+COLUMNS, ROWS = 140, 40
 SHOWN_HOME = "/home/you"
 QUESTION = '"What is the packet delay budget of 5QI 1?"'
 
@@ -71,6 +74,7 @@ def svg(title: str, lines: Sequence[Line]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
         f"<title>{escape(title)}</title>",
+        "<style>text{white-space:pre}</style>",
         f'<rect width="{width}" height="{height}" rx="8" fill="{BACKGROUND}"/>',
         *(f'<circle cx="{MARGIN + 4 + 18 * place}" cy="20" r="5" fill="{DIM}"/>' for place in range(3)),
         f'<g font-family="{FONTS}" font-size="{FONT}" fill="{TEXT}" xml:space="preserve">',
@@ -86,13 +90,26 @@ def svg(title: str, lines: Sequence[Line]) -> str:
 
 
 def run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """What a command prints, its own errors among it."""
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"docs/pictures.py: {command!r} ended with {done.returncode}:\n{done.stdout}")
-    return done.stdout
+    """What a command prints at a terminal, its own errors among it."""
+    here, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
+    with subprocess.Popen(
+        ["bash", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        printed = b"".join(iter(lambda: _read(here), b"")).decode()
+    os.close(here)
+    if process.returncode:
+        raise SystemExit(f"docs/pictures.py: {command!r} ended with {process.returncode}:\n{printed}")
+    return printed.replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    """What was printed since; nothing once nobody has the other end open."""
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # Linux says EIO there
+        return b""
 
 
 def draw(name: str) -> Path:

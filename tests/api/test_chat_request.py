@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from netgpt.api.chat_request import ReplyForm, parse_chat, parse_form
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.request import ChatRequest
+from netgpt.models.generation import Penalties
 
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -74,6 +75,16 @@ def test_null_means_not_given() -> None:
         ({"privacy": "secret"}, "privacy"),
         ({"deadline_s": 0}, "deadline_s"),
         ({"deadline_s": float("inf")}, "deadline_s"),
+        ({"presence_penalty": 2.1}, "presence_penalty"),
+        ({"frequency_penalty": "1"}, "frequency_penalty"),
+        ({"logit_bias": [1]}, "logit_bias"),
+        ({"logit_bias": {"one": 1}}, "logit_bias"),
+        ({"logit_bias": {"01": 1}}, "logit_bias"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias"),
+        ({"logit_bias": {"1": None}}, "logit_bias"),
+        ({"logit_bias": {"1": True}}, "logit_bias"),
+        ({"logit_bias": {"1": 100.5}}, "logit_bias"),
+        ({"logit_bias": {str(i): 1 for i in range(301)}}, "logit_bias"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(fields: dict[str, object], param: str) -> None:
@@ -86,7 +97,7 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, object], param: str)
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
     ],
 )
@@ -94,6 +105,13 @@ def test_what_would_change_the_answer_is_not_ignored(fields: dict[str, object], 
     with pytest.raises(NotSupported) as caught:
         parse(**fields)
     assert caught.value.param == param
+
+
+def test_penalties_are_what_is_added_to_logits() -> None:
+    told = parse(presence_penalty=1, frequency_penalty=-0.5, logit_bias={"7": -100, "0": 2.5}).penalties
+    assert told == Penalties(presence=1.0, frequency=-0.5, bias_ids=(7, 0), biases=(-100.0, 2.5))
+    assert parse(presence_penalty=0, frequency_penalty=None, logit_bias={}).penalties is None
+    assert len(parse(logit_bias={str(i): 1 for i in range(300)}).logit_bias) == 300
 
 
 def test_the_form_of_the_reply() -> None:

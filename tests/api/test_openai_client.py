@@ -70,6 +70,7 @@ GOOD: list[dict[str, Any]] = [
     {"seed": -(1 << 63)},
     {"seed": (1 << 63) - 1},
     {"presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}, "modalities": ["text"], "response_format": {"type": "text"}},
+    {"presence_penalty": 1.5, "frequency_penalty": -0.5, "logit_bias": {"101": -100, "116": 2.5}},
     {"user": "u", "metadata": {"k": "v"}, "store": False, "service_tier": "auto", "parallel_tool_calls": True},
     {"extra_body": {"top_k": 5, "privacy": "device-only", "deadline_s": 60, "vendor": {"x": 1}}},
 ]
@@ -88,6 +89,21 @@ def test_a_chat_answer_is_the_same_text_whole_and_streamed(client: openai.OpenAI
     assert account(chunks[-1])["origin"] == account(whole)["origin"]
 
 
+def test_a_bias_and_a_penalty_reach_the_model_and_logprobs_stay_its_own(client: openai.OpenAI) -> None:
+    body = {**TALK, "temperature": 0, "max_tokens": 30, "logprobs": True, "top_logprobs": 2}
+
+    def said(**more: Any) -> Any:
+        return client.chat.completions.create(**body, **more).choices[0]
+
+    plain = said()
+    first = plain.logprobs.content[0]
+    forbidden = said(logit_bias={str(first.bytes[0]): -100})  # the vocabulary of this door is bytes
+    assert forbidden.message.content[0] != plain.message.content[0]
+    assert forbidden.logprobs.content[0].logprob == pytest.approx(first.top_logprobs[1].logprob)
+    assert said(frequency_penalty=2, presence_penalty=2).message.content != plain.message.content
+    assert said(frequency_penalty=0, presence_penalty=0, logit_bias={}).message.content == plain.message.content
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -99,6 +115,7 @@ def test_a_chat_answer_is_the_same_text_whole_and_streamed(client: openai.OpenAI
         {"logprobs": 0},
         {"logprobs": 5, "n": 2},
         {"temperature": 0, "top_p": 1, "echo": False, "suffix": "", "best_of": 1, "presence_penalty": 0, "user": "u"},
+        {"temperature": 0, "frequency_penalty": 2, "logit_bias": {"32": -100}},
     ],
     ids=lambda fields: "+".join(fields) or "least",
 )
@@ -192,9 +209,10 @@ BAD_CHAT: list[tuple[dict[str, Any], str]] = [
     ({"top_logprobs": 3}, "top_logprobs"),
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
     ({"stream_options": {"include_usage": True}}, "stream_options"),
-    ({"presence_penalty": 1}, "presence_penalty"),
-    ({"frequency_penalty": -2}, "frequency_penalty"),
-    ({"logit_bias": {"1": 5}}, "logit_bias"),
+    ({"presence_penalty": 2.5}, "presence_penalty"),
+    ({"frequency_penalty": -2.1}, "frequency_penalty"),
+    ({"logit_bias": {"1": 101}}, "logit_bias"),
+    ({"logit_bias": {"99999": 1}}, "logit_bias"),
     ({"modalities": ["text", "audio"]}, "modalities"),
     ({"extra_body": {"privacy": "none"}}, "privacy"),
     ({"extra_body": {"deadline_s": 0}}, "deadline_s"),

@@ -101,7 +101,8 @@ def test_the_page_names_every_route_and_field_and_loads_nothing() -> None:
 def test_what_a_schema_admits_is_said_in_a_few_words() -> None:
     assert allowed(SCHEMAS["ChatBody"]["properties"]["temperature"]) == "number from 0 to 2, default 1"
     assert allowed(SCHEMAS["ChatBody"]["properties"]["stop"]) == "string, or array, each string"
-    assert allowed(SCHEMAS["ChatBody"]["properties"]["presence_penalty"]) == "0"
+    assert allowed(SCHEMAS["ChatBody"]["properties"]["presence_penalty"]) == "number from -2 to 2, default 0"
+    assert allowed(SCHEMAS["ChatBody"]["properties"]["audio"]) == "leave out"
     assert allowed(SCHEMAS["EmbeddingBody"]["properties"]["dimensions"]) == "leave out"
 
 

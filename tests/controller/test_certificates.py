@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netgpt.controller.authority import LEDGER, ROOT_KEY, CertificateAuthority, ensure_authority
+from netgpt.controller.authority import LEDGER, ROOTS, CertificateAuthority, ensure_authority
 from netgpt.controller.gate import CertificateGate
 from netgpt.controller.ledger import fold_lines
 from netgpt.controller.service import Controller
@@ -94,12 +94,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_root_is_made_once_and_its_files_are_their_owners_alone(site: Site) -> None:
-    root = site.authority.root
+    roots = site.authority.roots
     ensure_authority(site.folder, lambda: site.date_s)
-    assert CertificateAuthority(site.folder, lambda: site.date_s).root == root
+    assert CertificateAuthority(site.folder, lambda: site.date_s).roots == roots
     site.authority.controller_identity()
     assert {stat.S_IMODE(path.stat().st_mode) for path in site.folder.iterdir()} == {0o600}
-    (site.folder / ROOT_KEY).chmod(0o640)
+    (site.folder / ROOTS).chmod(0o640)
     with pytest.raises(StorageFailed, match="others can read") as caught:
         CertificateAuthority(site.folder, lambda: site.date_s)
     assert "chmod 600" in caught.value.hint
@@ -120,7 +120,7 @@ def test_a_token_buys_one_certificate_even_when_the_controller_restarts(site: Si
 def test_a_token_says_network_name_and_tier_and_survives_only_whole(site: Site) -> None:
     token = site.authority.join_token("edge1", "edge", valid_s=HOUR_S)
     identity = read_token(token + "\n")
-    assert (identity.root, identity.facts.peer.node, identity.facts.peer.tier) == (site.authority.root, "edge1", "edge")
+    assert (identity.root, identity.facts.peer.node, identity.facts.peer.tier) == (site.authority.roots.trusted, "edge1", "edge")
     assert token not in repr(identity)
     for broken in (token[:-20], token[:100], token.replace("ngt2.", "ngt2.A"), "ngt2.", "ngt2.é"):
         with pytest.raises(AuthenticationFailed, match="damaged or incomplete"):

@@ -1,7 +1,7 @@
 import pytest
 
 from netgpt.core.errors import ModelNotFound, NodeUnreachable, NotSupported, PrivacyRefused
-from netgpt.inference.choice import able_nodes, serving_nodes
+from netgpt.inference.choice import able_nodes, check_one_tokenizer, serving_nodes
 from netgpt.models.grammar import json_grammar
 from netgpt.network.member import Member
 
@@ -62,3 +62,22 @@ def test_a_grammar_is_for_nodes_that_can_follow_one_and_the_order_stays():
     with pytest.raises(NotSupported) as caught:
         able_nodes([EDGE, BUSY_EDGE], grammar)
     assert caught.value.param == "response_format"
+
+
+def test_token_ids_of_a_client_mean_one_tokenizer():
+    one, same, other = (member(f"cloud{n}", "cloud", 10, tokenizer=tokenizer) for n, tokenizer in enumerate("aab", start=1))
+    check_one_tokenizer([one, same], model="auto", param="logit_bias")
+    with pytest.raises(NotSupported, match="'auto' is served with several: 'cloud1', 'cloud3'") as caught:
+        check_one_tokenizer([one, other], model="auto", param="logit_bias")
+    assert caught.value.param == "logit_bias"
+    assert "tier" in caught.value.hint
+
+
+def test_penalties_are_asked_of_nodes_whose_release_knows_them():
+    old, new = member("cloud1", "cloud", 100, protocol_version=1), member("edge1", "edge", 10, protocol_version=2)
+    unable = member("cloud2", "cloud", 100, protocol_version=2, lacks=("presence_penalty", "frequency_penalty", "logit_bias"))
+    found = serving_nodes("auto", [old, unable, new], entry=new, privacy="cloud-allowed", needs=("logit_bias",))
+    assert [node.id for node in found] == ["edge1"]
+    with pytest.raises(NotSupported, match="gives frequency_penalty: 'cloud1', 'cloud2' cannot") as caught:
+        serving_nodes("netgpt-cloud", [old, unable, new], entry=new, privacy="cloud-allowed", needs=("logprobs", "frequency_penalty"))
+    assert caught.value.param == "frequency_penalty"

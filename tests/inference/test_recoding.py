@@ -21,7 +21,7 @@ from netgpt.inference.choice import serving_nodes
 from netgpt.inference.door import Door
 from netgpt.inference.request import ChatRequest, Delta, EmbedRequest, Finish, Span
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Generate, Text, Turn
+from netgpt.models.generation import Generate, Penalties, Text, Turn
 from netgpt.models.grammar import json_grammar
 from netgpt.models.tokenizer import SPECIAL_TOKENS, BpeTokenizer, ByteTokenizer, Tokenizer
 from netgpt.network.member import Member
@@ -238,6 +238,14 @@ def test_a_grammar_follows_the_answer_in_the_nodes_own_ids() -> None:
     own = encoded(request, text, prompt_ids, OTHER, 512)
     assert own.answer_from == len(prompt_ids)
     assert OTHER.decode(own.ids[own.answer_from :]) == b'{"a":'
+
+
+def test_penalties_count_the_answer_in_the_nodes_own_ids() -> None:
+    text = Text(messages=(Turn(role="user", content=QUESTION),), answer=b"so far")
+    prompt_ids = OTHER.render([("user", QUESTION)])
+    penalties = Penalties(frequency=1.0)
+    own = encoded(Generate(session="x", ids=(), max_tokens=4, text=text, penalties=penalties, answer_from=3), text, prompt_ids, OTHER, 512)
+    assert (own.answer_from, own.penalties) == (len(prompt_ids), penalties)
 
 
 def test_logprobs_are_asked_of_nodes_that_have_them() -> None:

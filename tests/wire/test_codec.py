@@ -23,6 +23,7 @@ from netgpt.models.generation import (
     Generate,
     Held,
     Load,
+    Penalties,
     Prefill,
     Rollback,
     Sampling,
@@ -41,8 +42,8 @@ from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 KINDS: tuple[type, ...] = (
-    Sampling, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback, Embed, Embedding,
-    Capabilities, Load,
+    Sampling, Penalties, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback,
+    Embed, Embedding, Capabilities, Load,
     ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netgpt.core.errors import ERRORS, NetgptError, NotSupported, Overloaded
-from netgpt.models.generation import Generate
+from netgpt.models.generation import Generate, Penalties
 from netgpt.wire.codec import encode
 from netgpt.wire.fault import decode_error, encode_error
 from netgpt.wire.messages import PROTOCOL_VERSION, Certify, Fault, Stats, agreed_version, check_understood, least_version
@@ -37,6 +37,10 @@ def test_a_call_needs_the_version_that_brought_it_and_a_field_only_where_it_is_u
 
 def test_an_older_node_is_not_sent_what_it_would_misunderstand() -> None:
     check_understood("stats", Stats(), 1, node="edge1")
+    steered = Generate(session="s", ids=(1,), max_tokens=1, penalties=Penalties(presence=1.0))
+    check_understood("generate", steered, 2, node="edge1")
+    with pytest.raises(NotSupported, match="this 'generate' needs 2"):
+        check_understood("generate", steered, 1, node="edge1")
     check_understood("certify", Certify(request=b""), 2, node="edge1")
     with pytest.raises(NotSupported, match="'edge1' speaks protocol version 1") as caught:
         check_understood("certify", Certify(request=b""), 1, node="edge1")

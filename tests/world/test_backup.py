@@ -18,7 +18,7 @@ from netgpt.world.backup import KIND, back_up, restore
 from netgpt.world.networkkey import ensure_network_key
 from netgpt.world.runlock import run_lock
 
-FILES = {"ca/root.pem": b"root", "events/supervisor.jsonl": b"{}\n", "models/tiny/model.safetensors": b"w" * 100_000, "secrets/api-keys.json": b"[]"}
+FILES = {"ca/roots.pem": b"root", "events/supervisor.jsonl": b"{}\n", "models/tiny/model.safetensors": b"w" * 100_000, "secrets/api-keys.json": b"[]"}
 
 
 @pytest.fixture

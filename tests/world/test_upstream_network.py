@@ -81,20 +81,20 @@ def netgpt(home: Path, *words: str) -> str:
     return done.stdout
 
 
-def until_ready(port: int, model: str) -> None:
-    """Wait until a door knows a node that serves the model: an upstream is found out while the network is up already."""
+def until_ready(door: str, model: str) -> None:
+    """Wait until a door, `host:port`, knows a node that serves the model: an upstream is found out while the network is up already."""
     deadline_s = time.monotonic() + 60
     while True:
-        listed = httpx.get(f"http://127.0.0.1:{port}/v1/models/{model}", timeout=60, trust_env=False).json()
+        listed = httpx.get(f"http://{door}/v1/models/{model}", timeout=60, trust_env=False).json()
         if listed["netgpt"]["ready"]:
             return
         assert time.monotonic() < deadline_s, listed
         time.sleep(0.05)
 
 
-def ask(port: int, **more: Any) -> httpx.Response:
+def ask(door: str, *, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
     body = {"model": "netgpt-cloud", "messages": [{"role": "user", "content": "How is it?"}], **more}
-    return httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60, trust_env=False)
+    return httpx.post(f"http://{door}/v1/chat/completions", json=body, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.mark.parametrize("tls", ["off", "on"])
@@ -106,14 +106,14 @@ def test_an_upstream_answers_at_its_own_door_and_at_others_and_its_key_stands_in
         try:
             rows = json.loads(netgpt(home, "ps", "--json"))
             assert {row["name"] for row in rows if row["node"] == "cloud1"} == {"cloud1-door"}
-            ports = {row["node"]: row["port"] for row in rows if row["role"] == "door"}
+            doors = {row["node"]: f"127.0.0.1:{row['port']}" for row in rows if row["role"] == "door"}
             for node in ("cloud1", "device1"):
-                until_ready(ports[node], "netgpt-cloud")
-                answer = ask(ports[node]).json()
+                until_ready(doors[node], "netgpt-cloud")
+                answer = ask(doors[node]).json()
                 assert answer["choices"][0]["message"]["content"] == "All is well"
                 assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (13, 4)
                 assert answer["netgpt"]["origin"] == [{"node": "cloud1", "tokens": 4, "recoded": True}]
-                refused = ask(ports[node], logprobs=True)
+                refused = ask(doors[node], logprobs=True)
                 assert (refused.status_code, refused.json()["error"]["param"]) == (400, "logprobs")
             assert set(upstream.keys) == {f"Bearer {KEY}"}
             for path in (path for path in home.rglob("*") if path.is_file()):

@@ -6,6 +6,7 @@ ignored, as clients send vendors' extras; `privacy` and `deadline_s` are NetGPT'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +20,11 @@ from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.request import ChatRequest
 
 MAX_CHOICES = 16  # answers that one request may ask for
+_TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}")
 _ROLES = {"developer": "system"}  # OpenAI's newer name
 
 # OpenAI's parameters that are not implemented, and the values with which they change nothing.
 INERT: dict[str, tuple[object, ...]] = {
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
@@ -72,6 +71,9 @@ def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         "temperature": number(fields, "temperature", 1.0),
         "top_p": number(fields, "top_p", 1.0),
         "top_k": whole(fields, "top_k") or 0,
+        "presence_penalty": number(fields, "presence_penalty", 0.0),
+        "frequency_penalty": number(fields, "frequency_penalty", 0.0),
+        "logit_bias": _logit_bias(fields.get("logit_bias")),
         "seed": seed(fields),
         "stop": _stop(fields.get("stop")),
         "privacy": required_text(fields, "privacy") if fields.get("privacy") is not None else ChatRequest.privacy,
@@ -144,6 +146,22 @@ def _stop(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise wrong("stop", value, "a string or a list of strings")
     return tuple(text(item, "stop") for item in value)
+
+
+def _logit_bias(value: object) -> tuple[tuple[int, float], ...]:
+    """Token ids, as JSON has keys, and what each gains."""
+    if value is None:
+        return ()
+    if not isinstance(value, dict):
+        raise wrong("logit_bias", value, "an object of token ids and numbers")
+    if not all(_TOKEN_ID.fullmatch(name) for name in value):
+        raise InvalidRequest(
+            "logit_bias has a key that is no token id", hint='give ids of tokens as strings, such as {"50": -100}', param="logit_bias"
+        )
+    biases = [(int(name), number({"logit_bias": bias}, "logit_bias", None)) for name, bias in value.items()]
+    if any(bias is None for _, bias in biases):
+        raise wrong("logit_bias", None, "a number for each token")
+    return tuple(biases)
 
 
 def _top_logprobs(fields: Mapping[str, Any]) -> int:

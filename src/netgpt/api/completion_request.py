@@ -23,9 +23,6 @@ MAX_PROMPTS = MAX_CHOICES  # one choice of each
 INERT: dict[str, tuple[object, ...]] = {
     "echo": (False,),
     "suffix": ("",),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
     "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),

@@ -17,7 +17,18 @@ from netgpt.api.completion_request import MAX_LOGPROBS, MAX_PROMPTS
 from netgpt.api.embedding import ENCODINGS, MAX_TEXTS
 from netgpt.api.fields import SEED_RANGE
 from netgpt.api.openapi_tools import CHOICE_NEEDS_TOOLS, call_messages, callable_tools, response_format
-from netgpt.inference.request import LEAST_TOP_P, MAX_DEADLINE_S, MAX_STOP_STRINGS, MAX_TEMPERATURE, MAX_TOP_K, MAX_TOP_LOGPROBS, MIN_DEADLINE_S
+from netgpt.inference.request import (
+    LEAST_TOP_P,
+    MAX_BIAS,
+    MAX_BIASES,
+    MAX_DEADLINE_S,
+    MAX_PENALTY,
+    MAX_STOP_STRINGS,
+    MAX_TEMPERATURE,
+    MAX_TOP_K,
+    MAX_TOP_LOGPROBS,
+    MIN_DEADLINE_S,
+)
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
 
@@ -82,6 +93,15 @@ def answer(served: Served) -> dict[str, Schema]:
         "temperature": number(0, MAX_TEMPERATURE, "0 always takes the likeliest token.", default=1),
         "top_p": number(LEAST_TOP_P, 1, "Draws among the fewest tokens that have this much of the probability.", default=1),
         "top_k": whole(0, MAX_TOP_K, "Draws among so many of the likeliest tokens; 0: all.", default=0),
+        "presence_penalty": number(-MAX_PENALTY, MAX_PENALTY, "What a token's logit loses once the answer has it.", default=0),
+        "frequency_penalty": number(-MAX_PENALTY, MAX_PENALTY, "What a token's logit loses for each time that the answer has it.", default=0),
+        "logit_bias": optional({
+            "type": "object",
+            "propertyNames": {"pattern": "^(0|[1-9][0-9]{0,8})$"},
+            "additionalProperties": {"type": "number", "minimum": -MAX_BIAS, "maximum": MAX_BIAS},
+            "maxProperties": MAX_BIASES,
+            "description": "What logits gain, by token id of the answering model's tokenizer.",
+        }),
         "seed": whole(SEED_RANGE.start, SEED_RANGE.stop - 1, "Equal seeds give equal answers; without one the reply names the seed drawn."),
         "stop": optional(stop),
         "stream": flag("Server-sent events, one chunk for each new text, then `[DONE]`."),

@@ -15,13 +15,20 @@ from netgpt.cli.table import format_table
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import NotRunning, UsageError
 
+STEPS = {  # what each step of a change of the root has done, and what comes next
+    "announced": ("step 1 of 3: members learn to trust the next root {1}; {0} still signs", "next, in some minutes: netgpt certs rotate"),
+    "switched": ("step 2 of 3: the root {0} signs from now on; {1} is still trusted", "next, in some minutes: netgpt certs rotate"),
+    "settled": ("step 3 of 3: the root is {0}; members forget the old one within a minute, those that are off when they are back",),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     meaning = (
         "list: all that was signed, on the controller's machine; show: what this home holds; "
-        "revoke: refuse a node from now on, on the controller's machine; renew: replace what this home holds"
+        "revoke: refuse a node from now on, on the controller's machine; renew: replace what this home holds; "
+        "rotate: take the next of three steps to a new root, on the controller's machine"
     )
-    parser.add_argument("what", choices=["list", "show", "revoke", "renew"], help=meaning)
+    parser.add_argument("what", choices=["list", "show", "revoke", "renew", "rotate"], help=meaning)
     parser.add_argument("name", nargs="?", metavar="NAME", help="revoke: a node, or one certificate's serial")
     parser.add_argument("--reason", metavar="TEXT", default="", help="revoke: for the list")
     parser.add_argument("--json", action="store_true", help="list, show: print JSON")
@@ -31,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.name is not None) != (args.what == "revoke"):
         wanted = "takes a node or a serial" if args.what == "revoke" else "takes no name"
         raise UsageError(f"netgpt certs {args.what} {wanted}", hint="see what there is: netgpt certs list", param="name")
-    return {"list": _list, "show": _show, "revoke": _revoke, "renew": _renew}[args.what](args)
+    return {"list": _list, "show": _show, "revoke": _revoke, "renew": _renew, "rotate": _rotate}[args.what](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -56,12 +63,14 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     rows = []
     for path in _identity_paths(args.home):
-        facts = _read(path).facts
+        identity = _read(path)
+        facts = identity.facts
         rows.append({
             "node": facts.peer.node,
             "tier": facts.peer.tier or None,
             "role": facts.peer.role,
             "network": facts.network,
+            "trusts": " ".join(identity.roots),
             "serial": facts.peer.serial,
             "begins": _date(facts.begins_s),
             "ends": _date(facts.ends_s),
@@ -95,6 +104,13 @@ def _renew(args: argparse.Namespace) -> int:
             raise UsageError(f"nobody can renew the certificate of {peer.node!r} from here", hint="join again: netgpt node --join TOKEN")
         IdentityFile(path).write(renewed)
         print(f"renewed {peer.node!r} until {_date(renewed.facts.ends_s)}", file=sys.stderr)
+    return 0
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    roots = _authority(args.home).rotate()
+    for line in STEPS[roots.step]:
+        print(line.format(*roots.ids), file=sys.stderr)
     return 0
 
 

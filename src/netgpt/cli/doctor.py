@@ -128,7 +128,7 @@ def check_port_plan(subject: Subject) -> Check:
     state = read_state(subject.home)
     if state is not None and state.supervised:
         return Check(name="ports", status=OK, detail=f"{detail}; a network runs from this home")
-    taken = [str(port) for port in ports if not is_port_free(port)]
+    taken = [str(port) for port in ports if not is_port_free(port, subject.settings["host"].value)]
     if taken:
         return Check(name="ports", status=FAIL, detail=f"in use: {', '.join(taken)}", next="choose another first port: netgpt up --port N")
     return Check(name="ports", status=OK, detail=f"{detail} are free")

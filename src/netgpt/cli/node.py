@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from netgpt.cli.up import home_option
-from netgpt.core.errors import StorageFailed
+from netgpt.core.errors import StorageFailed, UsageError
 from netgpt.core.settings import BY_NAME, resolve_settings
 from netgpt.network.scenario import TIERS
 from netgpt.world.runstate import RunState
@@ -24,14 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", default="", help="the model to run (default: netgpt-TIER)")
     parser.add_argument("--listen", metavar="HOST:PORT", required=True, help="where other nodes reach this one's engine, over mutual TLS")
     parser.add_argument("--door", metavar="HOST:PORT", default=DOOR, help=f"this node's OpenAI-compatible API (default: {DOOR})")
-    for name, metavar in (("engine", "torch|hash"), ("dtype", "float32|bfloat16")):
+    who_answers = parser.add_mutually_exclusive_group()
+    for name, metavar, group in (("engine", "torch|hash", who_answers), ("dtype", "float32|bfloat16", parser)):
         setting = BY_NAME[name]
-        parser.add_argument(setting.flag, metavar=metavar, help=f"{setting.help} (default: {setting.default})")
+        group.add_argument(setting.flag, metavar=metavar, help=f"{setting.help} (default: {setting.default})")
+    who_answers.add_argument("--upstream", metavar="URL", default="", help="ask the OpenAI-compatible server at this base URL for --model")
+    parser.add_argument("--api-key-env", metavar="NAME", default="", help="--upstream: the environment variable that holds its key")
+    parser.add_argument("--context-tokens", metavar="N", type=int, default=0, help="--upstream: its model's context, where the server does not tell")
 
 
 def run(args: argparse.Namespace) -> int:
     from netgpt.world.deployed import NodeRequest, parse_address, run_node
 
+    _check_upstream_options(args)
     resolved = resolve_settings(environment=os.environ, flags=args.flags)
     request = NodeRequest(
         home=args.home,
@@ -41,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
         token=token_text(args.join),
         tier=args.tier,
         model=args.model,
+        upstream=args.upstream,
+        api_key_env=args.api_key_env,
+        context_tokens=args.context_tokens,
         **{name: resolved[name].value for name in SETTINGS},
     )
 
@@ -49,11 +57,20 @@ def run(args: argparse.Namespace) -> int:
 
     def show(state: RunState) -> None:
         url = state.doors()[state.default_node]
-        print(f"The node {state.default_node!r} is up: its door is {url}/v1, its engine is at {request.listen}\n", flush=True)
+        print(f"The node {state.default_node!r} is up: its door is {url}/v1, other nodes reach it at {request.listen}\n", flush=True)
         print(f"Stop it with Ctrl-C, or netgpt down{home_option(args.home)} in another terminal.", flush=True)
 
     run_node(request, say=say, when_ready=show)
     return 0
+
+
+def _check_upstream_options(args: argparse.Namespace) -> None:
+    if args.upstream or not (args.api_key_env or args.context_tokens):
+        return
+    flag = "--api-key-env" if args.api_key_env else "--context-tokens"
+    raise UsageError(
+        f"{flag} is about an upstream, and none is given", hint="give its base URL: --upstream http://127.0.0.1:8000/v1", param="upstream"
+    )
 
 
 def token_text(given: str) -> str:

@@ -1,7 +1,8 @@
-"""The network's certificate authority: its root, what it signs, and what it has revoked.
+"""The network's certificate authority: its roots, what it signs, and what it has revoked.
 
-It lives in one folder, `home/ca`, of the controller's machine: the root's key, which never leaves it, the
-root's certificate, and the ledger. It signs what its caller has decided; who may ask is `controller.gate`.
+It lives in one folder, `home/ca`, of the controller's machine: the roots with their keys, which never leave it,
+and the ledger. The operator's commands change both while the controller runs: it reads what was replaced. It
+signs what its caller has decided; who may ask is `controller.gate`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from netgpt.controller.ledger import Issued, Ledger
+from netgpt.controller.roots import Roots, new_signing_root, parse_roots
 from netgpt.core.errors import StorageFailed, UsageError
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.storage import DiskStorage
@@ -18,16 +20,15 @@ from netgpt.wire.certificates import (
     check_node_name,
     new_key,
     new_request,
-    new_root,
     public_key_of,
     read_certificate,
     requested_node,
     sign,
 )
 from netgpt.wire.join_token import write_token
-from netgpt.wire.own_identity import Identity
+from netgpt.wire.own_identity import Identity, Watched
 
-ROOT_KEY, ROOT, LEDGER = "root.key", "root.pem", "ledger.jsonl"
+ROOTS, LEDGER = "roots.pem", "ledger.jsonl"
 CERTIFICATE_LIFE_S = 7 * 86400.0
 _OTHERS_BITS = 0o077
 
@@ -43,25 +44,35 @@ class CertificateAuthority:
 
     def __init__(self, folder: Path, date_s: Callable[[], float], *, life_s: float = CERTIFICATE_LIFE_S) -> None:
         self.date_s = date_s
-        self.root, self._root_key = _read_root(folder)
+        self._file = Watched(folder / ROOTS, parse_roots)
+        _check_private(folder / ROOTS)
         self._life_s = life_s
         self._ledger = Ledger(folder / LEDGER)
 
+    @property
+    def roots(self) -> Roots:
+        """The roots as they are now; raises StorageFailed if their file cannot be read."""
+        roots = self._file.read()
+        if roots is None:
+            raise _no_authority(self._file.path.parent)
+        return roots
+
     def issue(self, request: bytes, *, node: str, tier: str, role: str = "node", life_s: float | None = None) -> bytes:
         """A certificate (PEM) for the key of `request`, which `requested_node` has accepted. The name is the caller's to check."""
-        now_s = self.date_s()
+        now_s, roots = self.date_s(), self.roots
         certificate = sign(
             public_key_of(request),
             node=node,
             tier=tier,
             role=role,
-            root=self.root,
-            root_key=self._root_key,
+            root=roots.signing.certificate,
+            root_key=roots.signing.key,
             date_s=now_s,
             life_s=self._life_s if life_s is None else life_s,
         )
         facts = read_certificate(certificate)
-        self._ledger.add(Issued(serial=facts.peer.serial, node=node, tier=tier, role=role, issued_s=round(now_s, 3), ends_s=facts.ends_s))
+        issued_s, trusted = round(now_s, 3), " ".join(roots.ids)
+        self._ledger.add(Issued(serial=facts.peer.serial, node=node, tier=tier, role=role, issued_s=issued_s, ends_s=facts.ends_s, roots=trusted))
         return certificate
 
     def new_identity(self, *, node: str, tier: str, role: str = "node", life_s: float | None = None) -> Identity:
@@ -69,7 +80,7 @@ class CertificateAuthority:
         key = new_key()
         request = new_request(key, node)
         requested_node(request)
-        return Identity(key=key, certificate=self.issue(request, node=node, tier=tier, role=role, life_s=life_s), root=self.root)
+        return Identity(key=key, certificate=self.issue(request, node=node, tier=tier, role=role, life_s=life_s), root=self.roots.trusted)
 
     def controller_identity(self) -> Identity:
         return self.new_identity(node=CONTROLLER, tier="", role="controller")
@@ -102,6 +113,29 @@ class CertificateAuthority:
             self._ledger.revoke(each.serial, now_s, reason)
         return chosen
 
+    def rotate(self) -> Roots:
+        """Take the next step from the present root to another (`controller.roots`).
+
+        Raises:
+            UsageError: somebody who holds a valid certificate has not heard of the last step.
+        """
+        roots = self.roots
+        if roots.other is not None and (behind := self.behind()):
+            names = ", ".join(repr(name) for name in behind)
+            hint = (
+                "a running node renews its certificate within a minute; on its machine: netgpt certs renew; if it is gone: netgpt certs revoke NAME"
+            )
+            raise UsageError(f"the change of the root waits for new certificates of {names}", hint=hint)
+        following = roots.next(self.date_s())
+        self._file.write(following.pem())
+        return following
+
+    def behind(self) -> list[str]:
+        """The nodes, and the controller, whose newest valid certificate or join token came before the roots' last step."""
+        now_s, trusted = self.date_s(), " ".join(self.roots.ids)
+        newest = {each.node: each for each in self.issued() if each.state(now_s) == "valid"}
+        return sorted(each.node for each in newest.values() if each.roots != trusted)
+
     def revoked(self) -> Mapping[str, str]:
         """The node of every revoked certificate that has not expired, by serial."""
         now_s = self.date_s()
@@ -109,29 +143,28 @@ class CertificateAuthority:
 
 
 def ensure_authority(folder: Path, date_s: Callable[[], float]) -> None:
-    """Make the root of a new network, if there is none. Both files are readable by their owner alone.
+    """Make the root of a new network, if there is none. Its file is readable by its owner alone.
 
     Raises:
         StorageFailed: the folder cannot be written.
     """
     storage = DiskStorage(folder)
-    if not storage.read(ROOT_KEY):
+    if not storage.read(ROOTS):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        storage.replace(ROOT_KEY, new_key())
-    if not storage.read(ROOT):
-        storage.replace(ROOT, new_root(storage.read(ROOT_KEY), date_s()))
+        storage.replace(ROOTS, Roots(signing=new_signing_root(date_s())).pem())
 
 
-def _read_root(folder: Path) -> tuple[bytes, bytes]:
-    """(certificate, key).
+def _check_private(path: Path) -> None:
+    """Refuse a file with keys that is missing, or that others can read.
 
     Raises:
-        StorageFailed: one is missing, or others can read the key.
+        StorageFailed: says which.
     """
-    storage = DiskStorage(folder)
-    root, key = storage.read(ROOT), storage.read(ROOT_KEY)
-    if not root or not key:
-        raise StorageFailed(f"no certificate authority in {str(folder)!r}", hint="this is for the controller's machine: netgpt controller")
-    if (folder / ROOT_KEY).stat().st_mode & _OTHERS_BITS:
-        raise StorageFailed(f"others can read the root's key {str(folder / ROOT_KEY)!r}", hint=f"run: chmod 600 {folder / ROOT_KEY}")
-    return root, key
+    if not path.exists():
+        raise _no_authority(path.parent)
+    if path.stat().st_mode & _OTHERS_BITS:
+        raise StorageFailed(f"others can read the root's key {str(path)!r}", hint=f"run: chmod 600 {path}")
+
+
+def _no_authority(folder: Path) -> StorageFailed:
+    return StorageFailed(f"no certificate authority in {str(folder)!r}", hint="this is for the controller's machine: netgpt controller")

@@ -53,6 +53,10 @@ class Gate(Protocol):
         """The nodes of revoked certificates by serial."""
         ...
 
+    def roots(self) -> tuple[str, ...]:
+        """The ids of the roots that members are to trust, the signing one first; none without certificates."""
+        ...
+
 
 class TokenGate:
     """Knows nodes by the network's secret."""
@@ -77,6 +81,9 @@ class TokenGate:
 
     def revoked(self) -> Mapping[str, str]:
         return {}
+
+    def roots(self) -> tuple[str, ...]:
+        return ()
 
 
 class CertificateGate:
@@ -105,10 +112,13 @@ class CertificateGate:
             raise AuthenticationFailed(f"node {peer.node!r} asks for a certificate of {name!r}", hint=hint)
         certificate = self._authority.issue(request.request, node=peer.node, tier=peer.tier)
         token = peer.serial if peer.role == "join" else ""
-        return Entry(node=peer.node, tier=peer.tier, token=token), Certified(certificate=certificate, root=self._authority.root)
+        return Entry(node=peer.node, tier=peer.tier, token=token), Certified(certificate=certificate, root=self._authority.roots.trusted)
 
     def revoked(self) -> Mapping[str, str]:
         return self._authority.revoked()
+
+    def roots(self) -> tuple[str, ...]:
+        return self._authority.roots.ids
 
 
 def check_entry(entry: Entry, member: Member) -> None:

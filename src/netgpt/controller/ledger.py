@@ -25,6 +25,7 @@ class Issued:
     role: str
     issued_s: float
     ends_s: float
+    roots: str = ""  # ids of the roots that its holder was told to trust, the signing one first
     revoked_s: float | None = None
     reason: str = ""
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
 from netgpt.controller.gate import Gate, check_entry
-from netgpt.controller.state import CERTIFIED, CHANGED, FOUND, JOINED, LEFT, LOST, REVOKED, STARTED, NetworkState, apply, fold
+from netgpt.controller.state import CERTIFIED, CHANGED, FOUND, JOINED, LEFT, LOST, REVOKED, ROOTS_CHANGED, STARTED, NetworkState, apply, fold
 from netgpt.core.clock import Clock
 from netgpt.core.errors import AuthenticationFailed, NotSupported
 from netgpt.core.spelling import did_you_mean
@@ -39,6 +39,7 @@ class Controller:
         self._heard_s: dict[str, float] = {}
         self._serials: dict[str, str] = {}  # of the certificate with which each member last called
         self._revoked = gate.revoked()
+        self._roots = gate.roots()
         self._news = asyncio.Event()
         log.listen(self._absorb)
         self.record(STARTED, "")
@@ -52,7 +53,12 @@ class Controller:
 
     def snapshot(self) -> Snapshot:
         """Who is there, for doors."""
-        return Snapshot(version=self._version, members=tuple(self._members[node] for node in sorted(self._members)), revoked=tuple(self._revoked))
+        return Snapshot(
+            version=self._version,
+            members=tuple(self._members[node] for node in sorted(self._members)),
+            revoked=tuple(self._revoked),
+            roots=self._roots,
+        )
 
     def events(self, since: int = 0) -> list[Event]:
         """Events with an index of at least `since`."""
@@ -155,6 +161,7 @@ class Controller:
         while True:
             await self._clock.sleep(CHECK_INTERVAL_S)
             self._expel(self._gate.revoked())
+            self._tell_roots(self._gate.roots())
             for node in sorted(self._heard_s):
                 if self._clock.now_s() - self._heard_s[node] > LOST_AFTER_S and self._state.nodes[node].state != "lost":
                     self._lose(node)
@@ -170,6 +177,13 @@ class Controller:
             self.record(REVOKED, revoked[serial], serial=serial)
             if self._serials.get(revoked[serial]) == serial:
                 self._leave(revoked[serial])
+
+    def _tell_roots(self, roots: tuple[str, ...]) -> None:
+        """Tell everybody that the network's roots have changed: members then ask for new certificates."""
+        if roots != self._roots:
+            self._roots = roots
+            self._version += 1
+            self.record(ROOTS_CHANGED, "", roots=list(roots))
 
     def _lose(self, node: str) -> None:
         self.record(LOST, node, state="lost", silent_s=round(self._clock.now_s() - self._heard_s[node], 3))

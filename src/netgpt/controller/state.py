@@ -9,7 +9,7 @@ from types import MappingProxyType
 from netgpt.telemetry.events import Event
 
 STARTED = "controller.started"
-CERTIFIED, REVOKED = "certificate.issued", "certificate.revoked"
+CERTIFIED, REVOKED, ROOTS_CHANGED = "certificate.issued", "certificate.revoked", "certificate.roots_changed"
 JOINED, LOST, FOUND, LEFT, CHANGED = "node.joined", "node.lost", "node.found", "node.left", "node.changed"
 
 

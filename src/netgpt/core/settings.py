@@ -80,6 +80,11 @@ def _printable(text: str) -> str:
     return text.strip()
 
 
+def _host(text: str) -> str:
+    """An address as sockets take it: `[::1]`, as in a URL, is `::1`."""
+    return text.removeprefix("[").removesuffix("]")
+
+
 def _path(text: str) -> Path:
     if not text:
         raise ValueError
@@ -111,6 +116,7 @@ SETTINGS: tuple[Setting, ...] = (
         name="host",
         kind="address",
         default="127.0.0.1",
+        parse=_host,
         help="the address at which doors and the controller's HTTP API listen; any but loopback needs an API key: netgpt keys create",
     ),
     Setting(
@@ -132,7 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind="torch or hash",
         default="torch",
         parse=_one_of("torch", "hash"),
-        help="what runs the models; hash is a language model without weights, for tests",
+        help="what runs the models; hash is a language model without weights, for tests; for a server's see netgpt node --upstream",
     ),
     Setting(
         name="dtype",

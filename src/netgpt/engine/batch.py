@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +20,7 @@ from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
 from netgpt.engine.decode import FusedDecoder, Segment
 from netgpt.engine.grammar import Matcher
-from netgpt.engine.sampling import choose
+from netgpt.engine.sampling import Shift, choose
 from netgpt.engine.sessions import Session
 from netgpt.models.generation import GREEDY, Sampling, TopLogprobs
 
@@ -32,7 +34,7 @@ class Draw:
     """A token that the model would say next, its log-probability (nats), and the likeliest ones."""
 
     id: int
-    logprob: float  # among all tokens, whatever a grammar allows: how sure the model was
+    logprob: float  # among all tokens, whatever a grammar allows and penalties add: how sure the model was
     top: TopLogprobs | None = None
 
 
@@ -50,6 +52,7 @@ class Run:
     sampling: Sampling = GREEDY
     top_logprobs: int = 0
     matcher: Matcher | None = None  # holds what is drawn to a grammar
+    shift: Shift | None = None  # of the logits to draw from
     first_news_s: float = 0.0  # on the engine's clock
     finish: str = ""  # why it ended; empty while it runs
     error: NetgptError | None = None  # that ended it
@@ -109,6 +112,8 @@ class GenerateRun(Run):
             self.first = len(tokens) == self.wanted_from + 1
             tokens.append(draw.id)
             self.draws.append(draw)
+            if self.shift is not None:
+                self.shift.count(draw.id)
             if draw.id in self.stop_ids or (self.matcher is not None and self.matcher.ended):
                 self.finish = "stop"
             elif len(tokens) >= self.limit_tokens:
@@ -221,10 +226,10 @@ def draw_rows(logits_MV: Tensor, wishes: Sequence[tuple[Run, int]]) -> list[Draw
     """One draw for each row: `wishes[m]` says for which run, and at which position."""
     ids: list[int] = logits_MV.argmax(dim=-1).tolist()
     for m, (run, position) in enumerate(wishes):
-        if run.matcher is not None:
-            ids[m] = _allowed_token(run, run.matcher, logits_MV[m], position)
-        elif run.sampling.temperature > 0:
-            ids[m] = choose(logits_MV[m].numpy(), run.sampling, position)
+        if run.matcher is None and run.shift is None and run.sampling.temperature == 0:
+            continue
+        logits_V = logits_MV[m].numpy() if run.shift is None else run.shift.applied(logits_MV[m].numpy())
+        ids[m] = choose(logits_V, run.sampling, position) if run.matcher is None else _allowed_token(run, run.matcher, logits_V, position)
     logprobs_MV = logits_MV.log_softmax(dim=-1)
     logprobs: list[float] = logprobs_MV.gather(1, torch.tensor(ids)[:, None]).squeeze(1).tolist()
     return [
@@ -233,10 +238,10 @@ def draw_rows(logits_MV: Tensor, wishes: Sequence[tuple[Run, int]]) -> list[Draw
     ]
 
 
-def _allowed_token(run: Run, matcher: Matcher, logits_V: Tensor, position: int) -> int:
+def _allowed_token(run: Run, matcher: Matcher, logits_V: NDArray[np.float32], position: int) -> int:
     """The draw among what the grammar allows; a grammar that cannot be followed ends its run, and then any id will do."""
     try:
-        token = choose(logits_V.numpy(), run.sampling, position, matcher.allowed())
+        token = choose(logits_V, run.sampling, position, matcher.allowed())
         matcher.take(token)
     except NetgptError as error:
         run.fail(error)

@@ -37,7 +37,7 @@ class Engine(Protocol):
             SessionNotFound: fewer than `keep` tokens are held.
             Overloaded: the engine's queue is full.
             InvalidRequest: an id outside the vocabulary, no token at all, or a grammar that cannot be followed.
-            NotSupported: a grammar, and `capabilities.grammar` is false.
+            NotSupported: a grammar, or penalties, and `capabilities` say no to them.
         """
         ...
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 
 from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
+from netgpt.core.errors import InvalidRequest
+from netgpt.engine.sampling import Shift, check_penalties
 from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import (
@@ -44,6 +46,7 @@ _UNIT = 1 / (1 << 64)
 _LETTERS = b"etaoin shrdlu cmfwyp"
 END_SHARE = 1 / 96  # of reference tokens that end the turn
 EMBEDDING_SIZE = 64
+LARGEST_EXPONENT = 700.0  # that has a power of e
 EMBEDDING_TOKENS = 3  # that vote together
 
 
@@ -69,17 +72,29 @@ class HashLaw:
     model: str
     agreement: float
 
-    def choose(self, state: int, sampling: Sampling, position: int) -> tuple[int, float, int]:
-        """(token, its probability, the other candidate) after `state`, for the token at `position`."""
+    def choose(self, state: int, sampling: Sampling, position: int, shift: Shift | None = None) -> tuple[int, float, int]:
+        """(token, its probability, the other candidate) after `state`, for the token at `position`.
+
+        Args:
+            shift: of the two candidates' logits, before the draw; the probability is told without it.
+        """
         own = mix(state ^ digest64("hash law", self.model))
         first = _token(mix(state) if own * _UNIT < self.agreement else mix(own))
         second = _token(mix(own ^ 0xA5A5))
         if second == first:
             second = 65 + first % 26
         probability = 0.5 + 0.5 * mix(own ^ 0x5A5A) * _UNIT
-        if sampling.temperature > 0 and mix(digest64("draw", sampling.seed, position)) * _UNIT >= probability:
+        share = probability if shift is None else _shifted(probability, shift.gain(first) - shift.gain(second))
+        draw = mix(digest64("draw", sampling.seed, position)) * _UNIT if sampling.temperature > 0 else math.nextafter(0.5, 0)
+        if draw >= share:
             return second, 1 - probability, first
         return first, probability, second
+
+
+def _shifted(probability: float, gain: float) -> float:
+    """The share of the likelier of two candidates, at least half, whose logit gains so much on the other's."""
+    against = (1 - probability) / probability
+    return 1 / (1 + against * math.exp(min(-gain, LARGEST_EXPONENT)))
 
 
 def embed_tokens(model: str, ids: Sequence[int]) -> tuple[float, ...]:
@@ -109,7 +124,7 @@ class HashEngine:
 
     def __init__(self, card: ModelCard, clock: Clock, *, agreement: float = 1.0, slots: int = 16, queue: int = 256) -> None:
         self.card = card
-        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, embed=True)
+        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, embed=True, penalties=True)
         self._clock = clock
         self._law = HashLaw(card.id, agreement)
         self._slots = Slots(card.id, slots, queue)
@@ -118,6 +133,7 @@ class HashEngine:
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         check_fits(self.card, request.ids, request.keep, request.max_tokens)
         check_no_grammar(self.card, request)
+        shift = self._shift(request)
         arrival_s = self._clock.now_s()
         async with self._slots.taken():
             start_s = self._clock.now_s()
@@ -125,7 +141,7 @@ class HashEngine:
             try:
                 for left in reversed(range(request.max_tokens)):
                     await asyncio.sleep(0)  # others get their turn between any two tokens
-                    tokens = self._step(thread, request)
+                    tokens = self._step(thread, request, shift)
                     finish = "stop" if tokens.ids[0] in request.stop_ids else "" if left else "length"
                     if finish:
                         timings = Timings(queue_s=start_s - arrival_s, decode_s=self._clock.now_s() - start_s)
@@ -136,10 +152,21 @@ class HashEngine:
                 if not request.hold:
                     self._threads.drop(request.session, thread)
 
-    def _step(self, thread: Thread[int], request: Generate) -> Tokens:
+    def _shift(self, request: Generate) -> Shift | None:
+        """Counts the answer so far, of which all ids must have been sent: a thread holds none."""
+        if request.penalties is None:
+            return None
+        check_penalties(request.penalties, self.card.vocabulary)
+        if request.keep > request.answer_from:
+            raise InvalidRequest(f"answer_from is {request.answer_from}, before keep, {request.keep}", hint="send all ids", param="answer_from")
+        return Shift(request.penalties, request.ids[request.answer_from - request.keep :])
+
+    def _step(self, thread: Thread[int], request: Generate, shift: Shift | None) -> Tokens:
         position = thread.tokens
-        token, probability, other = self._law.choose(_state(thread), request.sampling, position)
+        token, probability, other = self._law.choose(_state(thread), request.sampling, position, shift)
         _extend(thread, (token,))
+        if shift is not None:
+            shift.count(token)
         top = ()
         if request.top_logprobs:
             ranked = sorted(((probability, token), (1 - probability, other)), reverse=True)[: request.top_logprobs]

@@ -209,6 +209,9 @@ class OpenAIEngine:
             most = f"{probed.model!r} at {self._server.url} gives {probed.top_logprobs} top_logprobs at most"
             raise NotSupported(most, hint="ask for fewer", param="top_logprobs")
         answer, tail = split_text(request.text.answer)
+        if answer and request.penalties is not None and (request.penalties.presence or request.penalties.frequency):
+            what = f"{probed.model!r} at {self._server.url} does not count the tokens of an answer that has begun for penalties"
+            raise NotSupported(what, hint="leave presence_penalty and frequency_penalty out", param="presence_penalty")
         if answer and not probed.continuation:
             what = f"{probed.model!r} at {self._server.url} cannot go on from an answer that has begun"
             raise NotSupported(what, hint="let it answer from the start, or serve it with a server that continues a last message, vLLM for example")

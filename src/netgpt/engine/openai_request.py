@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netgpt.models.generation import Capabilities, Generate, Turn
+from netgpt.models.generation import Capabilities, Generate, Penalties, Turn
 
 SEED_BITS = 31  # what every server takes
 
@@ -57,7 +57,14 @@ class Probed:
             prompt_ids=self.prompt_ids,
             scores=self.scores,
             tokenizer=self.tokenizer,
+            penalties=True,  # OpenAI's own parameters: handed on as they are
         )
+
+
+def penalty_fields(penalties: Penalties) -> dict[str, Any]:
+    biases = {str(i): bias for i, bias in zip(penalties.bias_ids, penalties.biases, strict=True)}
+    fields = {"presence_penalty": penalties.presence, "frequency_penalty": penalties.frequency, "logit_bias": biases}
+    return {name: value for name, value in fields.items() if value}
 
 
 def generate_body(probed: Probed, request: Generate, answer: str) -> bytes:
@@ -66,6 +73,8 @@ def generate_body(probed: Probed, request: Generate, answer: str) -> bytes:
     fields: dict[str, Any] = {"temperature": request.sampling.temperature, "top_p": request.sampling.top_p}
     if request.sampling.top_k:
         fields["top_k"] = request.sampling.top_k
+    if request.penalties is not None:
+        fields |= penalty_fields(request.penalties)
     if request.sampling.temperature > 0:
         fields["seed"] = request.sampling.seed % (1 << SEED_BITS)
     if not request.text.fit:

@@ -23,7 +23,7 @@ from typing import Literal
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import InvalidRequest, NotSupported
-from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar
+from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar, check_no_penalties
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import (
     Capabilities,
@@ -159,6 +159,7 @@ class ReplayEngine:
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         check_fits(self.card, request.ids, request.keep, request.max_tokens)
         check_no_grammar(self.card, request)
+        check_no_penalties(self.card, request)
         arrival_s = self._clock.now_s()
         async with self._slots.taken():
             start_s = due_s = self._clock.now_s()

@@ -9,13 +9,15 @@ a verifier (arXiv 2408.07978).
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.core.chance import uniforms
 from netgpt.core.errors import InvalidRequest
-from netgpt.models.generation import Sampling
+from netgpt.models.generation import Penalties, Sampling
 
 _TINY = np.finfo(np.float64).tiny
 
@@ -32,6 +34,23 @@ def check_sampling(sampling: Sampling) -> None:
         raise InvalidRequest(f"top_p is {sampling.top_p}", hint="use a number above 0 and up to 1 (keeps all)", param="top_p")
     if sampling.top_k < 0:
         raise InvalidRequest(f"top_k is {sampling.top_k}", hint="use 0 (keeps all) or a positive count", param="top_k")
+
+
+def check_penalties(penalties: Penalties, vocabulary: int) -> None:
+    """Refuse penalties that have no meaning for a model of so many tokens.
+
+    Raises:
+        InvalidRequest: a number that is not finite, or a bias of no token, or two of one.
+    """
+    for param, value in (("presence_penalty", penalties.presence), ("frequency_penalty", penalties.frequency)):
+        if not math.isfinite(value):
+            raise InvalidRequest(f"{param} is {value}", hint="use a finite number", param=param)
+    ids, biases = penalties.bias_ids, penalties.biases
+    if len(ids) != len(biases) or len(set(ids)) != len(ids) or not all(map(math.isfinite, biases)):
+        raise InvalidRequest("logit_bias does not give one finite number for each token", hint="give each token once", param="logit_bias")
+    if strange := [i for i in ids if not 0 <= i < vocabulary]:
+        hint = "use ids of the answering model's own tokenizer"
+        raise InvalidRequest(f"logit_bias names token {strange[0]}, and the model has {vocabulary}", hint=hint, param="logit_bias")
 
 
 def choose(logits_V: NDArray[np.float32], sampling: Sampling, position: int, allowed: NDArray[np.intp] | None = None) -> int:
@@ -52,6 +71,41 @@ def choose(logits_V: NDArray[np.float32], sampling: Sampling, position: int, all
         kept = allowed[kept_tokens(scaled_V[allowed], sampling.top_k, sampling.top_p)]
     noise = gumbel(uniforms(sampling.seed, position, len(scaled_V))[kept])
     return int(kept[(scaled_V[kept] + noise).argmax()])
+
+
+class Shift:
+    """What `Penalties` add to the logits of one answer, whose tokens it counts."""
+
+    def __init__(self, penalties: Penalties, answer: Iterable[int]) -> None:
+        """Args:
+        penalties: checked by `check_penalties`.
+        answer: the tokens that the answer has so far.
+        """
+        self._penalties = penalties
+        self._counts = Counter(answer)
+        self._bias = dict(zip(penalties.bias_ids, penalties.biases, strict=True))
+        self._bias_ids = np.array(penalties.bias_ids, dtype=np.intp)
+        self._biases = np.array(penalties.biases, dtype=np.float32)
+
+    def count(self, token: int) -> None:
+        """The answer has one more token."""
+        self._counts[token] += 1
+
+    def gain(self, token: int) -> float:
+        """What the logit of one token gains."""
+        count = self._counts[token]
+        lost = self._penalties.presence + self._penalties.frequency * count if count else 0.0
+        return self._bias.get(token, 0.0) - lost
+
+    def applied(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits to draw from; those given stay as they are."""
+        shifted_V = logits_V.astype(np.float32)
+        if self._counts:
+            ids = np.fromiter(self._counts.keys(), dtype=np.intp)
+            counts = np.fromiter(self._counts.values(), dtype=np.float32)
+            shifted_V[ids] -= np.float32(self._penalties.presence) + np.float32(self._penalties.frequency) * counts
+        shifted_V[self._bias_ids] += self._biases
+        return shifted_V
 
 
 def kept_tokens(scaled_V: NDArray[np.float64], top_k: int, top_p: float) -> NDArray[np.intp]:

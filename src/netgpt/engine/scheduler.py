@@ -20,6 +20,7 @@ from netgpt.core.scheduling import TaskOwner
 from netgpt.engine.batch import EmbedRun, GenerateRun, Run, VerifyRun, burst
 from netgpt.engine.decode import FusedDecoder
 from netgpt.engine.grammar import Grammars, Matcher
+from netgpt.engine.sampling import Shift
 from netgpt.engine.sessions import Session, SessionTable
 from netgpt.models.generation import Embed, Embedding, Generate, Held, Prefill, Timings, Tokens, Verdict, Verify
 
@@ -205,6 +206,7 @@ class Scheduler:
                 top_logprobs=request.top_logprobs,
                 stop_ids=frozenset(request.stop_ids),
                 start_matcher=self._matcher_start(request, session),
+                shift=Shift(request.penalties, session.tokens[request.answer_from :]) if request.penalties else None,
             )
         if isinstance(request, Verify):
             session.tokens.extend(request.drafts)

@@ -44,6 +44,13 @@ def check_no_grammar(card: ModelCard, request: Generate) -> None:
         )
 
 
+def check_no_penalties(card: ModelCard, request: Generate) -> None:
+    """Refuse what would be ignored otherwise. Raises NotSupported."""
+    if request.penalties is not None:
+        param = "logit_bias" if request.penalties.bias_ids else "presence_penalty" if request.penalties.presence else "frequency_penalty"
+        raise NotSupported(f"model {card.id!r} knows no {param}", hint="ask a model that torch runs, or leave it out", param=param)
+
+
 @dataclass
 class Thread(Generic[Item]):
     """What the engine holds of one session: an item for each token."""

@@ -15,7 +15,7 @@ from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptErro
 from netgpt.engine.decode import FusedDecoder
 from netgpt.engine.grammar import Grammars
 from netgpt.engine.kv import kv_bytes_per_token
-from netgpt.engine.sampling import check_sampling
+from netgpt.engine.sampling import check_penalties, check_sampling
 from netgpt.engine.scheduler import Scheduler
 from netgpt.engine.sessions import SessionTable
 from netgpt.models.card import ModelCard
@@ -64,7 +64,7 @@ class TorchEngine:
         tokenizer: Callable[[], Tokenizer] | None = None,
     ) -> None:
         self.card = card
-        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, grammar=tokenizer is not None, embed=True)
+        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, grammar=tokenizer is not None, embed=True, penalties=True)
         default_tokens = max(card.context_tokens, DEFAULT_KV_BYTES // kv_bytes_per_token(model.config, model.dtype))
         self._vocabulary = model.config.vocab_size
         self._sessions = SessionTable(default_tokens if capacity_tokens is None else capacity_tokens)
@@ -137,6 +137,9 @@ class TorchEngine:
             raise InvalidRequest(f"max_tokens is {request.max_tokens}", hint="ask for one token at least", param="max_tokens")
         self._check(request, request.max_tokens)
         self._check_grammar(request)
+        self._check_answer_from(request)
+        if request.penalties is not None:
+            check_penalties(request.penalties, self._vocabulary)
         call = self._scheduler.submit(request)
         try:
             while True:
@@ -210,6 +213,8 @@ class TorchEngine:
         if not self.capabilities.grammar:
             raise NotSupported(f"{self.card.id!r} has no tokenizer here for grammars", hint="leave it out", param=request.grammar.param)
         check_grammar(request.grammar)
+
+    def _check_answer_from(self, request: Generate) -> None:
         if not 0 <= request.answer_from <= request.keep + len(request.ids):
             raise InvalidRequest(f"answer_from is {request.answer_from}", hint="give the length of the prompt", param="answer_from")
 

@@ -12,6 +12,7 @@ from netgpt.node.session import may_see_content
 
 AUTO = "auto"
 TIER_OF_MODEL = {"netgpt-device": "device", "netgpt-edge": "edge", "netgpt-cloud": "cloud"}
+PENALTIES, PENALTIES_SINCE = ("presence_penalty", "frequency_penalty", "logit_bias"), 2  # and the protocol version that brought them
 MODEL_NAMES = (*TIER_OF_MODEL, AUTO)
 
 
@@ -42,14 +43,26 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
     up = [member for member in able if member.state == "ready"]
     if not up:
         raise NodeUnreachable(f"no node that serves {model!r} is up", hint="see which nodes are up: netgpt ps", param="model")
-    fit = [member for member in up if not set(needs) & set(member.lacks)]
+    fit = [member for member in up if not set(needs) & _lacks(member)]
     if not fit:
-        lacking = sorted(set(needs) & {name for member in up for name in member.lacks})[0]
+        lacking = next(name for name in sorted(needs) if any(name in _lacks(member) for member in up))
         named = ", ".join(repr(member.id) for member in up)
         raise NotSupported(
             f"no node that serves {model!r} gives {lacking}: {named} cannot", hint=f"leave out {lacking}, or ask another model", param=lacking
         )
     return sorted(fit, key=lambda member: _preference(member, entry))
+
+
+def check_one_tokenizer(nodes: Sequence[Member], *, model: str, param: str) -> None:
+    """Refuse token ids of the client's where the nodes that may answer number tokens differently.
+
+    Raises:
+        NotSupported: their tokenizers differ.
+    """
+    if len({node.tokenizer for node in nodes}) > 1:
+        named = ", ".join(repr(node.id) for node in nodes)
+        hint = "name a tier's model instead, or leave it out"
+        raise NotSupported(f"{param} means tokens of one tokenizer, and {model!r} is served with several: {named}", hint=hint, param=param)
 
 
 def able_nodes(nodes: Sequence[Member], grammar: Grammar | None) -> Sequence[Member]:
@@ -77,6 +90,11 @@ def native_nodes(nodes: Sequence[Member], tokenizer: str, *, param: str) -> list
         hint = "ask a model of this door's tokenizer, or ask at the model's own node; conversations are answered by any"
         raise NotSupported(f"{names} has another tokenizer than this door, which can hand on conversations only", hint=hint, param=param)
     return native
+
+
+def _lacks(member: Member) -> set[str]:
+    """What a node cannot give: what it states, and what its release does not know."""
+    return {*member.lacks, *(() if member.protocol_version >= PENALTIES_SINCE else PENALTIES)}
 
 
 def _may_serve(member: Member, tier: str | None, entry: Member, privacy: str) -> bool:

@@ -14,7 +14,7 @@ from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError, Overloaded
 from netgpt.inference.admission import Admission, Lane
-from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, native_nodes, serving_nodes
+from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
@@ -31,6 +31,9 @@ from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Piece, Session
 from netgpt.telemetry.metrics import Metrics
+
+BIAS = "logit_bias"
+NEEDS = ("logprobs", "presence_penalty", "frequency_penalty", BIAS)  # what a request may ask of a node that not every node has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +194,11 @@ class Door:
 
     def _nodes(self, lane: Lane) -> list[Member]:
         nodes = serving_nodes(lane.model, self._members(), entry=self._entry(), privacy=lane.privacy, needs=lane.needs)
-        return native_nodes(nodes, self._tokenizer.hash, param=lane.raw) if lane.raw else nodes
+        if lane.raw:
+            nodes = native_nodes(nodes, self._tokenizer.hash, param=lane.raw)
+        if BIAS in lane.needs:
+            check_one_tokenizer(nodes, model=lane.model, param=BIAS)
+        return nodes
 
     def _node_with_room(self, lane: Lane) -> str | None:
         """An `admission.Place`: the best node that can take one more, of those that serve the lane equally well."""
@@ -242,6 +249,7 @@ class Door:
             logprobs=request.logprobs,
             top_logprobs=request.top_logprobs,
             grammar=request.grammar,
+            penalties=request.penalties,
             fit=request.max_tokens is None,
             privacy=request.privacy,
             deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
@@ -324,7 +332,7 @@ class _Visit:
 
 
 def _lane(request: ChatRequest) -> Lane:
-    needs = ("logprobs",) if request.logprobs else ()
+    needs = tuple(name for name in NEEDS if getattr(request, name))
     return Lane(model=request.model, privacy=request.privacy, needs=needs, raw="" if request.prompt is None else prompt_param(request))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
-from netgpt.models.generation import TopLogprobs
+from netgpt.models.generation import Penalties, TopLogprobs
 from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
@@ -17,9 +17,18 @@ MAX_TOP_LOGPROBS = 20
 MAX_TEMPERATURE = 2
 LEAST_TOP_P = 1e-6
 MAX_TOP_K = 1 << 20
+MAX_PENALTY = 2
+MAX_BIAS, MAX_BIASES = 100, 300
 MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
 
-_RANGES = {"temperature": (0, MAX_TEMPERATURE), "top_p": (LEAST_TOP_P, 1), "top_k": (0, MAX_TOP_K), "top_logprobs": (0, MAX_TOP_LOGPROBS)}
+_RANGES = {
+    "temperature": (0, MAX_TEMPERATURE),
+    "top_p": (LEAST_TOP_P, 1),
+    "top_k": (0, MAX_TOP_K),
+    "top_logprobs": (0, MAX_TOP_LOGPROBS),
+    "presence_penalty": (-MAX_PENALTY, MAX_PENALTY),
+    "frequency_penalty": (-MAX_PENALTY, MAX_PENALTY),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +46,9 @@ class ChatRequest:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token id of the answering model's tokenizer, what its logit gains)
     seed: int | None = None  # None: drawn by the door
     stop: tuple[str, ...] = ()
     logprobs: bool = False
@@ -57,7 +69,22 @@ class ChatRequest:
             raise InvalidRequest(f"max_tokens is {self.max_tokens}", hint="give 1 or more", param="max_tokens")
         if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
             raise InvalidRequest(f"{len(self.stop)} stop strings, or an empty one", hint=f"give at most {MAX_STOP_STRINGS}, none empty", param="stop")
+        self._check_bias()
         _check_bounds(self.privacy, self.deadline_s)
+
+    @property
+    def penalties(self) -> Penalties | None:
+        """What is to be added to logits; None: nothing."""
+        ids, biases = tuple(i for i, _ in self.logit_bias), tuple(float(bias) for _, bias in self.logit_bias)
+        penalties = Penalties(presence=float(self.presence_penalty), frequency=float(self.frequency_penalty), bias_ids=ids, biases=biases)
+        return None if penalties == Penalties() else penalties
+
+    def _check_bias(self) -> None:
+        if len(self.logit_bias) > MAX_BIASES:
+            raise InvalidRequest(f"logit_bias has {len(self.logit_bias)} entries", hint=f"give at most {MAX_BIASES}", param="logit_bias")
+        if strange := [bias for _, bias in self.logit_bias if not -MAX_BIAS <= bias <= MAX_BIAS]:
+            hint = f"give numbers from {-MAX_BIAS} to {MAX_BIAS}"
+            raise InvalidRequest(f"logit_bias holds {strange[0]}", hint=hint, param="logit_bias")
 
     def _check_grammar(self) -> None:
         if self.grammar is None:

@@ -26,6 +26,21 @@ GREEDY = Sampling()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Penalties:
+    """What is added to the model's logits before a token is drawn, as OpenAI's API has it.
+
+    A token that the answer has c times loses `frequency` * c, and `presence` if c > 0; then token
+    `bias_ids[n]` gains `biases[n]`. Log-probabilities are reported without all this. `Verify` draws from
+    what the model says alone: a strategy that drafts cannot honour them.
+    """
+
+    presence: float = 0.0
+    frequency: float = 0.0
+    bias_ids: tuple[int, ...] = ()  # none twice
+    biases: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
     """One message of a conversation."""
 
@@ -66,8 +81,9 @@ class Generate:
     top_logprobs: int = 0  # alternatives reported per token
     hold: bool = False  # keep the session's KV after the last token
     grammar: Grammar | None = None  # what the answer must look like
-    answer_from: int = 0  # position of the answer's first token; read with `grammar` only
+    answer_from: int = 0  # position of the answer's first token; read with `grammar` and `penalties` only
     text: Text | None = None  # stands for `ids`, which are empty then; the replies carry `data`
+    penalties: Penalties | None = None  # counted over the answer, from `answer_from` on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +222,7 @@ class Capabilities:
     prompt_ids: bool = False  # an upstream's `/v1/completions` takes token ids
     scores: bool = False  # an upstream gives log-probabilities of a prompt
     tokenizer: str = ""  # identity of an upstream's tokenizer, where it states one
+    penalties: bool = False  # draws can be steered by `Penalties`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

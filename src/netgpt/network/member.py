@@ -53,6 +53,7 @@ class Snapshot:
     version: int = 0
     members: tuple[Member, ...] = ()
     revoked: tuple[str, ...] = ()  # serials of certificates that are refused though they have not expired
+    roots: tuple[str, ...] = ()  # ids of the roots that members are to trust, the signing one first
 
     def find(self, node: str) -> Member | None:
         return next((member for member in self.members if member.id == node), None)

@@ -16,7 +16,7 @@ from netgpt.core.clock import Clock
 from netgpt.core.errors import CertificateRevoked, NetgptError
 from netgpt.core.scheduling import TaskGroup
 from netgpt.core.transport import Connection, Transport
-from netgpt.models.generation import Load
+from netgpt.models.generation import Capabilities, Load
 from netgpt.network.member import Member, Snapshot, State, Tier
 from netgpt.node.call import ask
 from netgpt.telemetry.metrics import Metrics
@@ -26,6 +26,12 @@ from netgpt.wire.messages import PROTOCOL_VERSION, Beat, Empty, Heartbeat, Hello
 BEAT_INTERVAL_S = 0.2
 CALL_DEADLINE_S = 1.0
 ENGINE_DEADLINE_S = 5.0  # an engine busy with a long prompt is late, not lost
+
+
+def _lacks(able: Capabilities) -> tuple[str, ...]:
+    """What requests may need and this engine does not give, by the requests' names for it."""
+    penalties = () if able.penalties else ("presence_penalty", "frequency_penalty", "logit_bias")
+    return (*(() if able.logprobs else ("logprobs",)), *penalties)
 
 
 class Membership:
@@ -70,6 +76,11 @@ class Membership:
         """All members, this node as it is now."""
         others = [member for member in self._snapshot.members if member.id != self.member.id]
         return [self.member, *others]
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The ids of the roots that this node is to trust, as the controller last said; none if it did not."""
+        return self._snapshot.roots
 
     async def join(self) -> None:
         """Enter the network; returns when the controller has let this node in and its engine was asked once.
@@ -147,7 +158,7 @@ class Membership:
             grammar=able.grammar,
             text=able.text,
             protocol_version=agreed_version(welcome.protocol_version, ours=self._version),
-            lacks=() if able.logprobs else ("logprobs",),
+            lacks=_lacks(able),
         )
 
     def _turn(self, state: State, cause: str) -> None:

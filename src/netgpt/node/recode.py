@@ -46,7 +46,7 @@ def encoded(request: Generate, text: Text, prompt_ids: Sequence[int], tokenizer:
         ids=ids,
         max_tokens=min(request.max_tokens, room),
         stop_ids=tokenizer.stop_ids,
-        answer_from=len(prompt_ids) if request.grammar else 0,
+        answer_from=len(prompt_ids) if request.grammar or request.penalties else 0,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from netgpt.models.generation import Generate, Sampling, Text, Timings, TopLogprobs, Turn
+from netgpt.models.generation import Generate, Penalties, Sampling, Text, Timings, TopLogprobs, Turn
 from netgpt.models.grammar import Grammar
 
 PRIVACY_LEVELS = ("device-only", "edge-allowed", "cloud-allowed")
@@ -60,6 +60,7 @@ class Session:
     logprobs: bool = False
     top_logprobs: int = 0
     grammar: Grammar | None = None  # of the answer
+    penalties: Penalties | None = None  # of its tokens
     fit: bool = False  # max_tokens is an upper bound: nobody asked for so many
     privacy: str = "cloud-allowed"
     deadline_s: float  # on the entry node's clock
@@ -135,5 +136,6 @@ class Session:
             stop_ids=self.stop_ids,
             top_logprobs=self.top_logprobs,
             grammar=self.grammar,
-            answer_from=len(self.prompt_ids) if self.grammar else 0,
+            answer_from=len(self.prompt_ids) if self.grammar or self.penalties else 0,
+            penalties=self.penalties,
         )

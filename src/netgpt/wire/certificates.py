@@ -1,4 +1,4 @@
-"""X.509 as a network uses it: one root, and certificates that say a node's name, tier and role. Pure.
+"""X.509 as a network uses it: a root, and certificates that say a node's name, tier and role. Pure.
 
 A certificate names its node twice: as the DNS name `<node>.netgpt`, by which TLS checks who answers, and
 as the URI `netgpt://<network>/<role>/<tier>/<node>`, which says all. Requests give a public key and a
@@ -27,6 +27,7 @@ SKEW_S = 300.0  # a certificate is valid from so long before it is made: the clo
 ROOT_LIFE_S = 10 * 365 * 86400.0
 CONTROLLER = "controller"
 
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n.*?-----END \1-----\n", re.DOTALL)
 _NODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a DNS label
 _URI = re.compile(r"netgpt://([0-9a-f]{16})/(node|controller|join)/(device|edge|cloud|-)/([a-z0-9-]+)")
 
@@ -141,18 +142,38 @@ def _foreign() -> AuthenticationFailed:
 
 
 def check_issued(certificate: bytes, *, root: bytes, key: bytes) -> None:
-    """Refuse a certificate that `root` did not sign, or that is not of `key`.
+    """Refuse a certificate that none of the certificates in `root` signed, or that is not of `key`.
 
     Raises:
         AuthenticationFailed: says which.
     """
     try:
         parsed = x509.load_pem_x509_certificate(certificate)
-        parsed.verify_directly_issued_by(x509.load_pem_x509_certificate(root))
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise AuthenticationFailed("the certificate was not signed by this network's root", hint="join again with a new token") from error
+        roots = x509.load_pem_x509_certificates(root)
+    except ValueError as error:
+        raise AuthenticationFailed("the certificate or its root cannot be read", hint="join again with a new token") from error
+    if not any(_is_signed(parsed, each) for each in roots):
+        raise AuthenticationFailed("the certificate was not signed by this network's root", hint="join again with a new token")
     if parsed.public_key() != _private(key).public_key():
         raise AuthenticationFailed("the certificate is not of the key beside it", hint="join again with a new token")
+
+
+def _is_signed(certificate: x509.Certificate, root: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def split_pem(pem: bytes) -> list[tuple[str, bytes]]:
+    """The blocks of a PEM file in their order: what each is called, and the block."""
+    return [(match.group(1).decode(), match.group(0)) for match in _BLOCK.finditer(pem)]
+
+
+def networks_of(roots: bytes) -> tuple[str, ...]:
+    """The network's id by each of several roots, in their order."""
+    return tuple(network_of(block) for _, block in split_pem(roots))
 
 
 def network_of(root: bytes) -> str:

@@ -9,6 +9,7 @@ for the controller to see. Who holds a token can join with it: it is a secret un
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,8 +27,8 @@ _LENGTH_BYTES = 2
 
 def write_token(identity: Identity) -> str:
     """The token that stands for a certificate of the role `join`."""
-    certificate, root = (x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER) for pem in (identity.certificate, identity.root))
-    data = secret_number(identity.key) + len(certificate).to_bytes(_LENGTH_BYTES, "big") + certificate + root
+    certificates = x509.load_pem_x509_certificates(identity.certificate + identity.root)
+    data = secret_number(identity.key) + b"".join(_with_length(each.public_bytes(Encoding.DER)) for each in certificates)
     return PREFIX + urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -43,9 +44,8 @@ def read_token(token: str) -> Identity:
     body = text.removeprefix(PREFIX)
     try:
         data = urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        start = _KEY_BYTES + _LENGTH_BYTES
-        end = start + int.from_bytes(data[_KEY_BYTES:start], "big")
-        return Identity(key=key_of_secret(data[:_KEY_BYTES]), certificate=_pem(data[start:end]), root=_pem(data[end:]))
+        certificate, *roots = map(_pem, _parts(data[_KEY_BYTES:]))
+        return Identity(key=key_of_secret(data[:_KEY_BYTES]), certificate=certificate, root=b"".join(roots))
     except (ValueError, AuthenticationFailed) as error:
         raise AuthenticationFailed("the join token is damaged or incomplete", hint="copy it again, all of it") from error
 
@@ -60,6 +60,20 @@ def check_token(token: Identity, date_s: float) -> None:
         late_s = date_s - token.facts.ends_s
         raise AuthenticationFailed(f"the join token of {token.facts.peer.node!r} expired {late_s:.0f} s ago", hint=NEW_TOKEN)
     token.check_valid(date_s)
+
+
+def _with_length(der: bytes) -> bytes:
+    return len(der).to_bytes(_LENGTH_BYTES, "big") + der
+
+
+def _parts(data: bytes) -> Iterator[bytes]:
+    """The inverse of `_with_length`, for one after another; ValueError for what was cut short."""
+    while data:
+        end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
+        if end > len(data):
+            raise ValueError("cut short")
+        yield data[_LENGTH_BYTES:end]
+        data = data[end:]
 
 
 def _pem(der: bytes) -> bytes:

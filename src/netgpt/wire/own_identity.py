@@ -1,4 +1,5 @@
 """A process's own identity: its key, its certificate, the root that it trusts, and where they lie.
+While the network changes its root, there are two that it trusts.
 
 One file holds all three, readable by its owner alone and replaced as a whole, so that several processes of
 a node always see a key beside its own certificate. Whoever reads the file through `IdentityFile` notices
@@ -8,7 +9,6 @@ a renewal by itself. Decides nothing about whom to let in: that is `wire.identit
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +16,10 @@ from typing import Generic, TypeVar
 
 from netgpt.core.errors import AuthenticationFailed, StorageFailed
 from netgpt.core.storage import DiskStorage
-from netgpt.wire.certificates import SKEW_S, CertificateFacts, check_issued, read_certificate
+from netgpt.wire.certificates import SKEW_S, CertificateFacts, check_issued, networks_of, read_certificate, split_pem
 
 RENEWAL_SHARE = 2 / 3  # of its life: a certificate is renewed then
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n.*?-----END \1-----\n", re.DOTALL)
 _REJOIN = "join the network again with a new token: netgpt node --join TOKEN"
 
 T = TypeVar("T")
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """A certificate, the key that it names, and the root that signed it: all PEM.
+    """A certificate, the key that it names, and the roots that it trusts, one of which signed it: all PEM.
 
     Raises:
         AuthenticationFailed: the three do not belong together.
@@ -48,6 +47,11 @@ class Identity:
         """The date at which it is to be renewed."""
         made_s = self.facts.begins_s + SKEW_S
         return made_s + RENEWAL_SHARE * (self.facts.ends_s - made_s)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The ids of the roots that it trusts, as the authority ordered them."""
+        return networks_of(self.root)
 
     def check_valid(self, date_s: float) -> None:
         """Refuse to use it past its end. TLS would refuse it too, but without saying why.
@@ -73,16 +77,16 @@ def parse_identity(pem: bytes) -> Identity:
     Raises:
         AuthenticationFailed: parts are missing or do not belong together.
     """
-    blocks = [match.group(0) for match in _BLOCK.finditer(pem)]
-    if len(blocks) != 3:
+    blocks = [block for _, block in split_pem(pem)]
+    if len(blocks) < 3:
         raise AuthenticationFailed(f"an identity has 3 parts, this one {len(blocks)}", hint=_REJOIN)
     try:
-        return Identity(key=blocks[0], certificate=blocks[1], root=blocks[2])
+        return Identity(key=blocks[0], certificate=blocks[1], root=b"".join(blocks[2:]))
     except ValueError as error:
         raise AuthenticationFailed("an identity whose key cannot be read", hint=_REJOIN) from error
 
 
-class _Watched(Generic[T]):
+class Watched(Generic[T]):
     """A small file that is read again when it was replaced. While it cannot be read, the last reading counts."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
@@ -112,7 +116,7 @@ class IdentityFile:
     """Where an identity lies: `home/identity/NAME.pem`."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _Watched(path, parse_identity)
+        self._file = Watched(path, parse_identity)
 
     def exists(self) -> bool:
         return self._file.path.exists()
@@ -140,7 +144,7 @@ class RevocationFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = _Watched(path, lambda data: frozenset(json.loads(data)))
+        self._file = Watched(path, lambda data: frozenset(json.loads(data)))
 
     def read(self) -> frozenset[str]:
         return self._file.read() or frozenset()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +29,7 @@ from netgpt.node.handle import NodeHandle
 from netgpt.node.membership import Membership
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.certificates import CONTROLLER
-from netgpt.wire.own_identity import IdentityFile
+from netgpt.wire.own_identity import Identity, IdentityFile
 from netgpt.world.config import DoorConfig, EngineConfig
 
 HASH_CONTEXT_TOKENS = 2048
@@ -207,8 +206,14 @@ class Node:
         """Renew this node's certificate in time, until cancelled."""
         connection = self._transport.connect(self._controller_address, peer=CONTROLLER)
         self._connections[self._controller_address] = connection
-        renew = partial(certify, connection, node=self.membership.member.id, root=file.read().root)
-        await keep_renewed(file, renew, self._clock, self._record)
+
+        async def renew(present: Identity) -> Identity:
+            return await certify(connection, node=self.membership.member.id, root=present.root)
+
+        def is_outdated(identity: Identity) -> bool:
+            return self.membership.roots not in ((), identity.roots)
+
+        await keep_renewed(file, renew, self._clock, self._record, is_outdated=is_outdated)
 
     async def close(self) -> None:
         for connection in self._connections.values():

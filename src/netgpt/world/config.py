@@ -14,6 +14,11 @@ from netgpt.wire.messages import PROTOCOL_VERSION
 LOOPBACK = "127.0.0.1"
 
 
+def address(host: str, port: int) -> str:
+    """`host:port`; an IPv6 address stands in brackets there."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ControllerConfig:
     """The control plane. A port of 0 is any free one."""
@@ -68,7 +73,8 @@ class UpstreamConfig:
     parameters: int
     context_tokens: int
     port: int  # gRPC, where other doors reach this node's engine; 0: any free one
-    network_key_file: str
+    network_key_file: str  # empty over TLS
+    host: str = LOOPBACK
 
 
 @dataclass(frozen=True, kw_only=True)

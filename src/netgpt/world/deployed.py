@@ -1,12 +1,15 @@
 """The deployed world: a controller, or one node, on a machine of its own; mutual TLS between all of them.
 
 A node is the same pair of processes as in the emulated world, a door and an engine, kept up by the same
-supervisor (`world.upkeep`). Each machine has a home of its own; nothing is shared but the network.
+supervisor (`world.upkeep`); a node with an upstream is a door alone, which others ask as they ask an engine.
+Each machine has a home of its own; nothing is shared but the network.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +20,11 @@ from netgpt.api.key_file import KeyStore
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import UsageError
 from netgpt.models.store import find_model, read_card, search_path
+from netgpt.network.scenario import NodeSpec
 from netgpt.wire.certificates import CONTROLLER as CONTROLLER_NAME
 from netgpt.wire.messages import PROTOCOL_VERSION
 from netgpt.wire.own_identity import Identity
-from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig, address
 from netgpt.world.emulated import environment, told
 from netgpt.world.identities import authority_folder, identity_file, issue_identities
 from netgpt.world.joining import Joining, own_identity
@@ -28,20 +32,22 @@ from netgpt.world.launch import threads_of
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE, RunState
 from netgpt.world.supervisor import Ports, ProcessSpec
 from netgpt.world.upkeep import Say, Standing, WhenReady, keep_up, this_process
+from netgpt.world.upstream import check_upstream, upstream_config
 
 DEPLOYED = "deployed"  # stands where the emulated world has a scenario's name
 SLOTS = 16
+_ADDRESS = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
     """Where a process listens, and by what others reach it."""
 
-    host: str
+    host: str  # without brackets
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return address(self.host, self.port)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,9 @@ class NodeRequest:
     tier: str = ""  # empty: as the token says
     model: str = ""  # empty: the tier's
     engine: Literal["torch", "hash"] = "torch"
+    upstream: str = ""  # base URL of an OpenAI-compatible server, which then answers in place of an engine of ours
+    api_key_env: str = ""  # the variable that holds its key
+    context_tokens: int = 0  # of its model; 0: as it says
     dtype: str = "float32"
     threads: int = 0
     models: str = ""
@@ -75,15 +84,16 @@ class NodeRequest:
 
 
 def parse_address(text: str, param: str) -> Address:
-    """`HOST:PORT`, with a port that people can be told.
+    """`HOST:PORT`, or `[IPV6]:PORT`, with a port that people can be told.
 
     Raises:
         UsageError: anything else.
     """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise UsageError(f"--{param} is {text!r}", hint=f"write --{param} HOST:PORT with a port from 1 to 65535", param=param)
-    return Address(host=host, port=int(port))
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
+        hint = f"write --{param} HOST:PORT with a port from 1 to 65535, and an IPv6 address in brackets: [::1]:7000"
+        raise UsageError(f"--{param} is {text!r}", hint=hint, param=param)
+    return Address(host=match["ipv6"] or match["host"], port=int(match["port"]))
 
 
 def check_reachable(address: Address, param: str) -> None:
@@ -140,15 +150,11 @@ def run_node(request: NodeRequest, *, say: Say, when_ready: WhenReady) -> None:
         keys.renew_local()
         identity, joining = own_identity(request.home, token=request.token, controller=request.controller, date_s=WallClock().date_s)
         tier = _checked_tier(request, identity)
-        model = request.model or f"netgpt-{tier}"
-        folder = str(find_model(model, search_path(request.home, request.models)).resolve()) if request.engine == "torch" else ""
-        if folder:
-            read_card(Path(folder))
-        stages = [[_engine(request, joining.node, tier, model, folder)], [_door(request, joining, tier, model, folder)]]
+        stages = _upstream_stages(request, joining, tier) if request.upstream else _own_stages(request, joining, tier)
         state = RunState(
             scenario=DEPLOYED,
             default_node=joining.node,
-            engine=request.engine,
+            engine="openai" if request.upstream else request.engine,
             dtype=request.dtype,
             timing="real",
             supervisor=this_process(),
@@ -157,6 +163,33 @@ def run_node(request: NodeRequest, *, say: Say, when_ready: WhenReady) -> None:
         return Standing(home=request.home, name=joining.node, stages=stages, first_state=state)
 
     keep_up(request.home, plan, say=say, when_ready=when_ready)
+
+
+def _own_stages(request: NodeRequest, joining: Joining, tier: str) -> list[list[ProcessSpec]]:
+    """A node with a model of its own: its engine, then its door."""
+    model = request.model or f"netgpt-{tier}"
+    folder = str(find_model(model, search_path(request.home, request.models)).resolve()) if request.engine == "torch" else ""
+    if folder:
+        read_card(Path(folder))
+    return [[_engine(request, joining.node, tier, model, folder)], [_door(request, joining, tier, model, engine=request.engine, folder=folder)]]
+
+
+def _upstream_stages(request: NodeRequest, joining: Joining, tier: str) -> list[list[ProcessSpec]]:
+    """A node with a server behind it: its door asks that server, for its own users and for other doors."""
+    node = NodeSpec(
+        id=joining.node,
+        tier=tier,
+        model=request.model,
+        profile="",
+        slots=SLOTS,
+        engine="openai",
+        upstream=request.upstream,
+        api_key_env=request.api_key_env,
+        context_tokens=request.context_tokens,
+    )
+    check_upstream(node, os.environ)
+    told = upstream_config(node, host=request.listen.host, port=request.listen.port, network_key_file="")
+    return [[_door(request, joining, tier, request.model, engine="openai", upstream=told)]]
 
 
 def _checked_tier(request: NodeRequest, identity: Identity) -> str:
@@ -205,7 +238,16 @@ def _engine(request: NodeRequest, node: str, tier: str, model: str, folder: str)
     return _spec(f"{node}-{ENGINE}", ENGINE, config, at=request.listen, threads=threads, node=node, tier=tier, model=model)
 
 
-def _door(request: NodeRequest, joining: Joining, tier: str, model: str, folder: str) -> ProcessSpec:
+def _door(
+    request: NodeRequest,
+    joining: Joining,
+    tier: str,
+    model: str,
+    *,
+    engine: Literal["torch", "hash", "openai"],
+    folder: str = "",
+    upstream: UpstreamConfig | None = None,
+) -> ProcessSpec:
     node = joining.node
     config = DoorConfig(
         node=node,
@@ -214,11 +256,12 @@ def _door(request: NodeRequest, joining: Joining, tier: str, model: str, folder:
         http_host=request.door.host,
         http_port=request.door.port,
         allowed_hosts=request.allowed_hosts,
-        engine_address=str(request.listen),
+        engine_address="" if upstream else str(request.listen),
         controller_address=joining.controller,
         join_token="",
         model_folder=folder,
-        engine=request.engine,
+        engine=engine,
+        upstream=upstream,
         identity_file=str(identity_file(request.home, node)),
         wire_version=request.wire_version,
     )

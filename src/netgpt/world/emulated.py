@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from netgpt.core.errors import PortInUse
+from netgpt.core.errors import PortInUse, UsageError
 from netgpt.models.recording import read_recording
 from netgpt.models.store import find_model, read_card
 from netgpt.network.scenario import NodeSpec, Scenario
@@ -66,18 +66,29 @@ def plan_ports(scenario: Scenario, first: int) -> PortPlan:
     return PortPlan(doors=doors, controller_http=first + len(doors))
 
 
-def free_port_plan(scenario: Scenario) -> PortPlan:
-    """Any ports that are free now; another process may take one before it is used."""
+def free_port_plan(scenario: Scenario, host: str = LOOPBACK) -> PortPlan:
+    """Any ports that are free now at `host`; another process may take one before it is used.
+
+    Raises:
+        UsageError: `host` is no address of this machine.
+    """
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(len(scenario.nodes) + 1)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
+        try:
+            sockets = [stack.enter_context(socket.socket(family_of(host))) for _ in range(len(scenario.nodes) + 1)]
+            for each in sockets:
+                each.bind((host, 0))
+        except OSError as error:
+            raise UsageError(f"cannot listen on {host}: {error.strerror}", hint="use an address of this machine", param="host") from error
         ports = [each.getsockname()[1] for each in sockets]
     return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
 
 
+def family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def is_port_free(port: int, host: str = LOOPBACK) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    with socket.socket(family_of(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -56,7 +56,7 @@ def _ensure(home: Path, name: str, make: Callable[[], Identity], authority: Cert
     file = IdentityFile(identity_file(home, name))
     if file.exists():
         stored = file.read()
-        if stored.root == authority.root and authority.date_s() < stored.renewal_s and stored.facts.peer.serial not in authority.revoked():
+        if stored.root == authority.roots.trusted and authority.date_s() < stored.renewal_s and stored.facts.peer.serial not in authority.revoked():
             return
     file.write(make())
 

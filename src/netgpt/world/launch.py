@@ -51,7 +51,7 @@ def _plan(request: UpRequest, scenario: Scenario) -> Standing:
     check_replays(scenario)
     check_upstreams(scenario, os.environ)
     models = find_models(scenario, search_path(home, request.models)) if request.engine == "torch" else {}
-    ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario)
+    ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario, request.host)
     check_ports(ports.all(), request.host)
     build = Build(
         home=home,

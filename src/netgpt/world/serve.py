@@ -25,7 +25,7 @@ from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.near_transport import NearTransport
 from netgpt.wire.own_identity import Identity, IdentityFile
-from netgpt.world.config import LOOPBACK, ControllerConfig, DoorConfig, EngineConfig
+from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig, address
 from netgpt.world.identities import make_check, make_transport, revocation_file, token_authority
 
 if TYPE_CHECKING:
@@ -63,16 +63,20 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
     gate = CertificateGate(authority) if authority else TokenGate(token_authority(config.network_key_file))
     controller = Controller(EventLog(clock, DiskStorage(Path(config.home) / "events"), "controller.jsonl"), gate, clock)
     transport = make_transport(config.identity_file)
-    listener = await transport.listen(f"{config.host}:{config.port}", controller.handle)
+    listener = await transport.listen(address(config.host, config.port), controller.handle)
     try:
         async with TaskGroup() as tasks:
             tasks.create_task(controller.watch(), name="watch")
             if authority is not None:
+                own = IdentityFile(Path(config.identity_file))
 
-                async def renew() -> Identity:
+                async def renew(_: Identity) -> Identity:
                     return authority.controller_identity()
 
-                tasks.create_task(keep_renewed(IdentityFile(Path(config.identity_file)), renew, clock, controller.record), name="renew")
+                def is_outdated(identity: Identity) -> bool:
+                    return identity.roots != authority.roots.ids
+
+                tasks.create_task(keep_renewed(own, renew, clock, controller.record, is_outdated=is_outdated), name="renew")
             await serve_http(
                 create_control_app(controller, metrics=metrics, guard=guard),
                 host=config.http_host,
@@ -93,7 +97,7 @@ async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) 
     engine = make_engine(config, WallClock())
     check = make_check(config.identity_file, config.network_key_file)
     service = EngineService(config.node, engine, check, make_tokenizer(config), version=config.wire_version)
-    listener = await make_transport(config.identity_file).listen(f"{config.host}:{config.port}", service.handle)
+    listener = await make_transport(config.identity_file).listen(address(config.host, config.port), service.handle)
     try:
         ready({"port": _port(listener.address)})
         await stop.wait()
@@ -121,7 +125,7 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
     engine = upstream_engine(config, config.upstream, clock, os.environ)
     check = make_check(config.identity_file, config.upstream.network_key_file)
     service = EngineService(config.node, engine, check, version=config.wire_version)
-    listener = await transport.listen(f"{LOOPBACK}:{config.upstream.port}", service.handle)
+    listener = await transport.listen(address(config.upstream.host, config.upstream.port), service.handle)
     try:
         engine.start()
         await engine.first_look(within_s=FIRST_LOOK_S)

@@ -15,7 +15,7 @@ from netgpt.engine.openai_engine import OpenAIEngine
 from netgpt.engine.openai_http import parse_base_url
 from netgpt.engine.openai_request import Upstream
 from netgpt.network.scenario import NodeSpec, Scenario
-from netgpt.world.config import DoorConfig, UpstreamConfig
+from netgpt.world.config import LOOPBACK, DoorConfig, UpstreamConfig
 
 
 def check_upstreams(scenario: Scenario, environment: Mapping[str, str]) -> None:
@@ -34,6 +34,18 @@ def check_upstreams(scenario: Scenario, environment: Mapping[str, str]) -> None:
             read_key(node.api_key_env, environment)
 
 
+def check_upstream(node: NodeSpec, environment: Mapping[str, str]) -> None:
+    """Refuse the upstream of a node that a command line describes.
+
+    Raises:
+        UsageError: no model is named, the URL is none, or the key's variable is not set.
+    """
+    if not node.model:
+        raise UsageError(f"which model of {node.upstream!r} is this node to ask?", hint="name it as the server lists it: --model NAME", param="model")
+    parse_base_url(node.upstream)
+    read_key(node.api_key_env, environment)
+
+
 def read_key(variable: str, environment: Mapping[str, str]) -> str:
     """The key in `variable`; none if no variable is named."""
     if not variable:
@@ -43,8 +55,8 @@ def read_key(variable: str, environment: Mapping[str, str]) -> str:
     return environment[variable]
 
 
-def upstream_config(node: NodeSpec, *, port: int, network_key_file: str) -> UpstreamConfig:
-    """What the node's door is told of its upstream."""
+def upstream_config(node: NodeSpec, *, port: int, network_key_file: str, host: str = LOOPBACK) -> UpstreamConfig:
+    """What the node's door is told of its upstream, and where other doors are to ask it."""
     return UpstreamConfig(
         url=node.upstream,
         model=node.model,
@@ -58,6 +70,7 @@ def upstream_config(node: NodeSpec, *, port: int, network_key_file: str) -> Upst
         context_tokens=node.context_tokens,
         port=port,
         network_key_file=network_key_file,
+        host=host,
     )
 
 
