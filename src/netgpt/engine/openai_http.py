@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
@@ -64,14 +64,13 @@ class Response:
         """By lower-case name."""
         return self._connection.headers
 
-    async def parts(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes.
+    async def part(self) -> bytes:
+        """What has come of the body since the last part, or comes next; empty at its end.
 
         Raises:
             NodeUnreachable: it ended too early, or is no HTTP.
         """
-        while data := await self._connection.body():
-            yield data
+        return await self._connection.body()
 
     async def read(self, limit: int) -> bytes:
         """The body, or its first `limit` bytes."""

@@ -86,6 +86,11 @@ class Session:
         self.held = []
         self.epoch += 1
 
+    def count_bytes(self, node: str, *, sent: int = 0, received: int = 0) -> None:
+        """Add payload bytes to what crossed to and from `node`."""
+        sent_before, received_before = self.link_bytes.get(node, (0, 0))
+        self.link_bytes[node] = (sent_before + sent, received_before + received)
+
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """Accepted and held, in order."""
