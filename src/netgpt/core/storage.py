@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -59,17 +57,19 @@ class DiskStorage:
         return path
 
     def append(self, name: str, data: bytes, *, sync: bool = True) -> None:
-        with _failing(self.root / name):
+        try:
             handle = self._open.get(name)
             if handle is None or not os.fstat(handle).st_nlink:  # somebody removed the file
                 self._close(name)
                 handle = self._open[name] = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             _write(handle, data, sync=sync)
+        except OSError as error:
+            raise _failed(self.root / name, error) from error
 
     def replace(self, name: str, data: bytes) -> None:
         path = self._path(name)
         draft = path.with_name(path.name + ".new")
-        with _failing(path):
+        try:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
                 _write(handle, data, sync=True)
@@ -77,6 +77,8 @@ class DiskStorage:
                 os.close(handle)
             draft.rename(path)
             self._sync_folder(path.parent)
+        except OSError as error:
+            raise _failed(path, error) from error
         self._close(name)
 
     def _close(self, name: str) -> None:
@@ -122,13 +124,8 @@ def _close_all(handles: dict[str, int]) -> None:
         os.close(handle)
 
 
-@contextmanager
-def _failing(path: Path) -> Iterator[None]:
-    """What the system refuses is a StorageFailed that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageFailed(f"cannot write {str(path)!r}: {error.strerror}", hint="free space or choose another folder with --home") from error
+def _failed(path: Path, error: OSError) -> StorageFailed:
+    return StorageFailed(f"cannot write {str(path)!r}: {error.strerror}", hint="free space or choose another folder with --home")
 
 
 class SimulatedStorage:

@@ -17,6 +17,7 @@ SHOWN_CHARS = 300
 DONE = b"[DONE]"
 _scan = json.JSONDecoder().scan_once  # what `json.loads` calls once it has looked for encodings and white space
 _NOTHING: Mapping[str, Any] = {}
+_PLAIN = frozenset({"content", "role"})
 END_TOKEN = re.compile(rb"<\|[^<>|]*\|>|</?s>|<(end|start)_of_turn>|<eos>|")  # ends a turn and is no text
 
 
@@ -82,6 +83,24 @@ def read_chunk(data: bytes) -> Chunk:
         raise BadChunk(f"JSON that is no object: {bounded(data)!r}")
     if value.get("error") or value.get("object") == "error":
         raise ErrorSaid(said(data))
+    words = _plain_text(value)
+    return _careful_chunk(value) if words is None else Chunk(words)
+
+
+def _plain_text(value: Mapping[str, Any]) -> str | None:
+    """The text of a chunk that says nothing else, as nearly all do; None of any other."""
+    choices = value.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict or value.get("usage") is not None:
+        return None
+    choice = choices[0]
+    delta = choice.get("delta")
+    if type(delta) is not dict or not delta.keys() <= _PLAIN or choice.get("finish_reason") is not None or choice.get("logprobs") is not None:
+        return None
+    words = delta.get("content")
+    return words if type(words) is str else None
+
+
+def _careful_chunk(value: Mapping[str, Any]) -> Chunk:
     choices = _checked(value, "choices", list) or ()
     if len(choices) > 1:
         raise BadChunk(f"{len(choices)} choices where one was asked for")

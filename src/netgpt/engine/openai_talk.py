@@ -33,6 +33,7 @@ class Talk:
         self._queue_s = queue_s
         self._tail = tail
         self._made = self._bytes = 0
+        self._most_bytes = request.max_tokens * MOST_BYTES_PER_TOKEN
         self._usage = Chunk()
         self._finish = ""
 
@@ -53,7 +54,7 @@ class Talk:
                         first_s = first_s if self.began else self._clock.now_s()
                         self.began = True
                         yield tokens
-                    if self._too_long():
+                    if self._bytes > self._most_bytes:
                         self._finish = "length"
                         break
                     if tokens is not None or any(chunk.thinks for chunk in chunks):
@@ -86,13 +87,16 @@ class Talk:
             if chunk.completion_tokens is not None:
                 self._usage = chunk
             self._finish = self._finish or ("length" if chunk.finish == "length" else "stop" if chunk.finish else "")
-            new, scores = self._new_bytes(chunk.text), spoken(chunk) if wants_scores else ()
+            new = chunk.text.encode("utf-8", "replace")
+            if self._tail and new:  # the upstream says again what the session has already
+                new, self._tail = new.removeprefix(self._tail), b""
+            scores = spoken(chunk) if wants_scores else ()
             if new or scores:
                 data += new
                 scored += scores
                 made += max(len(scores), 1)
                 self._bytes += len(new)
-            if self._too_long():
+            if self._bytes > self._most_bytes:
                 break
         if not made:
             return None
@@ -110,16 +114,6 @@ class Talk:
     def _top(self, scored: Scored) -> TopLogprobs:
         top = scored.top[: self._request.top_logprobs]
         return TopLogprobs(ids=(), logprobs=tuple(logprob for _, logprob in top), tokens=tuple(token for token, _ in top))
-
-    def _new_bytes(self, text: str) -> bytes:
-        """The bytes of `text` that the session does not have yet."""
-        data = text.encode("utf-8", "replace")
-        if self._tail and data:
-            data, self._tail = data.removeprefix(self._tail), b""
-        return data
-
-    def _too_long(self) -> bool:
-        return self._bytes > self._request.max_tokens * MOST_BYTES_PER_TOKEN
 
     def _last(self, start_s: float, first_s: float) -> Tokens:
         """The end, with the upstream's own counts where it gave them."""

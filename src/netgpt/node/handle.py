@@ -52,12 +52,14 @@ class NodeHandle:
         self._admit(session)
         message = self._request(session)
         check_understood("generate", message, self.member.protocol_version, node=self.id)
-        request = pack(message, near=self._connection.near)
+        near = self._connection.near
+        request = pack(message, near=near)
         session.count_bytes(self.id, sent=size_of(request))
         finished = False
         async with aclosing(self._connection.call("generate", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
             async for payload in replies:
-                session.count_bytes(self.id, received=size_of(payload))
+                if not near:
+                    session.count_bytes(self.id, received=size_of(payload))
                 tokens = decode(Tokens, payload)
                 if tokens.epoch != session.epoch:
                     continue

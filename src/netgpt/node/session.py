@@ -8,7 +8,7 @@ an older one is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from netgpt.models.generation import Generate, Sampling, Text, Timings, TopLogprobs, Turn
@@ -118,7 +118,7 @@ class Session:
         ids, max_tokens = self.ids(encode), self.max_tokens - self.answer_tokens
         if any(piece.recoded for piece in self.pieces):
             max_tokens = max(min(max_tokens, context_tokens - len(ids)), 1)  # others counted otherwise
-        return replace(self._request(max_tokens), ids=ids)
+        return self._request(max_tokens, ids=ids)
 
     def request_by_text(self) -> Generate:
         """What to ask of a node of another tokenizer that is to continue from here."""
@@ -128,13 +128,14 @@ class Session:
             logprobs=self.logprobs,
             fit=self.fit,
         )
-        return replace(self._request(max(self.max_tokens - self.answer_tokens, 1)), text=text)
+        return self._request(max(self.max_tokens - self.answer_tokens, 1), text=text)
 
-    def _request(self, max_tokens: int) -> Generate:
+    def _request(self, max_tokens: int, *, ids: tuple[int, ...] = (), text: Text | None = None) -> Generate:
         return Generate(
             session=self.id,
             epoch=self.epoch,
-            ids=(),
+            ids=ids,
+            text=text,
             max_tokens=max_tokens,
             sampling=self.sampling,
             stop_ids=self.stop_ids,
