@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
-from netgpt.core.ids import IdStream
+from netgpt.core.ids import ends_of_ids
 from netgpt.core.spelling import did_you_mean
 
 REQUEST_ID = "netgpt.request_id"  # the key of a request's id in its ASGI scope
@@ -113,13 +113,13 @@ class RequestIds:
 
     def __init__(self, app: ASGIApp, *, stream: np.random.Generator) -> None:
         self._app = app
-        self._ids = IdStream(stream)
+        self._ends = ends_of_ids(stream)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = self._ids.new(_ID_PREFIX.get(scope["path"], "req"))
+        request_id = f"{_ID_PREFIX.get(scope['path'], 'req')}-{next(self._ends)}"
         scope[REQUEST_ID] = request_id
         header = (_REQUEST_ID_NAME, request_id.encode())
 

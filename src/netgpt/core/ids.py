@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -10,17 +12,8 @@ def new_id(prefix: str, stream: np.random.Generator) -> str:
     return f"{prefix}-{stream.bytes(12).hex()}"
 
 
-class IdStream:
-    """The ids that `new_id` would give one after the other, drawn some at a time: a draw costs more than an id."""
-
-    _AT_ONCE = 64
-
-    def __init__(self, stream: np.random.Generator) -> None:
-        self._stream = stream
-        self._drawn: list[str] = []
-
-    def new(self, prefix: str) -> str:
-        if not self._drawn:
-            drawn = self._stream.bytes(12 * self._AT_ONCE).hex()
-            self._drawn = [drawn[start : start + 24] for start in range(0, len(drawn), 24)][::-1]
-        return f"{prefix}-{self._drawn.pop()}"
+def ends_of_ids(stream: np.random.Generator) -> Iterator[str]:
+    """What `new_id` would put behind its prefixes, one after the other; drawn some at a time, since a draw costs more than an id."""
+    while True:
+        drawn = stream.bytes(12 * 64).hex()
+        yield from (drawn[start : start + 24] for start in range(0, len(drawn), 24))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 Payload = Any  # bytes; of a near call a message, which nobody changes
 
+
 @dataclass(frozen=True, kw_only=True)
 class Peer:
     """Who is at the other end of a connection, as its certificate says."""

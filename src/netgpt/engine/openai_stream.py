@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 MAX_LINE_BYTES = 1 << 20
 SHOWN_CHARS = 300
 DONE = b"[DONE]"
-_scan = json.JSONDecoder().scan_once  # what `json.loads` calls once it has looked for encodings and white space
+_read_json = json.JSONDecoder().raw_decode  # what `json.loads` calls once it has looked for encodings and white space
 _NOTHING: Mapping[str, Any] = {}
 _PLAIN = frozenset({"content", "role"})
 END_TOKEN = re.compile(rb"<\|[^<>|]*\|>|</?s>|<(end|start)_of_turn>|<eos>|")  # ends a turn and is no text
@@ -76,8 +76,8 @@ def read_chunk(data: bytes) -> Chunk:
     """
     try:
         text = data.decode()
-        value, end = _scan(text, 0)
-    except (ValueError, StopIteration, RecursionError):
+        value, end = _read_json(text)
+    except (ValueError, RecursionError):
         raise BadChunk(f"no JSON: {bounded(data)!r}") from None
     if end != len(text) or not isinstance(value, dict):
         raise BadChunk(f"JSON that is no object: {bounded(data)!r}")

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError, Overloaded
@@ -69,7 +71,7 @@ class Door:
         self._handle = handle
         self._tokenizer = tokenizer
         self._clock = clock
-        self._seeds = chance.stream(f"door.{entry().id}.seeds")
+        self._seeds = _seeds(chance.stream(f"door.{entry().id}.seeds"))
         self._metrics = metrics
         self._record = record
         self._limits = limits or DoorLimits()
@@ -115,11 +117,14 @@ class Door:
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
             with self._entrance.place(request.key, lane) as ticket:
                 prompt_ids = render_prompt(self._tokenizer, request)
-                session = self._session(request, prompt_ids, self._fit(nodes, request, len(prompt_ids)).max_tokens, visit.arrival_s)
+                fit = self._fit(nodes, request, len(prompt_ids))
+                session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)
                 telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+                must_wait = ticket.node is None
                 await self._turn(ticket, session, telling, visit)
-                fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
-                session.max_tokens = fit.max_tokens
+                if must_wait:  # the network may be another by now
+                    fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
+                    session.max_tokens = fit.max_tokens
                 nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
                 async with aclosing(self._strategy(session, [self._handle(node) for node in nodes])) as steps:
                     async for step in steps:
@@ -230,7 +235,7 @@ class Door:
         )
 
     def _session(self, request: ChatRequest, prompt_ids: tuple[int, ...], max_tokens: int, arrival_s: float) -> Session:
-        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
+        seed = next(self._seeds) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
         return Session(
             id=request.request_id,
             prompt_ids=prompt_ids,
@@ -256,7 +261,7 @@ class Door:
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
             strategy=TIER_OF_MODEL.get(request.model, AUTO),
             why=_why(request.model, nodes),
-            origin=tuple(telling.spans),
+            origin=telling.spans,
             switches=tuple(telling.switches),
             link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
             queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
@@ -323,6 +328,12 @@ class _Visit:
     outcome: str = "cancelled"  # unless it comes to an end
 
 
+def _seeds(stream: np.random.Generator) -> Iterator[int]:
+    """Seeds of 53 bits, which every JSON reader keeps exactly; drawn some at a time, since a draw costs more than a seed."""
+    while True:
+        yield from stream.integers(1 << 53, size=64).tolist()
+
+
 def _lane(request: ChatRequest) -> Lane:
     needs = ("logprobs",) if request.logprobs else ()
     return Lane(model=request.model, privacy=request.privacy, needs=needs, raw="" if request.prompt is None else prompt_param(request))
@@ -338,7 +349,7 @@ def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
     """Whose tokens the usage counts, where they are not all the door's own."""
     if not any(piece.recoded for piece in session.accepted):
         return {}
-    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.count))
+    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.size))
     prompt = nodes[:1] if _foreign_prompt_tokens(session) else ("door",)
     return {"prompt_tokens": prompt, "completion_tokens": nodes}
 
