@@ -33,6 +33,8 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 class DirectConnection:
     """A connection to a handler in the same process."""
 
+    near = False
+
     def __init__(self, service: EngineService) -> None:
         self._service = service
 

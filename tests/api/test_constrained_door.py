@@ -75,6 +75,8 @@ MODEL = random_model()
 class DirectConnection:
     """A connection to a handler in the same process, which may be lost after some replies."""
 
+    near = False
+
     def __init__(self, service: EngineService) -> None:
         self._service = service
         self.calls = 0

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,31 @@ def test_a_name_cannot_leave_the_folder(tmp_path: Path):
 def test_files_are_readable_by_their_owner_alone(tmp_path: Path):
     DiskStorage(tmp_path).replace("secret", b"x")
     assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_a_blob_that_is_appended_to_may_be_replaced_or_removed_meanwhile(tmp_path: Path):
+    storage, other = DiskStorage(tmp_path), DiskStorage(tmp_path)
+    for change in (
+        lambda: storage.replace("log", b""),
+        lambda: other.replace("log", b""),
+        lambda: storage.remove("log"),
+        lambda: (tmp_path / "log").unlink(),
+    ):
+        storage.append("log", b"before")
+        change()
+        storage.append("log", b"one", sync=False)
+        storage.append("log", b"two")
+        assert storage.read("log") == other.read("log") == b"onetwo"
+
+
+def test_a_storage_that_is_dropped_leaves_no_file_open(tmp_path: Path):
+    storage = DiskStorage(tmp_path)
+    storage.append("log", b"x")
+    (handle,) = storage._open.values()
+    assert os.fstat(handle).st_size == 1
+    del storage
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)
 
 
 def test_simulated_storage_fills_up():

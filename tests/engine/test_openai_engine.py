@@ -69,6 +69,20 @@ def test_an_answer_comes_as_bytes_in_the_upstreams_own_count() -> None:
     run(main())
 
 
+def test_what_comes_together_is_passed_on_together() -> None:
+    async def main() -> None:
+        async with serving(Upstream()) as upstream:
+            engine = await probed(upstream)
+            burst = b"".join([delta("one"), delta(" two"), delta(" three"), finish(), counts(5, 3), DONE])
+            upstream.scripts = [stream(burst)]
+            words, end = await collect(engine)
+            assert (words.data, words.made) == (b"one two three", 3)
+            assert (end.finish, end.made, end.prompt_tokens) == ("stop", 0, 5)
+            await engine.close()
+
+    run(main())
+
+
 def test_connections_are_kept() -> None:
     async def main() -> None:
         async with serving(Upstream()) as upstream:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 from tokenizers import Tokenizer as FastTokenizer
@@ -53,6 +54,8 @@ OTHER = other_tokenizer()
 @dataclass
 class Connection:
     """To a handler in the same process; `breaks_after` replies it is gone."""
+
+    near: ClassVar = False
 
     service: EngineService
     breaks_after: int | None = None

@@ -19,7 +19,7 @@ from netgpt.api.account import ReplyHead, Told, error_frame, last_frames
 from netgpt.api.auth import KEY_ID
 from netgpt.api.chat_request import ReplyForm
 from netgpt.api.connection import ClientStalled, EventStream, read_json, while_connected
-from netgpt.api.reply import REQUEST_ID, as_netgpt_error, json_response
+from netgpt.api.reply import REQUEST_ID, as_netgpt_error, send_json
 from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
@@ -54,7 +54,7 @@ class Wording:
     """How one route reads a body and words a reply."""
 
     chunk: str  # the kind of object that a streamed chunk is
-    parse: Callable[[object, str], Asked]  # body and request id; raises InvalidRequest, NotSupported
+    parse: Callable[[object, str, str], Asked]  # body, request id, id of the API key; raises InvalidRequest, NotSupported
     whole: Callable[[ReplyHead, ChatRequest, ReplyForm, Sequence[Told]], dict[str, Any]]
     writer: Callable[[ReplyHead, ChatRequest, ReplyForm, int], ChoiceWriter]
 
@@ -89,13 +89,12 @@ class AnswerEndpoint:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = self._wording.parse(await read_json(receive), scope[REQUEST_ID])
+        asked = self._wording.parse(await read_json(receive), scope[REQUEST_ID], scope[KEY_ID])
         head = ReplyHead(id=scope[REQUEST_ID], model=asked.requests[0].model, created=int(self._clock.date_s()), entry=self._node_id)
-        asked = replace(asked, requests=tuple(replace(request, key=scope[KEY_ID]) for request in asked.requests))
-        work = self._stream(asked, head, scope, send) if asked.form.stream else self._whole(asked, head, scope, receive, send)
+        work = self._stream(asked, head, scope, send) if asked.form.stream else self._whole(asked, head, send)
         await while_connected(receive, work)
 
-    async def _whole(self, asked: Asked, head: ReplyHead, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _whole(self, asked: Asked, head: ReplyHead, send: Send) -> None:
         requests = choices(asked)
         told: dict[int, Told] = {}
 
@@ -103,8 +102,7 @@ class AnswerEndpoint:
             told[index] = await self._told(request)
 
         await side_by_side(requests, tell)
-        reply = self._wording.whole(head, requests[0], asked.form, [told[index] for index in range(len(requests))])
-        await json_response(reply)(scope, receive, send)
+        await send_json(send, self._wording.whole(head, requests[0], asked.form, [told[index] for index in range(len(requests))]))
 
     async def _told(self, request: ChatRequest) -> Told:
         deltas: list[Delta] = []
@@ -122,6 +120,12 @@ class AnswerEndpoint:
     async def _stream(self, asked: Asked, head: ReplyHead, scope: Scope, send: Send) -> None:
         """Until the first frame an error is a plain error reply; after it, the stream's last frame."""
         stream = EventStream(send)
+        try:
+            await self._send_stream(asked, head, scope, stream)
+        finally:
+            stream.close()
+
+    async def _send_stream(self, asked: Asked, head: ReplyHead, scope: Scope, stream: EventStream) -> None:
         try:
             last = await self._stream_choices(asked, head, stream)
         except ClientStalled:

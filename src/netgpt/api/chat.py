@@ -12,10 +12,10 @@ from netgpt.api.tool_reply import chunk_writer
 from netgpt.api.tools import read_tools
 
 
-def parse(body: object, request_id: str) -> Asked:
+def parse(body: object, request_id: str, key: str = "") -> Asked:
     """What `body` asks for. Raises InvalidRequest, NotSupported."""
-    request, tools = parse_chat(body, request_id), read_tools(as_object(body))
-    return Asked(requests=(request,), form=replace(parse_form(body), calls=tools.calls if tools else None))
+    request, tools, form = parse_chat(body, request_id, key), read_tools(as_object(body)), parse_form(body)
+    return Asked(requests=(request,), form=replace(form, calls=tools.calls) if tools else form)
 
 
 CHAT = Wording(chunk=CHUNK, parse=parse, whole=chat_completion, writer=chunk_writer)

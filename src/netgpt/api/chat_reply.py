@@ -5,8 +5,8 @@ What stands beside the text, usage and NetGPT's own account, is `api.account`'s.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
 from netgpt.api.account import LEAST_LOGPROB, ReplyHead, Told, account, chunk_fields, frame, summary
@@ -66,7 +66,7 @@ class ChunkWriter:
     def text(self, delta: Delta) -> bytes:
         """The chunk of a delta; before the first one goes the chunk that names the role."""
         logprobs = to_json({"content": logprob_entries(delta), "refusal": None}) if self._logprobs and delta.logprobs else b"null"
-        content = json.dumps(delta.text, ensure_ascii=False).encode()
+        content = encode_basestring(delta.text).encode()
         return self.part(b'{"content":' + content + b"}", logprobs)
 
     def part(self, delta: bytes, logprobs: bytes = b"null") -> bytes:

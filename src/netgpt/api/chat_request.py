@@ -43,8 +43,11 @@ class ReplyForm:
     calls: CallFormat | None = None  # which calls are read out of the text; None: it is all text
 
 
-def parse_chat(body: object, request_id: str) -> ChatRequest:
+def parse_chat(body: object, request_id: str, key: str = "") -> ChatRequest:
     """The request that `body` (parsed JSON) makes.
+
+    Args:
+        key: id of the API key that asks.
 
     Raises:
         InvalidRequest: a value of a wrong type or out of range; `param` names it.
@@ -55,6 +58,7 @@ def parse_chat(body: object, request_id: str) -> ChatRequest:
     tools = read_tools(fields)
     return ChatRequest(
         request_id=request_id,
+        key=key,
         messages=_messages(fields.get("messages"), tools),
         grammar=tool_grammar(tools, read_format(fields.get("response_format"))),
         max_tokens=_max_tokens(fields),

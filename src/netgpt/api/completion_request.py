@@ -29,8 +29,11 @@ INERT: dict[str, tuple[object, ...]] = {
 }
 
 
-def parse_completion(body: object, request_id: str) -> Asked:
+def parse_completion(body: object, request_id: str, key: str = "") -> Asked:
     """What `body` (parsed JSON) asks for.
+
+    Args:
+        key: id of the API key that asks.
 
     Raises:
         InvalidRequest: a value of a wrong type or out of range; `param` names it.
@@ -51,7 +54,7 @@ def parse_completion(body: object, request_id: str) -> Asked:
         "logprobs": logprobs is not None,
         "top_logprobs": logprobs or 0,
     }
-    return Asked(requests=tuple(ChatRequest(request_id=request_id, prompt=prompt, **common) for prompt in texts), form=form)
+    return Asked(requests=tuple(ChatRequest(request_id=request_id, key=key, prompt=prompt, **common) for prompt in texts), form=form)
 
 
 def _check_best_of(fields: Mapping[str, Any], choices: int) -> None:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Send
 
 from netgpt.api.reply import BodyTooLarge
 from netgpt.core.errors import InvalidRequest
-from netgpt.core.scheduling import TaskGroup
+from netgpt.core.scheduling import Deadline
 from netgpt.core.units import format_bytes
 
 MAX_BODY_BYTES = 1 << 20
@@ -40,11 +40,14 @@ async def read_json(receive: Receive) -> object:
         BodyTooLarge: more than `MAX_BODY_BYTES`.
         InvalidRequest: not JSON, or not whole within `BODY_DEADLINE_S`.
     """
+    deadline = Deadline(BODY_DEADLINE_S)
     try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
+        with deadline:
             body = await _read_body(receive)
     except TimeoutError as error:
         raise InvalidRequest(f"the body was not whole within {BODY_DEADLINE_S:g} s", hint="send the request again") from error
+    finally:
+        deadline.close()
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -71,16 +74,28 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
     `work` must not wait for anything after it has sent the last part of its reply: a server reports a
     finished reply in the same way as a lost client.
     """
+    task = asyncio.current_task()
+    assert task is not None
+    others, is_gone = task.cancelling(), False
+
+    def leave(_: asyncio.Task[None]) -> None:
+        nonlocal is_gone
+        is_gone = task.cancel()
+
+    watcher = asyncio.get_running_loop().create_task(_wait_until_gone(receive), name="watch-client")
+    watcher.add_done_callback(leave)
     try:
-        async with TaskGroup() as pair:
-            worker = pair.create_task(work)
-            watcher = pair.create_task(_wait_until_gone(receive))
-            worker.add_done_callback(lambda _: watcher.cancel())
-            watcher.add_done_callback(lambda _: worker.cancel())
-    except ExceptionGroup as failures:
-        error = failures.exceptions[0]  # the watcher has none: it is the worker's, out of its wrapping
-        if not isinstance(error, ClientStalled):
-            raise error from None
+        await work
+    except ClientStalled:
+        pass
+    except asyncio.CancelledError:
+        if not is_gone or task.cancelling() > others + 1:
+            raise
+    finally:
+        watcher.remove_done_callback(leave)
+        watcher.cancel()
+        if is_gone:
+            task.uncancel()
 
 
 async def _wait_until_gone(receive: Receive) -> None:
@@ -93,6 +108,7 @@ class EventStream:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._deadline = Deadline(STALLED_AFTER_S)
         self.started = False
 
     async def write(self, frames: bytes) -> None:
@@ -102,9 +118,14 @@ class EventStream:
         """Send the last frames and close the reply."""
         await self._write(frames, more=False)
 
+    def close(self) -> None:
+        """Free what the stream holds, however it ended."""
+        self._deadline.close()
+
     async def _write(self, frames: bytes, *, more: bool) -> None:
+        self._deadline.put_off(STALLED_AFTER_S)
         try:
-            async with asyncio.timeout(STALLED_AFTER_S):
+            with self._deadline:
                 if not self.started:
                     self.started = True
                     await self._send(_SSE_START)

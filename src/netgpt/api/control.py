@@ -88,7 +88,11 @@ class EventsEndpoint:
         request = Request(scope)
         since = first_index(request.query_params.get("since"), request.headers.get("last-event-id"))
         if "text/event-stream" in request.headers.get("accept", ""):
-            await while_connected(receive, self._follow(since, EventStream(send)))
+            stream = EventStream(send)
+            try:
+                await while_connected(receive, self._follow(since, stream))
+            finally:
+                stream.close()
             return
         events = self._controller.events(since)[:MAX_EVENTS]
         await json_response({"events": [event_object(event) for event in events]})(scope, receive, send)

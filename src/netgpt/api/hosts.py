@@ -8,6 +8,7 @@ its Host. No cross-origin header is ever sent, so that no page of another origin
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from netgpt.core.errors import OriginRefused, UsageError
 
@@ -15,6 +16,7 @@ _HINT = "call the server by a loopback name, or allow the name where it is start
 _MAX_SHOWN_CHARS = 100
 
 
+@lru_cache(maxsize=64)  # every request's Host is judged
 def is_loopback(host: str) -> bool:
     """Whether an address or name is this machine's own. A name is, only if it is `localhost` by RFC 6761."""
     name = host.removeprefix("[").removesuffix("]").lower().removesuffix(".")

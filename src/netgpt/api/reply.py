@@ -10,18 +10,18 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 
 import numpy as np
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
-from netgpt.core.ids import new_id
+from netgpt.core.ids import ends_of_ids
 from netgpt.core.spelling import did_you_mean
 
 REQUEST_ID = "netgpt.request_id"  # the key of a request's id in its ASGI scope
 REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID_NAME = REQUEST_ID_HEADER.encode()
 CHAT_PATH = "/v1/chat/completions"
 COMPLETIONS_PATH = "/v1/completions"
 EMBEDDINGS_PATH = "/v1/embeddings"
@@ -30,6 +30,7 @@ DOCS_PATH = "/docs"
 _ID_PREFIX = {CHAT_PATH: "chatcmpl", COMPLETIONS_PATH: "cmpl", EMBEDDINGS_PATH: "embd"}  # as OpenAI's; others have "req"
 RETRY_AFTER_S = 1.0  # when the error does not say
 _RETRIED = (429, 503)
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class RouteNotFound(InvalidRequest):
@@ -52,7 +53,15 @@ class BodyTooLarge(InvalidRequest):
 
 def to_json(value: object) -> bytes:
     """Compact UTF-8 JSON. A lone surrogate, which no UTF-8 can hold, becomes `?`."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return _encode(value).encode("utf-8", "replace")
+
+
+async def send_json(send: Send, value: object) -> None:
+    """Answer with 200 and `value`."""
+    body = to_json(value)
+    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -104,18 +113,20 @@ class RequestIds:
 
     def __init__(self, app: ASGIApp, *, stream: np.random.Generator) -> None:
         self._app = app
-        self._stream = stream
+        self._ends = ends_of_ids(stream)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = new_id(_ID_PREFIX.get(scope["path"], "req"), self._stream)
+        request_id = f"{_ID_PREFIX.get(scope['path'], 'req')}-{next(self._ends)}"
         scope[REQUEST_ID] = request_id
+        header = (_REQUEST_ID_NAME, request_id.encode())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                others = [pair for pair in message.get("headers", ()) if pair[0] != _REQUEST_ID_NAME]
+                message = {**message, "headers": [*others, header]}
             await send(message)
 
         await self._app(scope, receive, send_with_id)

@@ -42,6 +42,7 @@ async def serve_http(app: ASGIApp, *, host: str, port: int, ready: Callable[[int
         ws="none",
         lifespan="off",
         access_log=False,
+        proxy_headers=False,  # nothing here depends on who a proxy says that it calls for
         log_config=None,
         server_header=False,
         backlog=_BACKLOG,

@@ -36,7 +36,7 @@ class ToolChunkWriter:
         parts = self._reader.feed(delta.text)
         if not self._scored:
             return self._frames(parts, delta)
-        unsaid = replace(delta, text="")  # log-probabilities do not wait for the text
+        unsaid = delta._replace(text="")  # log-probabilities do not wait for the text
         return self._chunks.text(unsaid) + self._frames(parts, Delta(text="", origin=delta.origin))
 
     def finish(self, finish: Finish) -> bytes:
@@ -48,7 +48,7 @@ class ToolChunkWriter:
         frames = b""
         for part in parts:
             if isinstance(part, str):
-                frames += self._chunks.text(replace(delta, text=part))
+                frames += self._chunks.text(delta._replace(text=part))
                 continue
             call = {"index": self._told, **call_object(part, self._reply_id, self._index, self._told)}
             frames += self._chunks.part(to_json({"tool_calls": [call]}))

@@ -126,9 +126,11 @@ class Upstream:
         start_s = self._clock.now_s()
         heard, pieces = Heard(), []
         try:
-            async with aclosing(self._server.chunks(json.dumps(body).encode())) as chunks:
-                while (chunk := await self._next(chunks)) is not None:
-                    _take(heard, pieces, chunk, self._clock.now_s() - start_s)
+            async with aclosing(self._server.chunks(json.dumps(body).encode())) as answer:
+                while chunks := await self._next(answer):
+                    at_s = self._clock.now_s() - start_s
+                    for chunk in chunks:
+                        _take(heard, pieces, chunk, at_s)
         except NetgptError as error:
             if isinstance(error, InvalidRequest) and "logprobs" in body and "logprob" in error.message:
                 raise _NoLogprobs(error.message) from None
@@ -140,10 +142,11 @@ class Upstream:
         self._settle(heard, pieces)
         return heard
 
-    async def _next(self, chunks: AsyncGenerator[Chunk, None]) -> Chunk | None:
+    async def _next(self, answer: AsyncGenerator[list[Chunk], None]) -> list[Chunk]:
+        """The chunks that come next; none at the end."""
         try:
             async with asyncio.timeout(SILENCE_S):
-                return await anext(chunks, None)
+                return await anext(answer, [])
         except TimeoutError:
             raise DeadlineExceeded(f"{self.url} was silent for {SILENCE_S:g} s", hint="lower --concurrency") from None
 

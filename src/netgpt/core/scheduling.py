@@ -1,4 +1,4 @@
-"""Tasks with an owner, scheduled and cancelled in the order in which they were created.
+"""Tasks with an owner, scheduled and cancelled in the order in which they were created; and deadlines for many waits.
 
 `asyncio.TaskGroup` keeps its tasks in a set, whose order follows object ids: two runs of one seed may
 cancel in different orders. `TaskGroup` here keeps creation order and is otherwise the same.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
+from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -86,6 +87,71 @@ class TaskOwner:
         if self._failed is not None:
             failed, self._failed = self._failed, None
             raise failed
+
+
+class Deadline:
+    """An `asyncio.timeout` for many short waits of one after the other, as the parts of a stream are:
+
+        deadline = Deadline(5.0)
+        with deadline:
+            part = await source()  # TimeoutError, once 5 s have passed since the deadline was set
+
+    `asyncio.timeout` sets a timer and cancels it for each wait. Here one timer serves all of them; it is set again only
+    if it rings and the deadline has been put off meanwhile. Nothing is limited between the waits. Whoever makes a
+    deadline closes it. `passed` tells a wait that took too long from a TimeoutError of what was waited for.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = 0.0
+        self._waiting: asyncio.Task[Any] | None = None
+        self._cancelling = 0  # cancellations of the waiting task that are not ours
+        self.passed = False
+        self.put_off(after_s)
+
+    def put_off(self, after_s: float) -> None:
+        """Set the deadline to so many seconds from now."""
+        self._due_s = self._loop.time() + after_s
+
+    def hasten(self, after_s: float) -> None:
+        """Let it be no later than so many seconds from now."""
+        self._due_s = min(self._due_s, self._loop.time() + after_s)
+
+    def __enter__(self) -> None:
+        task = self._waiting = asyncio.current_task(self._loop)
+        assert task is not None
+        self._cancelling = task.cancelling()
+        if self._timer is None or self._due_s < self._rings_s:
+            self._set_timer()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        task, self._waiting = self._waiting, None
+        if self.passed:
+            assert task is not None
+            if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+
+    def close(self) -> None:
+        """Free the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        self.close()
+        self._rings_s = self._due_s
+        self._timer = self._loop.call_at(self._due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return  # the next wait sets it again
+        if self._due_s > self._rings_s:
+            self._set_timer()
+        else:
+            self.passed = True
+            self._waiting.cancel()
 
 
 def first_error(errors: BaseExceptionGroup) -> BaseException:

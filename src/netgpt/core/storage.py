@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
 from pathlib import Path
 from typing import Protocol
 
@@ -38,10 +39,15 @@ class Storage(Protocol):
 
 
 class DiskStorage:
-    """A folder on disk. Files are created readable by their owner alone."""
+    """A folder on disk. Files are created readable by their owner alone.
+
+    A blob that is appended to stays open, since opening it costs more than the append.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._open: dict[str, int] = {}
+        weakref.finalize(self, _close_all, self._open)
 
     def _path(self, name: str) -> Path:
         path = (self.root / name).resolve()
@@ -51,29 +57,33 @@ class DiskStorage:
         return path
 
     def append(self, name: str, data: bytes, *, sync: bool = True) -> None:
-        self._write(self._path(name), data, os.O_APPEND, sync=sync)
+        try:
+            handle = self._open.get(name)
+            if handle is None or not os.fstat(handle).st_nlink:  # somebody removed the file
+                self._close(name)
+                handle = self._open[name] = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            _write(handle, data, sync=sync)
+        except OSError as error:
+            raise _failed(self.root / name, error) from error
 
     def replace(self, name: str, data: bytes) -> None:
         path = self._path(name)
         draft = path.with_name(path.name + ".new")
-        self._write(draft, data, os.O_TRUNC, sync=True)
-        draft.rename(path)
-        self._sync_folder(path.parent)
-
-    @staticmethod
-    def _write(path: Path, data: bytes, how: int, *, sync: bool) -> None:
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(handle, view) :]
-                if sync:
-                    os.fsync(handle)
+                _write(handle, data, sync=True)
             finally:
                 os.close(handle)
+            draft.rename(path)
+            self._sync_folder(path.parent)
         except OSError as error:
-            raise StorageFailed(f"cannot write {str(path)!r}: {error.strerror}", hint="free space or choose another folder with --home") from error
+            raise _failed(path, error) from error
+        self._close(name)
+
+    def _close(self, name: str) -> None:
+        if (handle := self._open.pop(name, None)) is not None:
+            os.close(handle)
 
     @staticmethod
     def _sync_folder(folder: Path) -> None:
@@ -98,6 +108,24 @@ class DiskStorage:
 
     def remove(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
+        self._close(name)
+
+
+def _write(handle: int, data: bytes, *, sync: bool) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+    if sync:
+        os.fsync(handle)
+
+
+def _close_all(handles: dict[str, int]) -> None:
+    for handle in handles.values():
+        os.close(handle)
+
+
+def _failed(path: Path, error: OSError) -> StorageFailed:
+    return StorageFailed(f"cannot write {str(path)!r}: {error.strerror}", hint="free space or choose another folder with --home")
 
 
 class SimulatedStorage:

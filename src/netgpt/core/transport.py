@@ -3,7 +3,8 @@
 A call is one request payload and a stream of reply payloads. The payload is what a message encodes
 to, the same bytes in every world; what a transport adds around it (HTTP/2 framing, say) is its
 own, published, overhead. Implementations: `wire.grpc_transport` (emulated, deployed) and
-`wire.memory_transport` (simulated).
+`wire.memory_transport` (simulated). What stays within a process is not encoded: there the payload is
+the message itself (`wire.near_transport`), and no byte crosses.
 
 A transport knows nothing of what a payload means.
 """
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+Payload = Any  # bytes; of a near call a message, which nobody changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +33,15 @@ class Call:
     """One incoming call, as the serving side sees it."""
 
     method: str
-    payload: bytes
+    payload: Payload
     credential: str = ""
     peer: Peer | None = None  # None: the transport does not know who calls
+    near: bool = False  # from within this process: request and replies are messages, not bytes
 
 
 # Serves one call. The iterator is closed (aclose) as soon as the caller goes away. A NetgptError that
 # it raises reaches the caller as the same class with the same message and hint.
-Handler = Callable[[Call], AsyncGenerator[bytes, None]]
+Handler = Callable[[Call], AsyncGenerator[Payload, None]]
 
 
 class Listener(Protocol):
@@ -52,7 +56,12 @@ class Listener(Protocol):
 class Connection(Protocol):
     """A caller's end of the way to one address."""
 
-    def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+    @property
+    def near(self) -> bool:
+        """Whether it stays within this process, so that payloads are messages as they are."""
+        ...
+
+    def call(self, method: str, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Payload, None]:
         """Send `payload` and yield the reply payloads in order.
 
         Closing the iterator (aclose) cancels the work on the serving side.

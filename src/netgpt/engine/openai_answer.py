@@ -7,7 +7,6 @@ line without the key. Who is asked again, and when, is the caller's matter.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from netgpt.core.errors import (
     AuthenticationFailed,
@@ -41,8 +40,8 @@ class OpenAIServer:
     async def close(self) -> None:
         await self.http.close()
 
-    async def chunks(self, body: bytes) -> AsyncGenerator[Chunk, None]:
-        """The answer to a streaming request, up to its end mark or the body's end.
+    async def chunks(self, body: bytes) -> AsyncGenerator[list[Chunk], None]:
+        """The answer to a streaming request, up to its end mark or the body's end: each time the chunks that came together.
 
         Raises:
             NodeUnreachable: the server is not there, broke off, or sends what is no answer.
@@ -54,24 +53,28 @@ class OpenAIServer:
             if not kind.startswith("text/event-stream"):
                 shown = self._shown(bounded(await response.read(MAX_ERROR_BYTES)))
                 raise NodeUnreachable(f"{self.url} does not stream: it answers {bounded(kind.encode())!r}: {shown}", hint=_HINT_API)
-            async with aclosing(self._events(response)) as events:
-                async for event in events:
-                    yield event
+            lines = EventLines()
+            while not response.has_said_all and (data := await response.part()):
+                chunks, failure = self._read(lines, data, response)
+                if chunks:
+                    yield chunks
+                if failure is not None:
+                    raise failure
 
-    async def _events(self, response: Response) -> AsyncGenerator[Chunk, None]:
-        lines = EventLines()
-        async with aclosing(response.parts()) as parts:
-            async for data in parts:
-                try:
-                    for event in lines.feed(data):
-                        if event == DONE:
-                            response.has_said_all = True
-                            return
-                        yield read_chunk(event)
-                except BadChunk as error:
-                    raise NodeUnreachable(f"{self.url} sends {self._shown(str(error))}", hint=_HINT_API) from None
-                except ErrorSaid as error:
-                    raise NodeUnreachable(f"{self.url} failed within an answer: {self._shown(str(error))}", hint=_HINT_LOG) from None
+    def _read(self, lines: EventLines, data: bytes, response: Response) -> tuple[list[Chunk], NodeUnreachable | None]:
+        """The chunks that `data` completes, up to the answer's end mark, and what is wrong after them."""
+        chunks: list[Chunk] = []
+        try:
+            for event in lines.feed(data):
+                if event == DONE:
+                    response.has_said_all = True
+                    break
+                chunks.append(read_chunk(event))
+        except BadChunk as error:
+            return chunks, NodeUnreachable(f"{self.url} sends {self._shown(str(error))}", hint=_HINT_API)
+        except ErrorSaid as error:
+            return chunks, NodeUnreachable(f"{self.url} failed within an answer: {self._shown(str(error))}", hint=_HINT_LOG)
+        return chunks, None
 
     async def check(self, response: Response) -> None:
         """Raise what a status other than 200 means."""

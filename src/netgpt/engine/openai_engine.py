@@ -200,7 +200,8 @@ class OpenAIEngine:
         """The answer so far, as text and the bytes of an unfinished character; raises NotSupported."""
         if request.text is None:
             raise NotSupported(f"{probed.model!r} at {self._server.url} takes text, not token ids", hint="send the session as text")
-        check_no_grammar(self.card, request)
+        if request.grammar is not None:
+            check_no_grammar(self.card, request)
         if request.text.logprobs and probed.top_logprobs is None:
             raise NotSupported(
                 f"{probed.model!r} at {self._server.url} gives no logprobs", hint="ask another model, or leave them out", param="logprobs"

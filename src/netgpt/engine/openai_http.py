@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
@@ -64,14 +64,13 @@ class Response:
         """By lower-case name."""
         return self._connection.headers
 
-    async def parts(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes.
+    async def part(self) -> bytes:
+        """What has come of the body since the last part, or comes next; empty at its end.
 
         Raises:
             NodeUnreachable: it ended too early, or is no HTTP.
         """
-        while data := await self._connection.body():
-            yield data
+        return await self._connection.body()
 
     async def read(self, limit: int) -> bytes:
         """The body, or its first `limit` bytes."""
@@ -186,7 +185,8 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None  # of the caller
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self.lost: str | None = None  # why nothing more will come
@@ -219,7 +219,7 @@ class _Connection(asyncio.Protocol):
         """More of the body; empty at its end."""
         while not self._unread and not self.complete:
             await self._wait()
-        data = b"".join(self._unread)
+        data = b"".join(self._unread)  # cheap for the usual one: it is the same object
         self._unread.clear()
         self._unread_bytes = 0
         if self._paused and self._transport is not None and not self._transport.is_closing():
@@ -230,8 +230,15 @@ class _Connection(asyncio.Protocol):
     async def _wait(self) -> None:
         if self.lost is not None:
             raise NodeUnreachable(f"{self._url} {self.lost}", hint="see that server's log")
-        self._news.clear()
-        await self._news.wait()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     @property
     def reusable(self) -> bool:
@@ -269,7 +276,7 @@ class _Connection(asyncio.Protocol):
             self._break("sends a head that does not end")
         if self._settled is not None and (self.complete or self.lost is not None):
             self._settled()
-        self._news.set()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._head_done and not self._sized and exc is None:
@@ -278,11 +285,11 @@ class _Connection(asyncio.Protocol):
             self._settled()
         if self.lost is None:
             self.lost = "broke off" if self.head_bytes else "closed the connection without an answer"
-        self._news.set()
+        self._wake()
 
     def _break(self, why: str) -> None:
         self.lost = self.lost or why
-        self._news.set()
+        self._wake()
         if self._transport is not None:
             self._transport.abort()
 

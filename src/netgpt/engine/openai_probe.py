@@ -113,10 +113,10 @@ async def _streaming(server: OpenAIServer, found: Probed) -> Probed:
 async def _stream_once(server: OpenAIServer, body: bytes) -> tuple[bool, bool]:
     """Whether log-probabilities came, and whether usage did."""
     scored = counted = False
-    async with aclosing(server.chunks(body)) as chunks:
-        async for chunk in chunks:
-            scored = scored or bool(chunk.scored)
-            counted = counted or chunk.completion_tokens is not None
+    async with aclosing(server.chunks(body)) as answer:
+        async for chunks in answer:
+            scored = scored or any(chunk.scored for chunk in chunks)
+            counted = counted or any(chunk.completion_tokens is not None for chunk in chunks)
     return scored, counted
 
 

@@ -10,12 +10,14 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_LINE_BYTES = 1 << 20
 SHOWN_CHARS = 300
 DONE = b"[DONE]"
+_read_json = json.JSONDecoder().raw_decode  # what `json.loads` calls once it has looked for encodings and white space
+_NOTHING: Mapping[str, Any] = {}
+_PLAIN = frozenset({"content", "role"})
 END_TOKEN = re.compile(rb"<\|[^<>|]*\|>|</?s>|<(end|start)_of_turn>|<eos>|")  # ends a turn and is no text
 
 
@@ -27,8 +29,7 @@ class ErrorSaid(Exception):
     """The server tells of an error within its answer; the text is its own, bounded."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """One token with its log-probability and the likeliest at its place."""
 
     token: bytes
@@ -36,8 +37,7 @@ class Scored:
     top: tuple[tuple[bytes, float], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """What one event of an answer says."""
 
     text: str = ""
@@ -75,31 +75,59 @@ def read_chunk(data: bytes) -> Chunk:
         ErrorSaid: an error in place of a chunk.
     """
     try:
-        value = json.loads(data)
+        text = data.decode()
+        value, end = _read_json(text)
     except (ValueError, RecursionError):
         raise BadChunk(f"no JSON: {bounded(data)!r}") from None
-    if not isinstance(value, dict):
+    if end != len(text) or not isinstance(value, dict):
         raise BadChunk(f"JSON that is no object: {bounded(data)!r}")
     if value.get("error") or value.get("object") == "error":
         raise ErrorSaid(said(data))
-    choices = _checked(value, "choices", list) or []
+    words = _plain_text(value)
+    return _careful_chunk(value) if words is None else Chunk(words)
+
+
+def _plain_text(value: Mapping[str, Any]) -> str | None:
+    """The text of a chunk that says nothing else, as nearly all do; None of any other."""
+    choices = value.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict or value.get("usage") is not None:
+        return None
+    choice = choices[0]
+    delta = choice.get("delta")
+    if type(delta) is not dict or not delta.keys() <= _PLAIN or choice.get("finish_reason") is not None or choice.get("logprobs") is not None:
+        return None
+    words = delta.get("content")
+    return words if type(words) is str else None
+
+
+def _careful_chunk(value: Mapping[str, Any]) -> Chunk:
+    choices = _checked(value, "choices", list) or ()
     if len(choices) > 1:
         raise BadChunk(f"{len(choices)} choices where one was asked for")
-    if choices and not isinstance(choices[0], dict):
+    choice = choices[0] if choices else _NOTHING
+    if not isinstance(choice, dict) and choices:
         raise BadChunk("a choice that is no object")
-    return _chunk(choices[0] if choices else {}, _checked(value, "usage", dict) or {})
-
-
-def _chunk(choice: Mapping[str, Any], usage: Mapping[str, Any]) -> Chunk:
-    delta = _checked(choice, "delta", dict) or {}
-    logprobs = _checked(choice, "logprobs", dict)
-    entries = None if logprobs is None else _checked(logprobs, "content", list)
-    details = _checked(usage, "prompt_tokens_details", dict) or {}
-    return Chunk(
+    delta = _checked(choice, "delta", dict) or _NOTHING
+    chunk = Chunk(
         text=_checked(delta, "content", str) or "",
         finish=_checked(choice, "finish_reason", str) or "",
-        scored=None if entries is None else tuple(map(_scored, entries)),
         thinks=bool(delta.get("reasoning_content") or delta.get("reasoning")),
+    )
+    if choice.get("logprobs") is not None:
+        chunk = chunk._replace(scored=_scores(choice))
+    if value.get("usage") is not None:
+        chunk = _counted(chunk, _checked(value, "usage", dict))
+    return chunk
+
+
+def _scores(choice: Mapping[str, Any]) -> tuple[Scored, ...] | None:
+    entries = _checked(_checked(choice, "logprobs", dict), "content", list)
+    return None if entries is None else tuple(map(_scored, entries))
+
+
+def _counted(chunk: Chunk, usage: Mapping[str, Any]) -> Chunk:
+    details = _checked(usage, "prompt_tokens_details", dict) or _NOTHING
+    return chunk._replace(
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
         cached_tokens=_count(details, "cached_tokens") or 0,

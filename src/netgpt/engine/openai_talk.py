@@ -6,12 +6,12 @@ what `max_tokens` can be ends it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NodeUnreachable
+from netgpt.core.scheduling import Deadline
 from netgpt.engine.openai_answer import OpenAIServer
 from netgpt.engine.openai_request import Upstream
 from netgpt.engine.openai_stream import Chunk, Scored, spoken
@@ -33,6 +33,7 @@ class Talk:
         self._queue_s = queue_s
         self._tail = tail
         self._made = self._bytes = 0
+        self._most_bytes = request.max_tokens * MOST_BYTES_PER_TOKEN
         self._usage = Chunk()
         self._finish = ""
 
@@ -43,50 +44,63 @@ class Talk:
             NodeUnreachable: silent for too long, broke off, or is no OpenAI-compatible server.
             NetgptError: what `OpenAIServer.chunks` raises.
         """
-        start_s = self._clock.now_s()
-        first_s = start_s
-        async with aclosing(self._server.chunks(body)) as chunks:
-            due_s = start_s + self._upstream.first_token_s
-            while (chunk := await self._next(chunks, due_s)) is not None:
-                tokens = self._take(chunk)
-                if tokens is not None:
-                    first_s = first_s if self.began else self._clock.now_s()
-                    self.began = True
-                    yield tokens
-                if self._too_long():
-                    self._finish = "length"
-                    break
-                if tokens is not None or chunk.thinks:
-                    due_s = self._clock.now_s() + self._upstream.next_token_s
-                if self._finish:
-                    due_s = min(due_s, self._clock.now_s() + USAGE_S)
+        start_s = first_s = self._clock.now_s()
+        deadline = Deadline(self._upstream.first_token_s)
+        try:
+            async with aclosing(self._server.chunks(body)) as answer:
+                while chunks := await self._next(answer, deadline):
+                    tokens = self._take(chunks)
+                    if tokens is not None:
+                        first_s = first_s if self.began else self._clock.now_s()
+                        self.began = True
+                        yield tokens
+                    if self._bytes > self._most_bytes:
+                        self._finish = "length"
+                        break
+                    if tokens is not None or any(chunk.thinks for chunk in chunks):
+                        deadline.put_off(self._upstream.next_token_s)
+                    if self._finish:
+                        deadline.hasten(USAGE_S)
+        finally:
+            deadline.close()
         if not self._finish:
             raise NodeUnreachable(f"{self._server.url} ended an answer without a reason", hint="see that server's log")
         yield self._last(start_s, first_s)
 
-    async def _next(self, chunks: AsyncGenerator[Chunk, None], due_s: float) -> Chunk | None:
-        """The next chunk; None at the end, also where only counts are missing."""
+    async def _next(self, answer: AsyncGenerator[list[Chunk], None], deadline: Deadline) -> list[Chunk]:
+        """The chunks that come next; none at the end, also where only counts are missing."""
         try:
-            async with asyncio.timeout(due_s - self._clock.now_s()):
-                return await anext(chunks, None)
+            with deadline:
+                return await anext(answer, [])
         except TimeoutError:
             if self._finish:
-                return None
+                return []
             limit_s, what = (self._upstream.next_token_s, "next") if self.began else (self._upstream.first_token_s, "first")
             key = f"{what}_token_timeout"
             raise NodeUnreachable(f"{self._server.url} sent no {what} token within {limit_s:g} s", hint=f"raise {key} of the node") from None
 
-    def _take(self, chunk: Chunk) -> Tokens | None:
-        if chunk.completion_tokens is not None:
-            self._usage = chunk
-        self._finish = self._finish or ("length" if chunk.finish == "length" else "stop" if chunk.finish else "")
-        scored = spoken(chunk) if self._request.text and self._request.text.logprobs else []
-        data = self._new_bytes(chunk.text)
-        if not data and not scored:
+    def _take(self, chunks: Sequence[Chunk]) -> Tokens | None:
+        """What some chunks say, in one; None if that is no part of the answer."""
+        wants_scores = self._request.text is not None and self._request.text.logprobs
+        data, scored, made = b"", list[Scored](), 0
+        for chunk in chunks:
+            if chunk.completion_tokens is not None:
+                self._usage = chunk
+            self._finish = self._finish or ("length" if chunk.finish == "length" else "stop" if chunk.finish else "")
+            new = chunk.text.encode("utf-8", "replace")
+            if self._tail and new:  # the upstream says again what the session has already
+                new, self._tail = new.removeprefix(self._tail), b""
+            scores = spoken(chunk) if wants_scores else ()
+            if new or scores:
+                data += new
+                scored += scores
+                made += max(len(scores), 1)
+                self._bytes += len(new)
+            if self._bytes > self._most_bytes:
+                break
+        if not made:
             return None
-        made = max(len(scored), 1)
         self._made += made
-        self._bytes += len(data)
         return Tokens(
             epoch=self._request.epoch,
             position=0,
@@ -100,16 +114,6 @@ class Talk:
     def _top(self, scored: Scored) -> TopLogprobs:
         top = scored.top[: self._request.top_logprobs]
         return TopLogprobs(ids=(), logprobs=tuple(logprob for _, logprob in top), tokens=tuple(token for token, _ in top))
-
-    def _new_bytes(self, text: str) -> bytes:
-        """The bytes of `text` that the session does not have yet."""
-        data = text.encode("utf-8", "replace")
-        if self._tail and data:
-            data, self._tail = data.removeprefix(self._tail), b""
-        return data
-
-    def _too_long(self) -> bool:
-        return self._bytes > self._request.max_tokens * MOST_BYTES_PER_TOKEN
 
     def _last(self, start_s: float, first_s: float) -> Tokens:
         """The end, with the upstream's own counts where it gave them."""

@@ -10,10 +10,12 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError, Overloaded
-from netgpt.inference.admission import Admission, Lane
+from netgpt.inference.admission import Admission, Lane, Ticket
 from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
@@ -22,14 +24,14 @@ from netgpt.inference.fit import Fit, check_length, fit_in
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
 from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
 from netgpt.inference.room import Rooms
-from netgpt.inference.steps import Hold, Strategy, Switch
+from netgpt.inference.steps import Hold, Step, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
 from netgpt.models.generation import Sampling
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
-from netgpt.node.session import Piece, Session
+from netgpt.node.session import Session
 from netgpt.telemetry.metrics import Metrics
 
 BIAS = "logit_bias"
@@ -72,7 +74,7 @@ class Door:
         self._handle = handle
         self._tokenizer = tokenizer
         self._clock = clock
-        self._seeds = chance.stream(f"door.{entry().id}.seeds")
+        self._seeds = _seeds(chance.stream(f"door.{entry().id}.seeds"))
         self._metrics = metrics
         self._record = record
         self._limits = limits or DoorLimits()
@@ -113,12 +115,32 @@ class Door:
             NetgptError: before the first `Delta` or after any; what was yielded stays true.
         """
         with self._opened(request) as visit:
-            async with aclosing(self._answer(request, visit.arrival_s)) as answers:
-                async for answer in answers:
-                    if isinstance(answer, Finish):
-                        visit.outcome = answer.reason
-                        self._report(request, answer)
-                    yield answer
+            lane = _lane(request)
+            nodes = able_nodes(self._nodes(lane), request.grammar)
+            check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
+            with self._entrance.place(request.key, lane) as ticket:
+                prompt_ids = render_prompt(self._tokenizer, request)
+                fit = self._fit(nodes, request, len(prompt_ids))
+                session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)
+                telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+                must_wait = ticket.node is None
+                await self._turn(ticket, session, telling, visit)
+                if must_wait:  # the network may be another by now
+                    fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
+                    session.max_tokens = fit.max_tokens
+                nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
+                async with aclosing(self._strategy(session, [self._handle(node) for node in nodes])) as steps:
+                    async for step in steps:
+                        for delta in self._take(step, session, telling, visit.arrival_s):
+                            yield delta
+                        if session.finished or telling.text.stopped:
+                            break
+            if rest := telling.text.finish():
+                yield Delta(text=rest, origin=session.accepted[-1].origin)
+            finish = self._finish(request, session, telling, nodes, self._clock.now_s() - visit.arrival_s)
+            visit.outcome = finish.reason
+            self._report(request, finish)
+            yield finish
 
     async def embed(self, request: EmbedRequest) -> Vectors:
         """One vector for each text. Cancelling it cancels all work on every node.
@@ -159,38 +181,38 @@ class Door:
             self._metrics.requests.labels(model=model, finish_reason=visit.outcome).inc()
             self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
 
-    async def _answer(self, request: ChatRequest, arrival_s: float) -> AsyncGenerator[Answer, None]:
-        lane = _lane(request)
-        nodes = able_nodes(self._nodes(lane), request.grammar)
-        check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
-        with self._entrance.place(request.key, lane) as ticket:
-            prompt_ids = render_prompt(self._tokenizer, request)
-            session = self._session(request, prompt_ids, self._fit(nodes, request, len(prompt_ids)).max_tokens, arrival_s)
-            telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
-            try:
-                await self._entrance.turn(ticket, deadline_s=session.deadline_s)
-            finally:
-                telling.queue_s = self._clock.now_s() - arrival_s
-                self._metrics.queue_time.labels(model=request.model).observe(telling.queue_s)
-            fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
-            session.max_tokens = fit.max_tokens
-            nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
-            async with aclosing(self._accepted(session, nodes, telling)) as pieces:
-                async for piece in pieces:
-                    if telling.first_token_s is None:
-                        telling.first_token_s = self._clock.now_s() - arrival_s
-                    if (delta := telling.tell(piece)) is not None:
-                        yield delta
-                    if telling.text.stopped:
-                        break
-                    if self._clock.now_s() > session.deadline_s:
-                        deadline_s = session.deadline_s - arrival_s
-                        raise DeadlineExceeded(
-                            f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model"
-                        )
-        if rest := telling.text.finish():
-            yield Delta(text=rest, origin=session.accepted[-1].origin)
-        yield self._finish(request, session, telling, nodes, self._clock.now_s() - arrival_s)
+    async def _turn(self, ticket: Ticket, session: Session, telling: Telling, visit: _Visit) -> None:
+        """Wait until a node has room for the request."""
+        try:
+            await self._entrance.turn(ticket, deadline_s=session.deadline_s)
+        finally:
+            telling.queue_s = self._clock.now_s() - visit.arrival_s
+            self._metrics.queue_time.labels(model=ticket.lane.model).observe(telling.queue_s)
+
+    def _take(self, step: Step, session: Session, telling: Telling, arrival_s: float) -> Iterator[Delta]:
+        """Do what the strategy says; what it makes final is told, up to a stop string.
+
+        Raises:
+            DeadlineExceeded: the deadline passed.
+        """
+        if isinstance(step, Switch):
+            session.drop_held()
+            telling.switches.append(step.reason)
+            return
+        if step.piece is not None:
+            session.hold(step.piece)
+        if isinstance(step, Hold):
+            return
+        for piece in session.accept():
+            if telling.first_token_s is None:
+                telling.first_token_s = self._clock.now_s() - arrival_s
+            if (delta := telling.tell(piece)) is not None:
+                yield delta
+            if telling.text.stopped:
+                return
+            if self._clock.now_s() > session.deadline_s:
+                deadline_s = session.deadline_s - arrival_s
+                raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
 
     def _nodes(self, lane: Lane) -> list[Member]:
         nodes = serving_nodes(lane.model, self._members(), entry=self._entry(), privacy=lane.privacy, needs=lane.needs)
@@ -209,23 +231,6 @@ class Door:
         equals = [node for node in nodes if node.parameters == nodes[0].parameters]
         return self._rooms.pick(equals, self._admission.running, doors=len(self._members()))
 
-    async def _accepted(self, session: Session, nodes: Sequence[Member], telling: Telling) -> AsyncGenerator[Piece, None]:
-        """Run the strategy; yield what it makes final, until the answer has ended."""
-        async with aclosing(self._strategy(session, [self._handle(node) for node in nodes])) as steps:
-            async for step in steps:
-                if isinstance(step, Switch):
-                    session.drop_held()
-                    telling.switches.append(step.reason)
-                    continue
-                if step.piece is not None:
-                    session.hold(step.piece)
-                if isinstance(step, Hold):
-                    continue
-                for piece in session.accept():
-                    yield piece
-                if session.finished:
-                    return
-
     def _fit(self, nodes: Sequence[Member], request: ChatRequest, prompt_tokens: int) -> Fit:
         return fit_in(
             nodes,
@@ -237,7 +242,7 @@ class Door:
         )
 
     def _session(self, request: ChatRequest, prompt_ids: tuple[int, ...], max_tokens: int, arrival_s: float) -> Session:
-        seed = int(self._seeds.integers(1 << 53)) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
+        seed = next(self._seeds) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
         return Session(
             id=request.request_id,
             prompt_ids=prompt_ids,
@@ -264,7 +269,7 @@ class Door:
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
             strategy=TIER_OF_MODEL.get(request.model, AUTO),
             why=_why(request.model, nodes),
-            origin=tuple(telling.spans),
+            origin=telling.spans,
             switches=tuple(telling.switches),
             link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
             queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
@@ -331,6 +336,12 @@ class _Visit:
     outcome: str = "cancelled"  # unless it comes to an end
 
 
+def _seeds(stream: np.random.Generator) -> Iterator[int]:
+    """Seeds of 53 bits, which every JSON reader keeps exactly; drawn some at a time, since a draw costs more than a seed."""
+    while True:
+        yield from stream.integers(1 << 53, size=64).tolist()
+
+
 def _lane(request: ChatRequest) -> Lane:
     needs = tuple(name for name in NEEDS if getattr(request, name))
     return Lane(model=request.model, privacy=request.privacy, needs=needs, raw="" if request.prompt is None else prompt_param(request))
@@ -346,7 +357,7 @@ def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
     """Whose tokens the usage counts, where they are not all the door's own."""
     if not any(piece.recoded for piece in session.accepted):
         return {}
-    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.count))
+    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.size))
     prompt = nodes[:1] if _foreign_prompt_tokens(session) else ("door",)
     return {"prompt_tokens": prompt, "completion_tokens": nodes}
 

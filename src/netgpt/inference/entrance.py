@@ -25,9 +25,10 @@ class Entrance:
         self._admission = admission
         self._place = place
         self._clock = clock
-        self._metrics = metrics
         self._turns: dict[Ticket, asyncio.Future[None]] = {}
         self._recheck: asyncio.TimerHandle | None = None
+        metrics.requests_waiting.set_function(lambda: admission.waiting)
+        metrics.requests_running.set_function(lambda: sum(admission.running.values()))
 
     @contextmanager
     def place(self, key: str, lane: Lane) -> Iterator[Ticket]:
@@ -56,10 +57,13 @@ class Entrance:
             DeadlineExceeded: `deadline_s` came first; the request never began.
             Overloaded, RateLimited: it had to make room for another key.
         """
+        turn = self._turns[ticket]
+        if turn.done():
+            return turn.result()
         begin_s = self._clock.now_s()
         try:
             async with asyncio.timeout(deadline_s - begin_s):
-                await asyncio.shield(self._turns[ticket])  # a wait that ends leaves the future to `place`
+                await asyncio.shield(turn)  # a wait that ends leaves the future to `place`
         except TimeoutError:
             waited_s = self._clock.now_s() - begin_s
             raise DeadlineExceeded(
@@ -77,8 +81,6 @@ class Entrance:
         for ticket in self._admission.grant(self._place, self._clock.now_s()):
             if not (turn := self._turns[ticket]).done():
                 turn.set_result(None)
-        self._metrics.requests_waiting.set(self._admission.waiting)
-        self._metrics.requests_running.set(sum(self._admission.running.values()))
         if self._admission.waiting and self._recheck is None:
             self._recheck = asyncio.get_running_loop().call_later(RECHECK_S, self._check_again)
 

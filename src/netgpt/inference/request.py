@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
@@ -124,8 +125,7 @@ def _check_bounds(privacy: str, deadline_s: float | None) -> None:
         raise InvalidRequest(f"deadline_s is {deadline_s}", hint=f"give seconds from {MIN_DEADLINE_S} to {MAX_DEADLINE_S}", param="deadline_s")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delta:
+class Delta(NamedTuple):
     """New text of the answer, final. Text may lag behind ids while a character or stop string is incomplete."""
 
     text: str

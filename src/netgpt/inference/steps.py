@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Piece, Session
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hold:
+class Hold(NamedTuple):
     """A piece that is not shown until an `Accept`."""
 
     piece: Piece
 
 
-@dataclass(frozen=True, kw_only=True)
-class Accept:
+class Accept(NamedTuple):
     """Everything held so far, and `piece` after it, is final."""
 
     piece: Piece | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switch:
+class Switch(NamedTuple):
     """What is held is dropped; another node goes on from the last accepted token."""
 
     reason: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from netgpt.inference.request import Delta, Span
 from netgpt.inference.text import TextAssembler
@@ -16,7 +15,8 @@ class Telling:
 
     def __init__(self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool) -> None:
         self.text = text
-        self.spans: list[Span] = []
+        self._credits: list[tuple[str, bool]] = []  # (node, recoded) of each span,
+        self._counts: list[int] = []  # and its tokens
         self.switches: list[str] = []
         self.queue_s = 0.0  # in the door's queue
         self.first_token_s: float | None = None  # from arrival
@@ -29,7 +29,7 @@ class Telling:
         text = self.text.feed(piece.data)
         if not self._logprobs:
             return Delta(text=text, origin=piece.origin) if text else None
-        if not text and not piece.count:
+        if not text and not piece.size:
             return None
         return Delta(
             text=text,
@@ -44,9 +44,15 @@ class Telling:
         return tuple(self._tokenizer.decode((i,)) for i in ids)
 
     def _credit(self, piece: Piece) -> None:
-        if not piece.count:
+        if not piece.size:
             return
-        if self.spans and self.spans[-1].node == piece.origin:
-            self.spans[-1] = replace(self.spans[-1], tokens=self.spans[-1].tokens + piece.count)
+        if self._credits and self._credits[-1][0] == piece.origin:
+            self._counts[-1] += piece.size
         else:
-            self.spans.append(Span(node=piece.origin, tokens=piece.count, recoded=piece.recoded))
+            self._credits.append((piece.origin, piece.recoded))
+            self._counts.append(piece.size)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Which node made how many tokens, in order."""
+        return tuple(Span(node=node, tokens=tokens, recoded=recoded) for (node, recoded), tokens in zip(self._credits, self._counts, strict=True))

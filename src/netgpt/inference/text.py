@@ -28,6 +28,8 @@ class TextAssembler:
         return self._release(self._decoder.decode(b"", final=True), final=True)
 
     def _release(self, text: str, *, final: bool) -> str:
+        if not self._stop:
+            return text
         if self.stopped:
             return ""
         self._tail += text

@@ -18,8 +18,9 @@ from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
 from netgpt.node.call import ask
 from netgpt.node.session import Piece, Session, may_see_content
-from netgpt.wire.codec import decode, encode
+from netgpt.wire.codec import decode, pack
 from netgpt.wire.messages import check_understood
+from netgpt.wire.payload import size_of
 
 
 class NodeHandle:
@@ -51,14 +52,14 @@ class NodeHandle:
         self._admit(session)
         message = self._request(session)
         check_understood("generate", message, self.member.protocol_version, node=self.id)
-        request = encode(message)
-        sent, received = session.link_bytes.get(self.id, (0, 0))
-        session.link_bytes[self.id] = (sent + len(request), received)
+        near = self._connection.near
+        request = pack(message, near=near)
+        session.count_bytes(self.id, sent=size_of(request))
         finished = False
         async with aclosing(self._connection.call("generate", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
             async for payload in replies:
-                sent, received = session.link_bytes[self.id]
-                session.link_bytes[self.id] = (sent, received + len(payload))
+                if not near:
+                    session.count_bytes(self.id, received=size_of(payload))
                 tokens = decode(Tokens, payload)
                 if tokens.epoch != session.epoch:
                     continue
@@ -116,12 +117,11 @@ class NodeHandle:
         self._admit(session)
         message = Embed(session=session.id, ids=session.prompt_ids)
         check_understood("embed", message, self.member.protocol_version, node=self.id)
-        request = encode(message)
-        sent, received = session.link_bytes.get(self.id, (0, 0))
-        session.link_bytes[self.id] = (sent + len(request), received)
+        request = pack(message, near=self._connection.near)
+        session.count_bytes(self.id, sent=size_of(request))
         async with aclosing(self._connection.call("embed", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
             async for payload in replies:
-                session.link_bytes[self.id] = (sent + len(request), received + len(payload))
+                session.count_bytes(self.id, received=size_of(payload))
                 return decode(Embedding, payload)
         raise NodeUnreachable(f"node {self.id!r} gave no vector", hint="see which nodes are up: netgpt ps")
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 from netgpt import __version__
 from netgpt.core.errors import NotSupported
 from netgpt.core.spelling import did_you_mean
-from netgpt.core.transport import Call
+from netgpt.core.transport import Call, Payload
 from netgpt.engine.contract import Engine
 from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Rollback, Tokens, Verify
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.node.recode import generate_text
-from netgpt.wire.codec import decode, encode
+from netgpt.wire.codec import decode, encode, pack
 from netgpt.wire.messages import CALLS_SINCE, FIELDS_SINCE, PROTOCOL_VERSION, Hello, Stats, Welcome, agreed_version
 
 TEXT_SINCE = FIELDS_SINCE[Generate]["text"]  # and grammars and embeddings, which came with it
@@ -41,17 +41,18 @@ class EngineService:
         self._tokenizer = tokenizer
         self._version = version
 
-    async def handle(self, call: Call) -> AsyncGenerator[bytes, None]:
-        """A `core.transport.Handler`."""
+    def handle(self, call: Call) -> AsyncGenerator[Payload, None]:
+        """A `core.transport.Handler`. A near caller gets the engine's own iterator."""
         self._identify(call)
         if CALLS_SINCE.get(call.method, 1) > self._version:
             raise self._unknown(call.method)
-        if call.method == "generate":
-            async with aclosing(self._generate(decode(Generate, call.payload))) as replies:
-                async for tokens in replies:
-                    yield encode(tokens)
-            return
-        yield encode(await self._answer(call))
+        if call.method != "generate":
+            return self._reply(call)
+        replies = self._generate(decode(Generate, call.payload))
+        return replies if call.near else _encoded(replies)
+
+    async def _reply(self, call: Call) -> AsyncGenerator[Payload, None]:
+        yield pack(await self._answer(call), near=call.near)
 
     def _generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         if request.text is None or self._tokenizer is None:
@@ -86,3 +87,9 @@ class EngineService:
 
     def _unknown(self, method: str) -> NotSupported:
         return NotSupported(f"node {self._node!r} has no method {method!r} (release {__version__})", hint=did_you_mean(method, METHODS))
+
+
+async def _encoded(replies: AsyncGenerator[Tokens, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(replies):
+        async for tokens in replies:
+            yield encode(tokens)

@@ -8,8 +8,9 @@ an older one is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 from netgpt.models.generation import Generate, Penalties, Sampling, Text, Timings, TopLogprobs, Turn
 from netgpt.models.grammar import Grammar
@@ -18,9 +19,8 @@ PRIVACY_LEVELS = ("device-only", "edge-allowed", "cloud-allowed")
 _TIER_RANK = {"device": 0, "edge": 1, "cloud": 2}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """Some consecutive tokens of an answer, from one node."""
+class Piece(NamedTuple):
+    """Some consecutive tokens of an answer, from one node. One is made for every token: a named tuple costs half of a frozen dataclass."""
 
     ids: tuple[int, ...]
     data: bytes
@@ -36,7 +36,7 @@ class Piece:
     prompt_tokens: int = 0  # as the node counts; with its last piece, of a recoded one
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many tokens it is, in the count of the model that made it."""
         return self.made if self.recoded else len(self.ids)
 
@@ -73,7 +73,7 @@ class Session:
     def hold(self, piece: Piece) -> None:
         """Add a piece that the client does not see yet."""
         self.held.append(piece)
-        self.answer_tokens += piece.count
+        self.answer_tokens += piece.size
 
     def accept(self) -> list[Piece]:
         """Make the held pieces final and return them."""
@@ -83,9 +83,14 @@ class Session:
 
     def drop_held(self) -> None:
         """Forget what was not accepted; the next attempt is a new epoch."""
-        self.answer_tokens -= sum(piece.count for piece in self.held)
+        self.answer_tokens -= sum(piece.size for piece in self.held)
         self.held = []
         self.epoch += 1
+
+    def count_bytes(self, node: str, *, sent: int = 0, received: int = 0) -> None:
+        """Add payload bytes to what crossed to and from `node`."""
+        sent_before, received_before = self.link_bytes.get(node, (0, 0))
+        self.link_bytes[node] = (sent_before + sent, received_before + received)
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -114,7 +119,7 @@ class Session:
         ids, max_tokens = self.ids(encode), self.max_tokens - self.answer_tokens
         if any(piece.recoded for piece in self.pieces):
             max_tokens = max(min(max_tokens, context_tokens - len(ids)), 1)  # others counted otherwise
-        return replace(self._request(max_tokens), ids=ids)
+        return self._request(max_tokens, ids=ids)
 
     def request_by_text(self) -> Generate:
         """What to ask of a node of another tokenizer that is to continue from here."""
@@ -124,13 +129,14 @@ class Session:
             logprobs=self.logprobs,
             fit=self.fit,
         )
-        return replace(self._request(max(self.max_tokens - self.answer_tokens, 1)), text=text)
+        return self._request(max(self.max_tokens - self.answer_tokens, 1), text=text)
 
-    def _request(self, max_tokens: int) -> Generate:
+    def _request(self, max_tokens: int, *, ids: tuple[int, ...] = (), text: Text | None = None) -> Generate:
         return Generate(
             session=self.id,
             epoch=self.epoch,
-            ids=(),
+            ids=ids,
+            text=text,
             max_tokens=max_tokens,
             sampling=self.sampling,
             stop_ids=self.stop_ids,

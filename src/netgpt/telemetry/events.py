@@ -15,6 +15,7 @@ from netgpt.core.clock import Clock
 from netgpt.core.storage import Storage
 
 SCHEMA_VERSION = 1
+_to_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Event:
     def line(self) -> bytes:
         """The event as canonical JSON with a newline: equal events give equal bytes."""
         record = {"v": SCHEMA_VERSION, "index": self.index, "at_s": round(self.at_s, 9), "kind": self.kind, "node": self.node, "data": self.data}
-        return json.dumps(record, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        return _to_json(record).encode() + b"\n"
 
 
 def parse_event(line: bytes) -> Event:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -119,6 +120,24 @@ def table() -> list[MetricRow]:
     return list(TABLE)
 
 
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class Labelled(Generic[M]):
+    """A metric with labels that remembers its children: the library sorts and converts labels at each call."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric = metric
+        self._children: dict[tuple[tuple[str, str], ...], M] = {}
+
+    def labels(self, **values: str) -> M:
+        key = tuple(values.items())
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._metric.labels(**values)
+        return child
+
+
 class Metrics:
     """The metrics of one process or one simulated node; two instances share nothing."""
 
@@ -127,18 +146,18 @@ class Metrics:
         self._rows = {row.name: row for row in TABLE}
         self.requests_running = self._gauge("netgpt_requests_running")
         self.requests_waiting = self._gauge("netgpt_requests_waiting")
-        self.requests = self._counter("netgpt_requests_total")
-        self.request_duration = self._histogram("netgpt_request_duration_seconds")
-        self.queue_time = self._histogram("netgpt_queue_time_seconds")
-        self.refusals = self._counter("netgpt_refusals_total")
-        self.time_to_first_token = self._histogram("netgpt_time_to_first_token_seconds")
-        self.inter_token_latency = self._histogram("netgpt_inter_token_latency_seconds")
-        self.tokens = self._counter("netgpt_tokens_total")
-        self.link_bytes = self._counter("netgpt_link_bytes_total")
+        self.requests = Labelled(self._counter("netgpt_requests_total"))
+        self.request_duration = Labelled(self._histogram("netgpt_request_duration_seconds"))
+        self.queue_time = Labelled(self._histogram("netgpt_queue_time_seconds"))
+        self.refusals = Labelled(self._counter("netgpt_refusals_total"))
+        self.time_to_first_token = Labelled(self._histogram("netgpt_time_to_first_token_seconds"))
+        self.inter_token_latency = Labelled(self._histogram("netgpt_inter_token_latency_seconds"))
+        self.tokens = Labelled(self._counter("netgpt_tokens_total"))
+        self.link_bytes = Labelled(self._counter("netgpt_link_bytes_total"))
         self.engine_running = self._gauge("netgpt_engine_running")
         self.engine_waiting = self._gauge("netgpt_engine_waiting")
         self.engine_held_tokens = self._gauge("netgpt_engine_held_tokens")
-        self.members_ready = self._gauge("netgpt_members_ready")
+        self.members_ready = Labelled(self._gauge("netgpt_members_ready"))
 
     def _gauge(self, name: str) -> Gauge:
         row = self._rows[name]

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from google.protobuf.message import DecodeError, Message
 
 from netgpt.core.errors import InvalidRequest
+from netgpt.core.transport import Payload
 from netgpt.wire import schema
 
 T = TypeVar("T")
@@ -35,12 +36,19 @@ def encode(message: Any) -> bytes:
         raise InvalidRequest(f"this {type(message).__name__} cannot be sent: {error}", hint="netgpt.proto gives each field's type") from error
 
 
-def decode(kind: type[T], payload: bytes) -> T:
-    """The message of type `kind` that `payload` holds. Unknown fields are ignored.
+def pack(message: Any, *, near: bool) -> Payload:
+    """The payload of `message` for a call: the message itself if the call is near. Raises as `encode` does."""
+    return message if near else encode(message)
+
+
+def decode(kind: type[T], payload: Payload) -> T:
+    """The message of type `kind` that `payload` holds, or is. Unknown fields are ignored.
 
     Raises:
         InvalidRequest: not such a message, or a message field that has no default is absent.
     """
+    if type(payload) is kind:
+        return payload
     layout = _layout(kind)
     try:
         return layout.unpack(layout.proto.FromString(payload))

@@ -29,6 +29,8 @@ class GrpcConnection:
     Over TLS a renewed certificate opens a new channel for the next call; calls in flight end on the old one.
     """
 
+    near = False
+
     def __init__(
         self,
         address: str,

@@ -35,7 +35,7 @@ class Admission:
 
 
 class JoinAuthority:
-    """Makes and checks tokens and credentials; holds no state but the secret.
+    """Makes and checks tokens and credentials; holds no state but the secret, and which credentials were found good.
 
     Args:
         secret: the network's, at least `MIN_SECRET_BYTES` random bytes.
@@ -49,6 +49,7 @@ class JoinAuthority:
         self._secret = secret
         self._date_s = date_s
         self._new_token_id = new_token_id
+        self._good: dict[str, str] = {}  # credential -> node: at most one for each node
 
     def issue(self, node: str, ttl_s: float) -> str:
         """A token, "ngt1.…", with which `node` may join once within `ttl_s` seconds."""
@@ -80,7 +81,10 @@ class JoinAuthority:
         Raises:
             AuthenticationFailed: missing, not ours, or altered.
         """
-        return self._verified(_CREDENTIAL, credential, "credential").decode()
+        node = self._good.get(credential)
+        if node is None:
+            node = self._good[credential] = self._verified(_CREDENTIAL, credential, "credential").decode()
+        return node
 
     def identify(self, call: Call) -> str:
         """The node that calls, by its credential; raises as `check` does."""

@@ -61,6 +61,8 @@ class MemoryListener:
 class MemoryConnection:
     """A caller's end. Each call finds its own path."""
 
+    near = False
+
     def __init__(self, address: str, open_call: Callable[[str, bytes], Exchange], observer: Observer) -> None:
         self._address = address
         self._open_call = open_call

@@ -171,6 +171,8 @@ def check_understood(method: str, message: object, theirs: int, *, node: str) ->
     Raises:
         NotSupported: names the node and the version that it lacks.
     """
+    if theirs >= PROTOCOL_VERSION:
+        return
     needed = least_version(method, message)
     if needed > theirs:
         message_text = f"node {node!r} speaks protocol version {theirs}, and this {method!r} needs {needed}"

@@ -1,19 +1,18 @@
 """A transport that calls what this process itself serves without a socket; all else goes over another transport.
 
-Payloads, errors, deadlines and cancellation are those of every transport: a caller cannot tell the difference,
-except by the time that it takes.
+A near call's payloads are the messages themselves: nothing is encoded, copied or counted, as no byte leaves the
+process. Errors, deadlines and cancellation are those of every transport.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
-from netgpt.core.transport import Call, Connection, Handler, Listener, Peer, Transport
+from netgpt.core.scheduling import Deadline
+from netgpt.core.transport import Call, Connection, Handler, Listener, Payload, Peer, Transport
 from netgpt.wire.fault import decode_error, encode_error, log_bug
-from netgpt.wire.payload import check_size
 
 
 class NearTransport:
@@ -54,31 +53,33 @@ class _NearListener:
 
 
 class _NearConnection:
+    near = True
+
     def __init__(self, address: str, served: dict[str, Handler], credential: str, own: Callable[[], Peer | None]) -> None:
         self._address = address
         self._served = served
         self._credential = credential
         self._own = own
 
-    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
-        check_size(method, payload)
+    async def call(self, method: str, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Payload, None]:
         handler = self._served.get(self._address)
         if handler is None:
             raise NodeUnreachable(f"nothing listens at {self._address} any more", hint="see which nodes run: netgpt ps")
-        due_s = asyncio.get_running_loop().time() + deadline_s
-        call = Call(method=method, payload=payload, credential=self._credential, peer=self._own())
-        async with aclosing(handler(call)) as replies:
-            while (reply := await self._next(replies, method, due_s, deadline_s)) is not None:
-                check_size(method, reply)
-                yield reply
-
-    async def _next(self, replies: AsyncGenerator[bytes, None], method: str, due_s: float, deadline_s: float) -> bytes | None:
-        limit = asyncio.timeout_at(due_s)
+        call = Call(method=method, payload=payload, credential=self._credential, peer=self._own(), near=True)
+        deadline = Deadline(deadline_s)
         try:
-            async with limit:
+            async with aclosing(handler(call)) as replies:
+                while (reply := await self._next(replies, method, deadline, deadline_s)) is not None:
+                    yield reply
+        finally:
+            deadline.close()
+
+    async def _next(self, replies: AsyncGenerator[Payload, None], method: str, deadline: Deadline, deadline_s: float) -> Payload | None:
+        try:
+            with deadline:
                 return await anext(replies, None)
         except TimeoutError as error:
-            if not limit.expired():
+            if not deadline.passed:
                 raise _crossed(method, error) from None
             what = f"{method!r} at {self._address} took longer than {deadline_s:g} s"
             raise DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps") from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netgpt.core.errors import InvalidRequest
+from netgpt.core.transport import Payload
 
 MAX_PAYLOAD_BYTES = 16 * 2**20
 
@@ -49,6 +50,11 @@ class ByteLog:
     def payload_bytes(self, way: Way, method: str) -> int:
         """Bytes sent one way for one method, to all peers."""
         return sum(sent.payload_bytes for (_, way_, method_), sent in self.sent.items() if (way_, method_) == (way, method))
+
+
+def size_of(payload: Payload) -> int:
+    """How many bytes cross: none of a message that stays within its process."""
+    return len(payload) if isinstance(payload, bytes) else 0
 
 
 def check_size(method: str, payload: bytes) -> None:

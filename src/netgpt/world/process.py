@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConf
 from netgpt.world.logs import join_library_logs
 
 ORPHAN_GRACE_S = 1.5  # an orphan that has not stopped by itself by then is ended
+GC_THRESHOLDS = (10_000, 20, 50)  # a door's requests leave few cycles, and each look at a thousand open streams takes milliseconds
 CONFIGS: dict[str, type[Config]] = {"controller": ControllerConfig, "engine": EngineConfig, "door": DoorConfig}
 
 Ready = Callable[[dict], None]
@@ -48,6 +50,7 @@ class ReadyPipe:
         return self._handle is None
 
     def ready(self, ports: dict) -> None:
+        _spare_what_stays()
         self._tell({"ready": ports})
 
     def failed(self, error: NetgptError) -> None:
@@ -59,6 +62,13 @@ class ReadyPipe:
                 os.write(self._handle, json.dumps(message).encode() + b"\n")
             os.close(self._handle)
             self._handle = None
+
+
+def _spare_what_stays() -> None:
+    """What a process has loaded by now stays for its life: the garbage collector shall not stop answers to look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def run_process(work: Work, *, source: str) -> int:
