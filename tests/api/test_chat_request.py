@@ -73,6 +73,9 @@ def test_null_means_not_given() -> None:
         ({"top_logprobs": 1}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"privacy": "secret"}, "privacy"),
+        ({"strategy": "fog"}, "strategy"),
+        ({"strategy": 1}, "strategy"),
+        ({"model": "netgpt-cloud", "strategy": "edge"}, "strategy"),
         ({"deadline_s": 0}, "deadline_s"),
         ({"deadline_s": float("inf")}, "deadline_s"),
         ({"presence_penalty": 2.1}, "presence_penalty"),
@@ -95,9 +98,25 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, object], param: str)
 
 
 @pytest.mark.parametrize(
+    ("model", "strategy", "answers"),
+    [
+        ("auto", "edge", "netgpt-edge"),
+        ("auto", "auto", "auto"),
+        ("auto", None, "auto"),
+        ("netgpt-edge", "auto", "netgpt-edge"),
+        ("netgpt-device", "device", "netgpt-device"),
+        ("gpt-9", "edge", "gpt-9"),
+    ],
+)
+def test_a_strategy_is_a_tier_for_auto_and_changes_no_named_model(model: str, strategy: str | None, answers: str) -> None:
+    assert parse(model=model, strategy=strategy).model == answers
+
+
+@pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"functions": [{"name": "f"}]}, "functions"),
+        ({"max_cost": 0.01}, "max_cost"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
     ],
 )

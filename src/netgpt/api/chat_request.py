@@ -1,7 +1,7 @@
 """From the JSON of a chat completion to a `ChatRequest`: pure, strict about types, explicit about limits.
 
 What would change the answer and is not implemented is refused, not ignored. What is unknown is
-ignored, as clients send vendors' extras; `privacy` and `deadline_s` are NetGPT's own.
+ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s` and `max_cost` are NetGPT's own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from netgpt.api.tool_calls import CallFormat
 from netgpt.api.tool_messages import check_results, conversation, said_calls
 from netgpt.api.tools import Tools, read_tools, tool_grammar
 from netgpt.core.errors import InvalidRequest, NotSupported
+from netgpt.core.spelling import did_you_mean
+from netgpt.inference.choice import AUTO, TIER_OF_MODEL
 from netgpt.inference.request import ChatRequest
 
 MAX_CHOICES = 16  # answers that one request may ask for
+MODEL_OF_STRATEGY = {AUTO: AUTO} | {tier: model for model, tier in TIER_OF_MODEL.items()}
 _TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}")
 _ROLES = {"developer": "system"}  # OpenAI's newer name
 
@@ -30,6 +33,7 @@ INERT: dict[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
+    "max_cost": (),  # NetGPT's own, for when nodes state what they cost
 }
 
 
@@ -71,7 +75,7 @@ def parse_chat(body: object, request_id: str, key: str = "") -> ChatRequest:
 def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What every request for an answer may say, as fields of `ChatRequest`. Raises InvalidRequest."""
     return {
-        "model": required_text(fields, "model"),
+        "model": _model(fields),
         "temperature": number(fields, "temperature", 1.0),
         "top_p": number(fields, "top_p", 1.0),
         "top_k": whole(fields, "top_k") or 0,
@@ -83,6 +87,20 @@ def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         "privacy": required_text(fields, "privacy") if fields.get("privacy") is not None else ChatRequest.privacy,
         "deadline_s": number(fields, "deadline_s", None),
     }
+
+
+def _model(fields: Mapping[str, Any]) -> str:
+    """The model that answers: the one that is named, or with `auto` the one of the strategy's tier."""
+    model = required_text(fields, "model")
+    strategy = AUTO if fields.get("strategy") is None else required_text(fields, "strategy")
+    if strategy not in MODEL_OF_STRATEGY:
+        raise InvalidRequest(f"unknown strategy {strategy!r}", hint=did_you_mean(strategy, MODEL_OF_STRATEGY), param="strategy")
+    wanted = MODEL_OF_STRATEGY[strategy]
+    if model == AUTO or wanted == AUTO:
+        return wanted if model == AUTO else model
+    if model in TIER_OF_MODEL and model != wanted:
+        raise InvalidRequest(f"strategy {strategy!r} answers by {wanted!r}, not {model!r}", hint=f"ask model {AUTO!r} with it", param="strategy")
+    return model
 
 
 def parse_form(body: object) -> ReplyForm:

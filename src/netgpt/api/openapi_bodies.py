@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from netgpt.api import chat_request, completion_request, embedding
-from netgpt.api.chat_request import MAX_CHOICES
+from netgpt.api.chat_request import MAX_CHOICES, MODEL_OF_STRATEGY
 from netgpt.api.completion_request import MAX_LOGPROBS, MAX_PROMPTS
 from netgpt.api.embedding import ENCODINGS, MAX_TEXTS
 from netgpt.api.fields import SEED_RANGE
 from netgpt.api.openapi_tools import CHOICE_NEEDS_TOOLS, call_messages, callable_tools, response_format
+from netgpt.inference.choice import AUTO
 from netgpt.inference.request import (
     LEAST_TOP_P,
     MAX_BIAS,
@@ -51,6 +52,9 @@ def optional(schema: Mapping[str, Any]) -> Schema:
     if "anyOf" in schema:
         return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
     return {**schema, "type": [schema["type"], "null"]}
+
+
+_STRATEGY = "Who answers: a tier, or `auto`, which leaves it to the model's name. Besides a tier's model, that tier alone."
 
 
 def whole(low: int, high: int | None, about: str, **more: Any) -> Schema:
@@ -89,6 +93,7 @@ def answer(served: Served) -> dict[str, Schema]:
     stop = {"anyOf": [text, {"type": "array", "items": text, "maxItems": MAX_STOP_STRINGS}], "description": "The answer ends before any of these."}
     return {
         "model": model(served),
+        "strategy": optional({"type": "string", "enum": list(MODEL_OF_STRATEGY), "default": AUTO, "description": _STRATEGY}),
         "n": whole(1, MAX_CHOICES, "Answers to each prompt; each is a session of its own.", default=1),
         "temperature": number(0, MAX_TEMPERATURE, "0 always takes the likeliest token.", default=1),
         "top_p": number(LEAST_TOP_P, 1, "Draws among the fewest tokens that have this much of the probability.", default=1),
