@@ -2,11 +2,14 @@
 
 A grade counts the rows of the asked group, the summands; the other rows belong to other groups, and their number
 makes every table equally long. The key is the rows, whatever their order, with the asked group and counter.
+The answer names each row that it adds, with the running total, so that the next one is sought after it, and says when
+there is none: `H67 7, F09 7=14, G28 9=23, end: 23`.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 import numpy as np
 
@@ -21,7 +24,7 @@ LONG_ROWS = (50, 70)
 COUNTERS = ("drops", "alarms", "users", "retries", "resets", "calls", "faults", "pings")
 NOISE = ("load", "power", "delay")  # columns of long tables that nobody asks for
 CELLS = tuple(f"{letter}{number:02d}" for letter in "ABCDEFGHKMNP" for number in range(1, 100))
-_ROW = re.compile(r"^[A-Z]\d\d (n\d+) ([a-z]+) (\d)(?= |$)", re.MULTILINE)
+_ROW = re.compile(r"^([A-Z]\d\d) (n\d+) ([a-z]+) (\d)(?= |$)", re.MULTILINE)
 _GROUP = re.compile(r"(?<![A-Za-z0-9])n\d+(?!\w)")
 
 
@@ -37,13 +40,11 @@ def _rows(chance: np.random.Generator, grade: int, count: int, asked: tuple[str,
     return rows
 
 
-def _working(values: list[int]) -> str:
-    """The summands with the running total, and the total."""
-    total, steps = values[0], f"{values[0]}"
-    for value in values[1:]:
-        total += value
-        steps += f"+{value}={total}"
-    return f"{steps}: {total}"
+def _working(added: list[tuple[str, int]]) -> str:
+    """Each cell with its value and, from the second on, the running total; the end, and the total."""
+    totals = [*accumulate(value for _, value in added)]
+    steps = [f"{cell} {value}" + (f"={total}" if i else "") for i, ((cell, value), total) in enumerate(zip(added, totals, strict=True))]
+    return f"{', '.join([*steps, 'end'])}: {totals[-1]}"
 
 
 def _task(chance: np.random.Generator, grade: int, language: str, count: int, noise: tuple[str, ...] = ()) -> Task:
@@ -57,7 +58,7 @@ def _task(chance: np.random.Generator, grade: int, language: str, count: int, no
         grade=grade,
         key=f"{group} {counter}/{'/'.join(sorted(rows))}",
         messages=user("\n".join([*rows, question])),
-        answer=_working([int(row.split()[3]) for row in rows if row.split()[1] == group]),
+        answer=_working([(cell, int(value)) for cell, tag, _, value, *_ in map(str.split, rows) if tag == group]),
         language=language,
     )
 
@@ -83,7 +84,7 @@ def solve(task: Task) -> str:
     *rows, question = task.question.split("\n")
     group = _GROUP.findall(question)[-1]
     counter = next(name for name in COUNTERS if name in question)
-    return _working([int(value) for tag, name, value in _ROW.findall("\n".join(rows)) if (tag, name) == (group, counter)])
+    return _working([(cell, int(value)) for cell, tag, name, value in _ROW.findall("\n".join(rows)) if (tag, name) == (group, counter)])
 
 
 FAMILY = Family(

@@ -2,7 +2,7 @@
 
 A grade counts the hops from the asked event to its root. The other lines are effects and roots beside that chain;
 every log has as many lines and as many roots as any other. The key is the lines, whatever their order, with the
-asked event.
+asked event. The answer goes on to what the log says at the root: `E82 < E67 < none: mast tilted`.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def _task(chance: np.random.Generator, grade: int, language: str, *, events: int
     lines = [f"{code} {texts[code]} < {cause}" for code, cause in links]
     shown = sample(chance, lines + [_noise(chance) for _ in range(noise or 0)], events + (noise or 0))
     wording = word(chance, NAME, language)
-    asked, chain = links[0][0], [code for code, _ in links[: grade + 1]]
+    asked, chain = links[0][0], [links[0][0], *(cause for _, cause in links[: grade + 1])]
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
         key=f"{asked}/{'/'.join(sorted(lines))}",
         messages=user("\n".join([*(shown if noise is None else _stamped(chance, shown)), wording.fill(event=asked)])),
-        answer=f"{' < '.join(chain)}: {texts[chain[-1]]}",
+        answer=f"{' < '.join(chain)}: {texts[chain[-2]]}",
         language=language,
     )
 
@@ -96,9 +96,9 @@ def solve(task: Task) -> str:
     *lines, question = task.question.split("\n")
     found = {code: (text, cause) for code, text, cause in _LINE.findall("\n".join(lines))}
     chain = [_EVENT.findall(question)[-1]]
-    while (cause := found[chain[-1]][1]) != NO_CAUSE:
-        chain.append(cause)
-    return f"{' < '.join(chain)}: {found[chain[-1]][0]}"
+    while chain[-1] != NO_CAUSE:
+        chain.append(found[chain[-1]][1])
+    return f"{' < '.join(chain)}: {found[chain[-2]][0]}"
 
 
 FAMILY = Family(

@@ -2,7 +2,7 @@
 
 A grade counts the cell's events up to the asked time. The cell has later events too, which are not to be
 believed yet, and other cells have theirs; there are always eight lines, sorted by time. The key is the lines with
-the asked cell and time.
+the asked cell and time. The answer goes on to the cell's first event that is too late: `14 down, 75 > 74: down`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ def _states(chance: np.random.Generator, cells: list[str]) -> list[str]:
     return states
 
 
-def _answer(events: list[tuple[int, str]]) -> str:
-    return f"{', '.join(f'{time} {state}' for time, state in events)}: {events[-1][1]}"
+def _answer(events: list[tuple[int, str]], time: int) -> str:
+    """The events up to a time, the first one after it or `end`, and the state at that time."""
+    passed = [(at, state) for at, state in events if at <= time]
+    stop = next((f"{at} > {time}" for at, _ in events if at > time), "end")
+    return f"{', '.join([*(f'{at} {state}' for at, state in passed), stop])}: {passed[-1][1]}"
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
@@ -64,7 +67,7 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
         grade=grade,
         key=f"{asked} {time}/{'/'.join(lines)}",
         messages=user("\n".join([*lines, wording.fill(cell=asked, time=time)])),
-        answer=_answer([(at, state) for cell, at, state in events if cell == asked and at < time]),
+        answer=_answer([(at, state) for cell, at, state in events if cell == asked], time),
         language=language,
     )
 
@@ -75,10 +78,10 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """Lists the cell's events up to the asked time."""
+    """Lists the cell's events until one is later than the asked time."""
     *lines, question = task.question.split("\n")
     asked, time = _CELL.findall(question)[-1], int(_TIME.findall(question)[-1])
-    return _answer([(int(at), state) for cell, at, state in _LINE.findall("\n".join(lines)) if cell == asked and int(at) <= time])
+    return _answer([(int(at), state) for cell, at, state in _LINE.findall("\n".join(lines)) if cell == asked], time)
 
 
 FAMILY = Family(

@@ -2,6 +2,7 @@
 
 A grade counts the updates of the asked ticket; there are always six updates in three turns, the others about other
 tickets. The key is the updates in their order with the asked ticket.
+The answer names the ticket at every step, as other tickets have the same statuses: `T60 open > T60 fixed > end: fixed`.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def _updates(chance: np.random.Generator, grade: int, asked: str, others: list[s
     return [(ticket, left[ticket].pop()) for ticket in tickets]
 
 
-def _answer(statuses: list[str]) -> str:
-    return f"{' > '.join(statuses)}: {statuses[-1]}"
+def _answer(ticket: str, statuses: list[str]) -> str:
+    return f"{' > '.join([*(f'{ticket} {status}' for status in statuses), 'end'])}: {statuses[-1]}"
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
@@ -51,7 +52,7 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
         grade=grade,
         key=f"{asked}/{'/'.join(texts)}",
         messages=(*messages, ("user", wording.fill(ticket=asked))),
-        answer=_answer([status for ticket, status in updates if ticket == asked]),
+        answer=_answer(asked, [status for ticket, status in updates if ticket == asked]),
         language=language,
     )
 
@@ -65,7 +66,7 @@ def solve(task: Task) -> str:
     """Lists the updates of the asked ticket."""
     asked = _TICKET.findall(task.question)[-1]
     said = "\n".join(content for role, content in task.messages[:-1] if role == "user")
-    return _answer([status for ticket, status in _UPDATE.findall(said) if ticket == asked])
+    return _answer(asked, [status for ticket, status in _UPDATE.findall(said) if ticket == asked])
 
 
 FAMILY = Family(
