@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netgpt.core.chance import SeededChance
+from netgpt.corpus.book import read_book
 from netgpt.corpus.families.logs import FAMILY
 from netgpt.corpus.task import GRADES, LANGUAGES, Task
 
@@ -45,7 +46,9 @@ def test_a_full_width_colon_and_a_final_stop_are_read() -> None:
 def test_a_chain_that_ends_too_early_or_elsewhere_is_refused(seed: int, grade: int, language: str) -> None:
     task = FAMILY.draw(SeededChance(seed).stream("test"), grade, language)
     texts = {line[:3]: line[4:].partition(" <")[0] for line in task.question.split("\n")[:-1]}
-    *chain, none = task.answer.partition(": ")[0].split(" < ")
+    site, _, steps = task.answer.partition(": ")[0].partition(" = ")
+    *chain, none = steps.split(" < ")
+    assert chain[0] == read_book().by_name[site].unit
     assert none == "none"
     assert FAMILY.accepts(task, f"{' < '.join(chain)}: {texts[chain[-1]]}")
     assert not FAMILY.accepts(task, f"{' < '.join(chain[:-1])} < none: {texts[chain[-2]]}")

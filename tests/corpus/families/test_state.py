@@ -1,4 +1,4 @@
-"""States of cells at a time."""
+"""States of sites at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netgpt.core.chance import SeededChance
+from netgpt.corpus.book import read_book
 from netgpt.corpus.families.state import FAMILY
 from netgpt.corpus.task import GRADES, LANGUAGES, Task, user
 
@@ -36,9 +37,8 @@ def test_a_full_width_colon_and_a_final_stop_are_read() -> None:
 @settings(max_examples=60, deadline=None)
 def test_stopping_too_early_or_too_late_is_refused_where_the_state_is_wrong(seed: int, grade: int, language: str) -> None:
     task = FAMILY.draw(SeededChance(seed).stream("test"), grade, language)
-    first = task.answer.partition(", ")[0]
-    cell = next(line[:3] for line in task.question.split("\n") if line.endswith(f"t={first}"))
-    events = [line[6:] for line in task.question.split("\n") if line.startswith(f"{cell} t=")]
+    unit = read_book().site_in(task.question).unit
+    events = [line[6:] for line in task.question.split("\n") if line.startswith(f"{unit} t=")]
     assert len(events) > grade
     for count in range(1, len(events) + 1):
         state = events[count - 1].split()[1]
@@ -48,13 +48,15 @@ def test_stopping_too_early_or_too_late_is_refused_where_the_state_is_wrong(seed
 
 
 def test_the_answer_stops_at_the_first_later_event_or_at_the_end() -> None:
-    lines = "K07 t=14 down\nB21 t=30 idle\nK07 t=75 up\n"
-    for time, answer in ((74, "14 down, 75 > 74: down"), (75, "14 down, 75 up, end: up")):
-        task = Task(family="state", template="x", grade=1, key="x", messages=user(f"{lines}State of K07 at t={time}?"), answer=answer)
+    site, other = read_book().sites[20:22]
+    lines = f"{site.unit} t=14 down\n{other.unit} t=30 idle\n{site.unit} t=75 up\n"
+    for time, steps in ((74, "14 down, 75 > 74: down"), (75, "14 down, 75 up, end: up")):
+        answer = f"{site.name} = {site.unit}, {steps}"
+        task = Task(family="state", template="x", grade=1, key="x", messages=user(f"{lines}State of {site.name} at t={time}?"), answer=answer)
         assert FAMILY.solve(task) == answer
 
 
 @pytest.mark.parametrize("grade", GRADES)
 def test_the_steps_of_the_answer_count_the_grade(grade: int) -> None:
     for task in tasks(grade):
-        assert task.answer.count(", ") == grade
+        assert task.answer.count(", ") == grade + 1
