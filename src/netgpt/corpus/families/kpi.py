@@ -1,7 +1,7 @@
 """KPI totals: a table of cells with a band and a counter; the total of the counter over the band of one site.
 
-Which band the site has must be known by heart. A grade counts the rows of that band, the summands; the other rows belong to other bands, and their number
-makes every table equally long. The key is the rows, whatever their order, with the asked band and counter.
+Which band the site has must be known by heart. A grade counts the rows of that band, the summands; the other rows
+belong to other bands, and their number makes every table equally long. The key is the rows, whatever their order, with the asked band and counter.
 The answer names each row that it adds, with the running total, so that the next one is sought after it, and says when
 there is none: `Bekal = n41, H67 7, F09 7=14, end: 14`.
 """
