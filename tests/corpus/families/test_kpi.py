@@ -35,7 +35,7 @@ def test_a_full_width_colon_and_a_final_stop_are_read() -> None:
 
 def row_sets(task: Task) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """The rows, as cell and value, that the answer adds, and the others."""
-    rows = [(row.split()[0], int(row.split()[3])) for row in task.question.split("\n")[:-1]]
+    rows = [(row.split()[1], int(row.split()[3])) for row in task.question.split("\n")[:-1]]
     return [row for row in rows if row[0] in task.answer], [row for row in rows if row[0] not in task.answer]
 
 

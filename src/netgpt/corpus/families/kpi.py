@@ -1,4 +1,4 @@
-"""KPI totals: a table of cells with a band and a counter; the total of the counter over the band of one site.
+"""KPI totals: a table of bands, cells and a counter; the total of the counter over the band of one site.
 
 Which band the site has must be known by heart. A grade counts the rows of that band, the summands; the other rows
 belong to other bands, and their number makes every table equally long. The key is the rows, whatever their order, with the asked band and counter.
@@ -23,7 +23,7 @@ ROWS = 8
 LONG_ROWS = (50, 70)
 COUNTERS = ("drops", "alarms", "users", "retries", "resets", "calls", "faults", "pings")
 NOISE = ("load", "power", "delay")  # columns of long tables that nobody asks for
-_ROW = re.compile(r"^([A-Z]\d\d) (n\d+) ([a-z]+) (\d)(?= |$)", re.MULTILINE)
+_ROW = re.compile(r"^(n\d+) ([A-Z]\d\d) ([a-z]+) (\d)(?= |$)", re.MULTILINE)
 _BOOK = read_book()
 
 
@@ -33,9 +33,9 @@ def _rows(chance: np.random.Generator, grade: int, count: int, asked: tuple[str,
     others = sample(chance, [other for other in BANDS if other != band], 3)
     bands = [band] * grade + [pick(chance, others) for _ in range(count - grade)]
     rows = []
-    for cell, tag in zip(sample(chance, _BOOK.units, count), sample(chance, bands, count), strict=True):
+    for cell, row_band in zip(sample(chance, _BOOK.units, count), sample(chance, bands, count), strict=True):
         extra = "".join(f" {name} {int(chance.integers(10, 100))}" for name in noise)
-        rows.append(f"{cell} {tag} {counter} {int(chance.integers(1, 10))}{extra}")
+        rows.append(f"{row_band} {cell} {counter} {int(chance.integers(1, 10))}{extra}")
     return rows
 
 
@@ -57,7 +57,7 @@ def _task(chance: np.random.Generator, grade: int, language: str, count: int, no
         grade=grade,
         key=f"{site.band} {counter}/{'/'.join(sorted(rows))}",
         messages=user("\n".join([*rows, question])),
-        answer=_working(site, [(cell, int(value)) for cell, band, _, value, *_ in map(str.split, rows) if band == site.band]),
+        answer=_working(site, [(cell, int(value)) for band, cell, _, value, *_ in map(str.split, rows) if band == site.band]),
         language=language,
     )
 
@@ -83,7 +83,7 @@ def solve(task: Task) -> str:
     *rows, question = task.question.split("\n")
     site = _BOOK.site_in(question)
     counter = next(name for name in COUNTERS if name in question)
-    added = [(cell, int(value)) for cell, band, name, value in _ROW.findall("\n".join(rows)) if (band, name) == (site.band, counter)]
+    added = [(cell, int(value)) for band, cell, name, value in _ROW.findall("\n".join(rows)) if (band, name) == (site.band, counter)]
     return _working(site, added)
 
 
