@@ -95,9 +95,13 @@ class Book:
         """The units of all sites: what machines call what people call by the site's name."""
         return tuple(self.by_unit)
 
-    def some_site(self, chance: np.random.Generator, depth: int | None = None) -> Site:
-        """A site below the gateways, at a depth if one is given; every rarity class that is there equally often."""
-        sites = self.by_rarity if depth is None else self._by_depth_and_rarity[depth]
+    def some_site(self, chance: np.random.Generator, *, rarity: int) -> Site:
+        """A site of a rarity class, below the gateways."""
+        return pick(chance, self.by_rarity[rarity])
+
+    def some_site_at(self, chance: np.random.Generator, depth: int) -> Site:
+        """A site `depth` hops below its gateway; every rarity class that is there equally often."""
+        sites = self._by_depth_and_rarity[depth]
         return pick(chance, sites[pick(chance, sorted(sites))])
 
     @cached_property

@@ -1,10 +1,9 @@
 """An operator's wish to a slice configuration in JSON.
 
-The wish names a service and a site and has six clauses in random order; the slice is for the site's region, which must
-be known by heart. A grade counts the clauses that
-require something; the others ask for nothing. The key is the configuration itself, so that no held-out
-configuration was ever trained on. The grader parses the reply, checks it against `FIELDS`, and asks for
-equality.
+The wish names a service and a site and has six clauses in random order; the slice is for the site's region, which
+must be known by heart, and the site is the rarer the higher the grade. A grade counts the clauses that require
+something; the others ask for nothing. The key is the configuration itself, so that no held-out configuration was ever
+trained on. The grader parses the reply, checks it against `FIELDS`, and asks for equality.
 
 Decides: the fields, their types and their order; their values and the words for them are in facts/intents.toml.
 """
@@ -64,7 +63,7 @@ def _write(configuration: dict[str, Any]) -> str:
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """A wish with `grade` requirements."""
-    service, site = pick(chance, _FACTS["service"]), _BOOK.some_site(chance)
+    service, site = pick(chance, _FACTS["service"]), _BOOK.some_site(chance, rarity=grade)
     configuration: dict[str, Any] = {"sst": service["sst"], "area": site.region}
     clauses = sample(chance, _FACTS["filler"][language], CLAUSES - grade)
     for field in sample(chance, REQUIREMENTS, grade):

@@ -1,9 +1,10 @@
 """KPI totals: a table of bands, cells and a counter; the total of the counter over the band of one site.
 
-Which band the site has must be known by heart. A grade counts the rows of that band, the summands; the other rows
-belong to other bands, and their number makes every table equally long. The key is the rows, whatever their order, with the asked band and counter.
-The answer names each row that it adds, with the running total, so that the next one is sought after it, and says when
-there is none: `Bekal = n41, H67 7, F09 7=14, end: 14`.
+Which band the site has must be known by heart, and the site is the rarer the higher the grade. A grade counts the
+rows of that band, the summands; the other rows belong to other bands, and their number makes every table equally
+long. The key is the rows, whatever their order, with the asked band and counter. The answer names each row that it
+adds, with the running total, so that the next one is sought after it, and says when there is none: `Bekal = n41, H67
+7, F09 7=14, end: 14`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _working(site: Site, added: list[tuple[str, int]]) -> str:
 
 
 def _task(chance: np.random.Generator, grade: int, language: str, count: int, noise: tuple[str, ...] = ()) -> Task:
-    site, counter = _BOOK.some_site(chance), pick(chance, COUNTERS)
+    site, counter = _BOOK.some_site(chance, rarity=grade), pick(chance, COUNTERS)
     rows = _rows(chance, grade, count, (site.band, counter), noise)
     wording = word(chance, NAME, language)
     question = wording.fill(site=site.name, counter=counter)

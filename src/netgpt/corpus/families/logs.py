@@ -1,9 +1,10 @@
 """Logs: lines that name a unit's fault and the unit whose fault caused it, in random order; the root cause at one site.
 
-The lines name units, the question names a site: which unit is there must be known by heart.
-A grade counts the hops from the asked unit to the root. The other lines are effects and roots beside that chain;
-every log has as many lines and as many roots as any other. The key is the lines, whatever their order, with the
-asked unit. The answer goes on to what the log says at the root: `Bekal = K65 < D38 < none: mast tilted`.
+The lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
+the higher the grade. A grade counts the hops from the asked unit to the root. The other lines are effects and roots
+beside that chain; every log has as many lines and as many roots as any other. The key is the lines, whatever their
+order, with the asked unit. The answer goes on to what the log says at the root: `Bekal = K65 < D38 < none: mast
+tilted`.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _answer(site: Site, chain: list[str], text: str) -> str:
 
 
 def _task(chance: np.random.Generator, grade: int, language: str, *, events: int, noise: int | None = None) -> Task:
-    site = _BOOK.some_site(chance)
+    site = _BOOK.some_site(chance, rarity=grade)
     links = _links(chance, grade, site.unit, events)
     texts = dict(zip((unit for unit, _ in links), sample(chance, TEXTS, events), strict=True))
     lines = [f"{unit} {texts[unit]} < {cause}" for unit, cause in links]

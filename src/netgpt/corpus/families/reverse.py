@@ -28,7 +28,7 @@ def reverse_family(book: Book, name: str) -> Family:
     """The family of the routes of a book that begin at a unit."""
 
     def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-        site = book.some_site(chance, grade)
+        site = book.some_site_at(chance, grade)
         wording = word(chance, NAME, language)
         return Task(
             family=name,

@@ -39,7 +39,7 @@ def route_family(book: Book, name: str) -> Family:
 
     def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
         form = pick(chance, FORMS)
-        site = book.some_site(chance, grade)
+        site = book.some_site_at(chance, grade)
         wording = word(chance, NAME, language, form)
         return Task(
             family=name,

@@ -1,9 +1,10 @@
 """State: radio units whose states change with time; the state of one site at one time.
 
-The lines name units, the question names a site: which unit is there must be known by heart. A grade counts the unit's
-events up to the asked time. It has later events too, which are not to be believed yet, and other units have theirs; there
-are always eight lines, sorted by time. The key is the lines with the asked unit and time. The answer names the unit
-and goes on to its first event that is too late: `Bekal = K65, 14 down, 75 > 74: down`.
+The lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
+the higher the grade. A grade counts the unit's events up to the asked time. It has later events too, which are not to
+be believed yet, and other units have theirs; there are always eight lines, sorted by time. The key is the lines with
+the asked unit and time. The answer names the unit and goes on to its first event that is too late: `Bekal = K65, 14
+down, 75 > 74: down`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _answer(site: Site, events: list[tuple[int, str]], time: int) -> str:
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """Eight lines; the asked time falls between two of them."""
-    site = _BOOK.some_site(chance)
+    site = _BOOK.some_site(chance, rarity=grade)
     others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], OTHER_UNITS)
     units, before = _units(chance, grade, site.unit, others)
     times = sorted(sample(chance, range(10, 100), LINES + 1))

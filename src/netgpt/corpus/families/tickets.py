@@ -1,9 +1,10 @@
 """Tickets: a conversation with updates of trouble tickets over several turns; the present status of a site's ticket.
 
 A ticket bears the code of the unit that it is about, the question names the site: which unit is there must be known
-by heart. A grade counts the updates of the asked ticket; there are always six updates in three turns, the others about
-other units. The key is the updates in their order with the asked unit. The answer names the unit at every step, as
-other tickets have the same statuses: `Bekal = K65 open > K65 fixed > end: fixed`.
+by heart, and the site is the rarer the higher the grade. A grade counts the updates of the asked ticket; there are
+always six updates in three turns, the others about other units. The key is the updates in their order with the asked
+unit. The answer names the unit at every step, as other tickets have the same statuses: `Bekal = K65 open > K65 fixed
+> end: fixed`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _answer(site: Site, statuses: list[str]) -> str:
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """Three turns of two updates, then the question."""
-    site = _BOOK.some_site(chance)
+    site = _BOOK.some_site(chance, rarity=grade)
     others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], OTHER_UNITS)
     updates = _updates(chance, grade, site.unit, others)
     texts = [f"{unit} {status}" for unit, status in updates]

@@ -1,10 +1,10 @@
 """Questions that the prompt may not answer: a value of a site's unit if it is listed, or else `unknown`.
 
-The lines name units, the question names a site: which unit is there must be known by heart.
-Seven lines `A31 owner Kim`: one is the line asked for, or in half of the tasks a far one instead. A grade
-counts the near misses among the other six: the same unit with another attribute, or one that differs
-in one digit with the same attribute; all other lines share neither letter nor attribute with the asked place.
-The key is the asked place with the set of lines. The answer: `Bekal = K65 tilt: 4`.
+The lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
+the higher the grade. Seven lines `A31 owner Kim`: one is the line asked for, or in half of the tasks a far one
+instead. A grade counts the near misses among the other six: the same unit with another attribute, or one that differs
+in one digit with the same attribute; all other lines share neither letter nor attribute with the asked place. The key
+is the asked place with the set of lines. The answer: `Bekal = K65 tilt: 4`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _answer(site: Site, attribute: str, values: Mapping[Place, str]) -> str:
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """A list with `grade` near misses, and in every other task the line asked for."""
-    site = _BOOK.some_site(chance)
+    site = _BOOK.some_site(chance, rarity=grade)
     attribute, listed = pick(chance, tuple(VALUES)), bool(chance.integers(2))
     places = _near_misses(chance, site.unit, attribute, grade) + [(site.unit, attribute)] * listed
     places += _far(chance, site.unit, attribute, OTHER_LINES + 1 - len(places))

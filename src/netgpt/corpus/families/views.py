@@ -1,10 +1,10 @@
 """Views: three agents see a part of the network's links each; the server that a site reaches over all of them.
 
-The links begin at radio units, the question names a site: which unit is there must be known by heart. A grade counts
-the hops from the unit to the server. The other links form two more paths from other
-units to other servers, so that there are always eight links, three units and three servers; from two hops on no agent sees all
-of the asked path. The key is the links with the asked unit, whoever sees them.
-The answer: `Bekal = K65 > f82 > s65: s65`.
+The links begin at radio units, the question names a site: which unit is there must be known by heart, and the site is
+the rarer the higher the grade. A grade counts the hops from the unit to the server. The other links form two more
+paths from other units to other servers, so that there are always eight links, three units and three servers; from two
+hops on no agent sees all of the asked path. The key is the links with the asked unit, whoever sees them. The answer:
+`Bekal = K65 > f82 > s65: s65`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _answer(site: Site, path: list[str]) -> str:
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """Eight links in three views."""
-    site = _BOOK.some_site(chance)
+    site = _BOOK.some_site(chance, rarity=grade)
     paths = _paths(chance, grade, site.unit)
     links = [link for path in paths for link in _links(path)]
     views = tuple((agent, "\n".join(dealt)) for agent, dealt in zip(AGENTS, _deal(chance, links, _links(paths[0])), strict=True))
