@@ -36,7 +36,9 @@ def test_no_name_stands_for_two_things_in_any_books() -> None:
 
 
 def test_training_tasks_name_no_reserved_family_and_nothing_of_a_reserved_book() -> None:
-    reserved = {name for book in BOOKS[1:] for name in names_of(read_book(book))}
+    books = [read_book(name) for name in BOOKS[1:]]
+    units = {site.unit.casefold() for book in books for site in book.sites}  # made-up cells look like them, beside none of the sites
+    reserved = {name for book in books for name in names_of(book)} - units
     families = {family.name for family in RESERVED}
     assert not families & {family.name for family in FAMILIES}
     assert not families & set(read_mix().share)

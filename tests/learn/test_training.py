@@ -15,11 +15,11 @@ import torch
 
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import ModelInvalid, UsageError
-from netgpt.corpus.draw import held_out_tasks
+from netgpt.corpus.draw import held_out_tasks, judged_tasks
 from netgpt.corpus.families import BY_NAME, FAMILIES
 from netgpt.learn.curve import Point, draw_curve, read_curve
 from netgpt.learn.decode import greedy_replies
-from netgpt.learn.evaluate import answer_tasks, grade, score_table, tally
+from netgpt.learn.evaluate import REPLY_TOKENS, answer_tasks, grade, score_table, tally
 from netgpt.learn.packing import encode_conversation, pack, training_batch
 from netgpt.learn.publish import last_tenth, publish, write_readme
 from netgpt.learn.recipe import DEVICE, RECIPES, Recipe, Shape, recipe_named, share_at
@@ -125,6 +125,11 @@ def test_only_answers_weigh_and_every_answer_ends(tokenizer: BpeTokenizer) -> No
         answer = [token for token, weight in zip(encoded.ids, encoded.weights, strict=True) if weight]
         assert tokenizer.decode(answer).decode() == task.answer
         assert answer[-1] == tokenizer.end_id
+
+
+def test_every_judged_answer_fits_in_a_reply() -> None:
+    shipped = BpeTokenizer.load(Path(__file__).parents[2] / "weights" / "netgpt-cloud")
+    assert max(len(shipped.encode(task.answer)) for task in judged_tasks()) < REPLY_TOKENS
 
 
 def test_packing_keeps_conversations_whole_and_pads_with_weight_zero(tokenizer: BpeTokenizer) -> None:

@@ -12,6 +12,8 @@ are independent.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -28,7 +30,9 @@ CLASS_SIZES = (4, 8, 16, 32, 64, 128)  # subjects of rarity class 1 to 6
 CODE_CLASS_SIZES = (2, 4, 8, 16, 32, 64)
 GATEWAYS = 8
 BOOKS = ("pretraining", "federated-1", "federated-2", "federated-3", "federated-4", "retrieval", "staleness")  # the first alone is pretrained
+UNIT_LETTERS = "ABCDEFGHJKLMPRSTUVWXYZ"  # no N: n28 is a band
 _CONSONANTS, _VOWELS, _ENDINGS = "bdfghjklmnprstvz", "aeiou", ("n", "r", "l", "s", "k", "m", "d", "t")
+_NAME = re.compile(r"[A-Z][a-z]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +46,7 @@ class Site:
     vendor: str
     region: str
     band: str
-    unit: str  # code of its radio unit, unique
+    unit: str  # code of its radio unit, unique: K65
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +89,35 @@ class Book:
     @cached_property
     def codes_by_rarity(self) -> dict[int, tuple[AlarmCode, ...]]:
         return {grade: tuple(code for code in self.codes if code.rarity == grade) for grade in GRADES}
+
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        """The units of all sites: what machines call what people call by the site's name."""
+        return tuple(self.by_unit)
+
+    def some_site(self, chance: np.random.Generator, *, rarity: int) -> Site:
+        """A site of a rarity class, below the gateways."""
+        return pick(chance, self.by_rarity[rarity])
+
+    def some_site_at(self, chance: np.random.Generator, depth: int) -> Site:
+        """A site `depth` hops below its gateway; every rarity class that is there equally often."""
+        sites = self._by_depth_and_rarity[depth]
+        return pick(chance, sites[pick(chance, sorted(sites))])
+
+    @cached_property
+    def _by_depth_and_rarity(self) -> dict[int, dict[int, list[Site]]]:
+        found: dict[int, dict[int, list[Site]]] = {depth: {} for depth in GRADES}
+        for site in self.sites[GATEWAYS:]:
+            found[site.depth].setdefault(site.rarity, []).append(site)
+        return found
+
+    def site_in(self, text: str) -> Site:
+        """The last site that a text names.
+
+        Raises:
+            KeyError: it names none.
+        """
+        return self.by_name[next((word for word in reversed(_NAME.findall(text)) if word in self.by_name), "")]
 
     def chain(self, name: str) -> list[str]:
         """The sites from `name` up to its gateway, both included.
@@ -129,10 +162,10 @@ def _names_of_all_books() -> dict[str, dict[str, list[str]]]:
     """Names for every book in turn, none given twice."""
     chance, given = SeededChance(1).stream("book names"), set[str]()
 
-    def fresh(make: str, count: int) -> list[str]:
+    def fresh(make: Callable[[np.random.Generator], str], count: int) -> list[str]:
         names: list[str] = []
         while len(names) < count:
-            name = _name(chance) if make == "name" else _code(chance, make)
+            name = make(chance)
             if name not in given:
                 given.add(name)
                 names.append(name)
@@ -141,10 +174,10 @@ def _names_of_all_books() -> dict[str, dict[str, list[str]]]:
     sites, codes, words = GATEWAYS + sum(CLASS_SIZES), sum(CODE_CLASS_SIZES), len(_pairs())
     return {
         book: {
-            "sites": fresh("name", sites),
-            "units": fresh("U", sites),
-            "codes": fresh("F", codes),
-            "words": [w.lower() for w in fresh("name", words)],
+            "sites": fresh(_name, sites),
+            "units": fresh(_unit, sites),
+            "codes": fresh(_code, codes),
+            "words": [w.lower() for w in fresh(_name, words)],
         }
         for book in BOOKS
     }
@@ -157,8 +190,12 @@ def _name(chance: np.random.Generator) -> str:
     return (first + pick(chance, _CONSONANTS) + pick(chance, _VOWELS) + pick(chance, _ENDINGS)).capitalize()
 
 
-def _code(chance: np.random.Generator, letter: str) -> str:
-    return f"{letter}{int(chance.integers(10_000)):04d}"
+def _unit(chance: np.random.Generator) -> str:
+    return f"{pick(chance, UNIT_LETTERS)}{int(chance.integers(100)):02d}"
+
+
+def _code(chance: np.random.Generator) -> str:
+    return f"F{int(chance.integers(10_000)):04d}"
 
 
 def _classes(chance: np.random.Generator, sizes: tuple[int, ...]) -> list[int]:

@@ -18,7 +18,7 @@ from netgpt.learn.decode import greedy_replies
 from netgpt.models.decoder import Decoder
 from netgpt.models.tokenizer import Tokenizer, render_chat
 
-REPLY_TOKENS = 64  # the longest answer of the corpus has some 55
+REPLY_TOKENS = 80  # the longest answer of the corpus has some 70
 Verdicts = NDArray[np.bool_]  # one a task: was the reply right
 
 

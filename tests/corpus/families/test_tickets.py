@@ -5,9 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netgpt.core.chance import SeededChance
-from netgpt.corpus.families.tickets import FAMILY
+from netgpt.corpus.book import read_book
+from netgpt.corpus.families.tickets import FAMILY, STATUSES
 from netgpt.corpus.task import GRADES, LANGUAGES, Task
 
 TIMES = 20
@@ -30,7 +33,23 @@ def test_a_full_width_colon_and_a_final_stop_are_read() -> None:
     assert FAMILY.accepts(task, task.answer.replace(":", "：") + "。")
 
 
+@given(seed=st.integers(0, 2**32), grade=st.sampled_from(GRADES), language=st.sampled_from(LANGUAGES))
+@settings(max_examples=60, deadline=None)
+def test_an_update_too_many_or_too_few_is_refused(seed: int, grade: int, language: str) -> None:
+    task = FAMILY.draw(SeededChance(seed).stream("test"), grade, language)
+    site, _, worked = task.answer.partition(": ")[0].partition(" = ")
+    *steps, end = worked.split(" > ")
+    unit, statuses = steps[0].split()[0], [step.split()[1] for step in steps]
+    assert (unit, end) == (read_book().by_name[site].unit, "end")
+    assert FAMILY.accepts(task, f"{' > '.join(statuses)}: {statuses[-1]}")
+    for other in {*STATUSES} - {statuses[-1]}:
+        assert not FAMILY.accepts(task, f"{' > '.join([*steps, f'{unit} {other}', end])}: {other}")
+    if grade > 1:
+        assert not FAMILY.accepts(task, f"{' > '.join([*steps[:-1], end])}: {statuses[-2]}")
+    assert not FAMILY.accepts(task, f"{' > '.join([*steps, end])}: {end}")
+
+
 @pytest.mark.parametrize("grade", GRADES)
 def test_the_steps_of_the_answer_count_the_grade(grade: int) -> None:
     for task in tasks(grade):
-        assert task.answer.count(">") + 1 == grade
+        assert task.answer.count(" > ") == grade

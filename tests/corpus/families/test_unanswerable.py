@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import pytest
 
+from netgpt.corpus.book import read_book
 from netgpt.corpus.families.unanswerable import FAMILY
 from netgpt.corpus.task import Task, user
 
+SITE = read_book().sites[20]
+UNIT = SITE.unit
+NEAR = f"{UNIT[:2]}{(int(UNIT[2]) + 1) % 10}"
 TASK = Task(
     family="unanswerable",
     template="unanswerable-en-1",
     grade=2,
     key="",
-    messages=user("A31 vendor Orbex\nA37 owner Lee\nB02 band n1\nC10 tilt 3\nD44 power 30\nE05 tilt 4\nF61 region west\nWhat is A31 owner?"),
-    answer="A31 owner: unknown",
+    messages=user(
+        f"{UNIT} rack r2\n{NEAR} owner Lee\nB02 height 12\nC10 tilt 3\nD44 power 30\nE05 tilt 4\nF61 shift late\nWhat is {SITE.name} owner?"
+    ),
+    answer=f"{SITE.name} = {UNIT} owner: unknown",
 )
 
 
-@pytest.mark.parametrize("reply", ["unknown", "a31 owner: Unknown."])
+@pytest.mark.parametrize("reply", ["unknown", f"{UNIT} owner: Unknown."])
 def test_other_spellings_are_accepted(reply: str) -> None:
     assert FAMILY.accepts(TASK, reply)
 
 
-@pytest.mark.parametrize("reply", ["", "A31 owner: Lee", "A31 owner: unknown or Lee", "A31 owner: not unknown", "A37 owner: unknown", "A31 owner"])
+@pytest.mark.parametrize(
+    "reply", ["", f"{UNIT} owner: Lee", f"{UNIT} owner: unknown or Lee", f"{UNIT} owner: not unknown", f"{NEAR} owner: unknown", f"{UNIT} owner"]
+)
 def test_near_misses_are_rejected(reply: str) -> None:
     assert not FAMILY.accepts(TASK, reply)
 

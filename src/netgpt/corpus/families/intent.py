@@ -1,9 +1,9 @@
 """An operator's wish to a slice configuration in JSON.
 
-The wish names a service and an area and has six clauses in random order. A grade counts the clauses that
-require something; the others ask for nothing. The key is the configuration itself, so that no held-out
-configuration was ever trained on. The grader parses the reply, checks it against `FIELDS`, and asks for
-equality.
+The wish names a service and a site and has six clauses in random order; the slice is for the site's region, which
+must be known by heart, and the site is the rarer the higher the grade. A grade counts the clauses that require
+something; the others ask for nothing. The key is the configuration itself, so that no held-out configuration was ever
+trained on. The grader parses the reply, checks it against `FIELDS`, and asks for equality.
 
 Decides: the fields, their types and their order; their values and the words for them are in facts/intents.toml.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from netgpt.corpus.book import read_book
 from netgpt.corpus.reading import read_facts
 from netgpt.corpus.task import Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
@@ -37,6 +38,7 @@ REQUIREMENTS = tuple(field for field in FIELDS if field not in REQUIRED)
 SEPARATORS = {"en": ", ", "zh": "，"}  # between clauses
 
 _FACTS = read_facts("intents.toml")
+_BOOK = read_book()
 _NUMBER = r"(\d+(?:\.\d+)?)"
 
 
@@ -61,8 +63,8 @@ def _write(configuration: dict[str, Any]) -> str:
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """A wish with `grade` requirements."""
-    service, area = pick(chance, _FACTS["service"]), pick(chance, _FACTS["area"])
-    configuration: dict[str, Any] = {"sst": service["sst"], "area": area["en"]}
+    service, site = pick(chance, _FACTS["service"]), _BOOK.some_site(chance, rarity=grade)
+    configuration: dict[str, Any] = {"sst": service["sst"], "area": site.region}
     clauses = sample(chance, _FACTS["filler"][language], CLAUSES - grade)
     for field in sample(chance, REQUIREMENTS, grade):
         configuration[field] = pick(chance, _FACTS["value"][field])
@@ -75,7 +77,7 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
         template=wording.id,
         grade=grade,
         key=answer,
-        messages=user(wording.fill(service=pick(chance, service[language]), area=area[language], clauses=text)),
+        messages=user(wording.fill(service=pick(chance, service[language]), site=site.name, clauses=text)),
         answer=answer,
         language=language,
     )
@@ -106,15 +108,12 @@ def _requirement(clause: str, language: str) -> dict[str, Any]:
 
 
 def solve(task: Task) -> str:
-    """The service and the area by their names, each clause by its patterns."""
+    """The service and the site's region by their names, each clause by its patterns."""
     language = task.language
     opening, _, rest = task.question.replace("：", ":").partition(":")
     services = {name: service["sst"] for service in _FACTS["service"] for name in service[language]}
     service = next(name for name in sorted(services, key=len, reverse=True) if name in opening)
-    opening = opening.replace(service, "", 1)
-    areas = {area[language]: area["en"] for area in _FACTS["area"]}
-    area = next(name for name in sorted(areas, key=len, reverse=True) if name in opening)
-    configuration: dict[str, Any] = {"sst": services[service], "area": areas[area]}
+    configuration: dict[str, Any] = {"sst": services[service], "area": _BOOK.site_in(opening).region}
     for clause in rest.strip().rstrip(".。").split(SEPARATORS[language]):
         configuration |= _requirement(clause, language)
     return _write(configuration)

@@ -1,8 +1,10 @@
-"""Logs: lines that name an event and the event that caused it, in random order; the root cause of one event.
+"""Logs: lines that name a unit's fault and the unit whose fault caused it, in random order; the root cause at one site.
 
-A grade counts the hops from the asked event to its root. The other lines are effects and roots beside that chain;
-every log has as many lines and as many roots as any other. The key is the lines, whatever their order, with the
-asked event.
+The lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
+the higher the grade. A grade counts the hops from the asked unit to the root. The other lines are effects and roots
+beside that chain; every log has as many lines and as many roots as any other. The key is the lines, whatever their
+order, with the asked unit. The answer goes on to what the log says at the root: `Bekal = K65 < D38 < none: mast
+tilted`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import re
 
 import numpy as np
 
+from netgpt.corpus.book import Site, read_book
 from netgpt.corpus.reading import after_last
 from netgpt.corpus.task import Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
@@ -21,22 +24,21 @@ OTHER_ROOTS = 3  # a guess among the roots is right one time in four
 LONG_EVENTS = (12, 18)
 LONG_NOISE = (33, 42)
 NO_CAUSE = "none"
-CODES = tuple(f"E{number:02d}" for number in range(1, 100))
 TEXTS = (
     *("fan failed", "PTP lost", "link down", "cell down", "power low", "clock drift", "port down", "board reset", "fibre cut", "path lost"),
     *("sync lost", "unit hot", "beam failed", "disk full", "route lost", "tunnel down", "sector off", "battery low", "queue full", "mast tilted"),
 )
-_LINE = re.compile(r"(E\d\d) ([^<\n]+) < (E\d\d|none)$", re.MULTILINE)
-_EVENT = re.compile(r"E\d\d")
+_LINE = re.compile(r"([A-Z]\d\d) ([^<\n]+) < ([A-Z]\d\d|none)$", re.MULTILINE)
+_BOOK = read_book()
 
 
-def _links(chance: np.random.Generator, grade: int, count: int) -> list[tuple[str, str]]:
-    """Events with their causes: the asked chain from the asked event on, then the others."""
-    codes = sample(chance, CODES, count)
-    chain, others = codes[: grade + 1], codes[grade + 1 :]
+def _links(chance: np.random.Generator, grade: int, asked: str, count: int) -> list[tuple[str, str]]:
+    """Units with those that cause their faults: the chain from the asked unit on, then the others."""
+    units = [asked, *sample(chance, [unit for unit in _BOOK.units if unit != asked], count - 1)]
+    chain, others = units[: grade + 1], units[grade + 1 :]
     links = [*zip(chain, [*chain[1:], NO_CAUSE], strict=True)]
-    for i, code in enumerate(others):
-        links.append((code, NO_CAUSE if i < OTHER_ROOTS else pick(chance, [*chain[1:], *others[:i]])))
+    for i, unit in enumerate(others):
+        links.append((unit, NO_CAUSE if i < OTHER_ROOTS else pick(chance, [*chain[1:], *others[:i]])))
     return links
 
 
@@ -51,26 +53,31 @@ def _stamped(chance: np.random.Generator, lines: list[str]) -> list[str]:
 
 
 def _noise(chance: np.random.Generator) -> str:
-    """A line that has nothing to do with any event."""
-    cell = f"{pick(chance, 'ABCDFGHK')}{int(chance.integers(1, 100)):02d}"
+    """A line that has nothing to do with any fault."""
+    unit = pick(chance, _BOOK.units)
     load, users, drops = (int(value) for value in chance.integers(10, 100, 3))
-    return f"{cell} load {load} users {users} drops {drops}"
+    return f"{unit} load {load} users {users} drops {drops}"
+
+
+def _answer(site: Site, chain: list[str], text: str) -> str:
+    return f"{site.name} = {' < '.join(chain)}: {text}"
 
 
 def _task(chance: np.random.Generator, grade: int, language: str, *, events: int, noise: int | None = None) -> Task:
-    links = _links(chance, grade, events)
-    texts = dict(zip((code for code, _ in links), sample(chance, TEXTS, events), strict=True))
-    lines = [f"{code} {texts[code]} < {cause}" for code, cause in links]
+    site = _BOOK.some_site(chance, rarity=grade)
+    links = _links(chance, grade, site.unit, events)
+    texts = dict(zip((unit for unit, _ in links), sample(chance, TEXTS, events), strict=True))
+    lines = [f"{unit} {texts[unit]} < {cause}" for unit, cause in links]
     shown = sample(chance, lines + [_noise(chance) for _ in range(noise or 0)], events + (noise or 0))
     wording = word(chance, NAME, language)
-    asked, chain = links[0][0], [code for code, _ in links[: grade + 1]]
+    chain = [site.unit, *(cause for _, cause in links[: grade + 1])]
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
-        key=f"{asked}/{'/'.join(sorted(lines))}",
-        messages=user("\n".join([*(shown if noise is None else _stamped(chance, shown)), wording.fill(event=asked)])),
-        answer=f"{' < '.join(chain)}: {texts[chain[-1]]}",
+        key=f"{site.unit}/{'/'.join(sorted(lines))}",
+        messages=user("\n".join([*(shown if noise is None else _stamped(chance, shown)), wording.fill(site=site.name)])),
+        answer=_answer(site, chain, texts[chain[-2]]),
         language=language,
     )
 
@@ -81,7 +88,7 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
 
 
 def draw_long(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """A log with times and many lines that are no events."""
+    """A log with times and many lines that are no faults."""
     events, noise = (int(chance.integers(low, high + 1)) for low, high in (LONG_EVENTS, LONG_NOISE))
     return _task(chance, grade, language, events=events, noise=noise)
 
@@ -92,18 +99,19 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """Follows the causes from the asked event to the one without."""
+    """Follows the causes from the site's unit to the one without."""
     *lines, question = task.question.split("\n")
-    found = {code: (text, cause) for code, text, cause in _LINE.findall("\n".join(lines))}
-    chain = [_EVENT.findall(question)[-1]]
-    while (cause := found[chain[-1]][1]) != NO_CAUSE:
-        chain.append(cause)
-    return f"{' < '.join(chain)}: {found[chain[-1]][0]}"
+    found = {unit: (text, cause) for unit, text, cause in _LINE.findall("\n".join(lines))}
+    site = _BOOK.site_in(question)
+    chain = [site.unit]
+    while chain[-1] != NO_CAUSE:
+        chain.append(found[chain[-1]][1])
+    return _answer(site, chain, found[chain[-2]][0])
 
 
 FAMILY = Family(
     name=NAME,
-    summary="follows the causes of an event through a shuffled log to the root cause",
+    summary="follows the causes of a site's fault through a shuffled log to the root cause",
     depth="hops",
     draw=draw,
     accepts=accepts,

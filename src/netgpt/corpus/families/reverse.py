@@ -3,7 +3,7 @@
 Asks: which gateway serves a radio unit. The book's facts are learnt as site to unit, so the first step
 inverts what was learnt. Grade: the hops from the unit's site to its gateway. Key: the unit and the wording,
 so that every unit is trained in some wordings and held out in others. The answer writes all steps:
-`U1234 = Gishak > Kashin > Rartuk: Rartuk`.
+`K65 = Gishak > Kashin > Rartuk: Rartuk`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from netgpt.corpus.book import Book, Site, read_book
 from netgpt.corpus.families.recall import places_of
 from netgpt.corpus.families.route import same_result
-from netgpt.corpus.task import Family, Task, pick, user
+from netgpt.corpus.task import Family, Task, user
 from netgpt.corpus.wording import family_wordings, word
 
 NAME = "reverse"
@@ -28,7 +28,7 @@ def reverse_family(book: Book, name: str) -> Family:
     """The family of the routes of a book that begin at a unit."""
 
     def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-        site = pick(chance, book.by_depth[grade])
+        site = book.some_site_at(chance, grade)
         wording = word(chance, NAME, language)
         return Task(
             family=name,

@@ -1,7 +1,7 @@
 """Routes to gateways, by facts learnt by heart: from uplink to uplink without a map.
 
 Asks: which gateway serves a site, or which vendor built that gateway. Grade: the hops from the site to its
-gateway. Key: the site and the wording, so that every site is trained in some wordings and held out in
+gateway; rare sites are asked rarely at every depth. Key: the site and the wording, so that every site is trained in some wordings and held out in
 others. The answer writes the chain, then the result: `Gishak > Kashin > Rartuk: Rartuk`, or
 `Gishak > Kashin > Rartuk = Orbex: Orbex`.
 """
@@ -39,7 +39,7 @@ def route_family(book: Book, name: str) -> Family:
 
     def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
         form = pick(chance, FORMS)
-        site = pick(chance, book.by_depth[grade])
+        site = book.some_site_at(chance, grade)
         wording = word(chance, NAME, language, form)
         return Task(
             family=name,

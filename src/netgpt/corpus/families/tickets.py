@@ -1,7 +1,10 @@
-"""Tickets: a conversation with updates of trouble tickets over several turns; the present status of one of them.
+"""Tickets: a conversation with updates of trouble tickets over several turns; the present status of a site's ticket.
 
-A grade counts the updates of the asked ticket; there are always six updates in three turns, the others about other
-tickets. The key is the updates in their order with the asked ticket.
+A ticket bears the code of the unit that it is about, the question names the site: which unit is there must be known
+by heart, and the site is the rarer the higher the grade. A grade counts the updates of the asked ticket; there are
+always six updates in three turns, the others about other units. The key is the updates in their order with the asked
+unit. The answer names the unit at every step, as other tickets have the same statuses: `Bekal = K65 open > K65 fixed
+> end: fixed`.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import re
 
 import numpy as np
 
+from netgpt.corpus.book import Site, read_book
 from netgpt.corpus.reading import after_last
 from netgpt.corpus.task import Family, Task, pick, sample
 from netgpt.corpus.wording import word
@@ -17,30 +21,30 @@ from netgpt.corpus.wording import word
 NAME = "tickets"
 UPDATES = 6
 PER_TURN = 2
-OTHER_TICKETS = 3
+OTHER_UNITS = 3
 REPLY = "ok"
 STATUSES = ("open", "assigned", "waiting", "fixed", "tested", "paused", "closed", "blocked")
-TICKETS = tuple(f"T{number:02d}" for number in range(1, 100))
-_UPDATE = re.compile(r"(T\d\d) ([a-z]+)")
-_TICKET = re.compile(r"T\d\d")
+_UPDATE = re.compile(r"([A-Z]\d\d) ([a-z]+)")
+_BOOK = read_book()
 
 
 def _updates(chance: np.random.Generator, grade: int, asked: str, others: list[str]) -> list[tuple[str, str]]:
-    """Tickets with their new statuses, in the order of the conversation; no ticket has a status twice."""
-    tickets = sample(chance, [asked] * grade + [pick(chance, others) for _ in range(UPDATES - grade)], UPDATES)
-    left = {ticket: sample(chance, STATUSES, len(STATUSES)) for ticket in (asked, *others)}
-    return [(ticket, left[ticket].pop()) for ticket in tickets]
+    """Units with the new statuses of their tickets, in the order of the conversation; none has a status twice."""
+    units = sample(chance, [asked] * grade + [pick(chance, others) for _ in range(UPDATES - grade)], UPDATES)
+    left = {unit: sample(chance, STATUSES, len(STATUSES)) for unit in (asked, *others)}
+    return [(unit, left[unit].pop()) for unit in units]
 
 
-def _answer(statuses: list[str]) -> str:
-    return f"{' > '.join(statuses)}: {statuses[-1]}"
+def _answer(site: Site, statuses: list[str]) -> str:
+    return f"{site.name} = {' > '.join([*(f'{site.unit} {status}' for status in statuses), 'end'])}: {statuses[-1]}"
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """Three turns of two updates, then the question."""
-    asked, *others = sample(chance, TICKETS, 1 + OTHER_TICKETS)
-    updates = _updates(chance, grade, asked, others)
-    texts = [f"{ticket} {status}" for ticket, status in updates]
+    site = _BOOK.some_site(chance, rarity=grade)
+    others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], OTHER_UNITS)
+    updates = _updates(chance, grade, site.unit, others)
+    texts = [f"{unit} {status}" for unit, status in updates]
     wording = word(chance, NAME, language)
     messages: list[tuple[str, str]] = []
     for start in range(0, UPDATES, PER_TURN):
@@ -49,9 +53,9 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
         family=NAME,
         template=wording.id,
         grade=grade,
-        key=f"{asked}/{'/'.join(texts)}",
-        messages=(*messages, ("user", wording.fill(ticket=asked))),
-        answer=_answer([status for ticket, status in updates if ticket == asked]),
+        key=f"{site.unit}/{'/'.join(texts)}",
+        messages=(*messages, ("user", wording.fill(site=site.name))),
+        answer=_answer(site, [status for unit, status in updates if unit == site.unit]),
         language=language,
     )
 
@@ -62,15 +66,15 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """Lists the updates of the asked ticket."""
-    asked = _TICKET.findall(task.question)[-1]
+    """Lists the updates of the site's unit."""
+    site = _BOOK.site_in(task.question)
     said = "\n".join(content for role, content in task.messages[:-1] if role == "user")
-    return _answer([status for ticket, status in _UPDATE.findall(said) if ticket == asked])
+    return _answer(site, [status for unit, status in _UPDATE.findall(said) if unit == site.unit])
 
 
 FAMILY = Family(
     name=NAME,
-    summary="keeps the status of a ticket over the turns of a conversation",
+    summary="keeps the status of a site's ticket over the turns of a conversation",
     depth="updates",
     draw=draw,
     accepts=accepts,

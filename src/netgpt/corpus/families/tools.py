@@ -1,10 +1,12 @@
 """Tool calls that bring three cells from their state to their goal, run on a small simulator.
 
 Each line is a cell with the value now and the value wanted of its power and its tilt. A grade counts the
-settings, of six, that differ. The key is the lines. The grader runs the reply's calls on the simulator:
-any order is right that makes no error and reaches the goal.
+settings, of six, that differ. The key is the lines. The answer names each cell in turn, then its calls, or `-`
+if it is to stay as it is: `K72 -, D38 power(D38,12) tilt(D38,4), R48 tilt(R48,6)`. The grader runs the reply's
+calls on the simulator: any order is right that makes no error and reaches the goal, with cells named or not.
 
-Decides: a call that changes nothing, names an unknown cell or leaves the range is an error.
+Decides: a call that changes nothing, names an unknown cell or leaves the range is an error; so is a `-` for an
+unknown cell, or for one that is called besides.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ CELL_NAMES = tuple(f"{letter}{number:02d}" for letter in "ABCDEFGHJKLMNPRSTUVWXY
 RANGES = {"power": (10, 46), "tilt": (1, 15)}
 Settings = dict[tuple[str, str], int]  # (cell, setting) -> value
 _LINE = re.compile(r"^([A-Z]\d\d) power (\d+) -> (\d+) tilt (\d+) -> (\d+)$", re.MULTILINE)
-_CALL = re.compile(r"(power|tilt)\(([A-Z]\d\d),\s?([1-9]\d?)\)")
+_SAID = re.compile(
+    r"\b(?P<idle>[A-Z]\d\d) -(?![^\s,;])"  # a cell with nothing to do
+    r"|\b(?P<named>[A-Z]\d\d)(?= (?:power|tilt)\((?P=named),)"  # a cell before its calls
+    r"|(?P<setting>power|tilt)\((?P<cell>[A-Z]\d\d),\s?(?P<value>[1-9]\d?)\)"
+)
 
 
 @dataclass(kw_only=True)
@@ -52,15 +58,20 @@ class Simulator:
         self.settings[cell, setting] = value
 
     def run(self, calls: str) -> None:
-        """Run calls `power(A31,38) tilt(B07,5)` in turn.
+        """Run calls `power(A31,38) tilt(B07,5)` in turn; `C22 -` does nothing, and a cell may be named before its calls.
 
         Raises:
-            UsageError: text that is no call, or a call that is an error.
+            UsageError: text that is none of these, a call that is an error, or a `-` where it is wrong.
         """
-        if re.sub(r"[\s,;]", "", _CALL.sub("", calls)):
-            raise UsageError("wants calls of power(cell,value) and tilt(cell,value)")
-        for setting, cell, value in _CALL.findall(calls):
-            (self.set_power if setting == "power" else self.set_tilt)(cell, int(value))
+        if re.sub(r"[\s,;]", "", _SAID.sub("", calls)):
+            raise UsageError("wants calls of power(cell,value) and tilt(cell,value), or a cell with - for none")
+        said = [*_SAID.finditer(calls)]
+        idle, called = ({each[kind] for each in said if each[kind]} for kind in ("idle", "cell"))
+        if wrong := sorted((idle & called) | (idle - {cell for cell, _ in self.settings})):
+            raise UsageError(f"{wrong[0]} is unknown, or called besides its -")
+        for each in said:
+            if each["setting"]:
+                (self.set_power if each["setting"] == "power" else self.set_tilt)(each["cell"], int(each["value"]))
 
 
 def read_lines(text: str) -> tuple[Settings, Settings]:
@@ -81,7 +92,12 @@ def _values(chance: np.random.Generator, setting: str) -> tuple[int, int]:
 
 
 def _write_calls(state: Settings, goal: Settings) -> str:
-    return " ".join(f"{setting}({cell},{value})" for (cell, setting), value in goal.items() if state[cell, setting] != value)
+    """Each cell, then its calls or `-`."""
+    calls: dict[str, list[str]] = {cell: [] for cell, _ in goal}
+    for (cell, setting), value in goal.items():
+        if state[cell, setting] != value:
+            calls[cell].append(f"{setting}({cell},{value})")
+    return ", ".join(f"{cell} {' '.join(own) or '-'}" for cell, own in calls.items())
 
 
 def _write_lines(state: Settings, goal: Settings) -> str:
@@ -124,7 +140,7 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """A call for every setting that differs, in the order of the lines."""
+    """Goes through the cells in the order of the lines, with a call for every setting that differs."""
     return _write_calls(*read_lines(task.question))
 
 

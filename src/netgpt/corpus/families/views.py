@@ -1,8 +1,10 @@
-"""Views: three agents see a part of the network's links each; the server that a user reaches over all of them.
+"""Views: three agents see a part of the network's links each; the server that a site reaches over all of them.
 
-A grade counts the hops from the user to the server. The other links form two more paths to servers, one of them from
-another user, so that there are always eight links, two users and three servers; from two hops on no agent sees all
-of the asked path. The key is the links with the asked user, whoever sees them.
+The links begin at radio units, the question names a site: which unit is there must be known by heart, and the site is
+the rarer the higher the grade. A grade counts the hops from the unit to the server. The other links form two more
+paths from other units to other servers, so that there are always eight links, three units and three servers; from two
+hops on no agent sees all of the asked path. The key is the links with the asked unit, whoever sees them. The answer:
+`Bekal = K65 > f82 > s65: s65`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from netgpt.corpus.book import Site, read_book
 from netgpt.corpus.reading import after_last
 from netgpt.corpus.task import Family, Task, sample, user
 from netgpt.corpus.wording import word
@@ -20,19 +23,18 @@ NAME = "views"
 AGENTS = ("ue", "ran", "core")
 LINKS = 8
 SIZES = (3, 3, 2)  # links of the views, dealt to the agents at random
-USERS = tuple(f"u{number:02d}" for number in range(1, 100))
-SERVERS = tuple(f"S{number:02d}" for number in range(1, 100))
-NODES = tuple(f"{letter}{number:02d}" for letter in "ABCDEFGHKMNP" for number in range(1, 100))
+SERVERS = tuple(f"s{number:02d}" for number in range(1, 100))
+NODES = tuple(f"{letter}{number:02d}" for letter in "abcdefghk" for number in range(1, 100))
 _LINK = re.compile(r"^(\w\d\d) -> (\w\d\d)$", re.MULTILINE)
-_USER = re.compile(r"u\d\d")
+_BOOK = read_book()
 
 
-def _paths(chance: np.random.Generator, grade: int) -> list[list[str]]:
-    """The asked path, one from another user and one from within the network; no two meet."""
+def _paths(chance: np.random.Generator, grade: int, asked: str) -> list[list[str]]:
+    """The asked path and two from other units; no two meet."""
     decoys = LINKS - grade
     second = 1 + int(chance.integers(decoys - 1))
-    users, servers, nodes = sample(chance, USERS, 2), sample(chance, SERVERS, 3), sample(chance, NODES, LINKS)
-    starts = [*users, nodes.pop()]
+    servers, nodes = sample(chance, SERVERS, 3), sample(chance, NODES, LINKS)
+    starts = [asked, *sample(chance, [unit for unit in _BOOK.units if unit != asked], 2)]
     return [
         [start, *(nodes.pop() for _ in range(hops - 1)), server]
         for start, hops, server in zip(starts, (grade, second, decoys - second), servers, strict=True)
@@ -53,20 +55,24 @@ def _deal(chance: np.random.Generator, links: list[str], path: list[str]) -> lis
             return dealt
 
 
+def _answer(site: Site, path: list[str]) -> str:
+    return f"{site.name} = {' > '.join(path)}: {path[-1]}"
+
+
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     """Eight links in three views."""
-    paths = _paths(chance, grade)
+    site = _BOOK.some_site(chance, rarity=grade)
+    paths = _paths(chance, grade, site.unit)
     links = [link for path in paths for link in _links(path)]
     views = tuple((agent, "\n".join(dealt)) for agent, dealt in zip(AGENTS, _deal(chance, links, _links(paths[0])), strict=True))
     wording = word(chance, NAME, language)
-    asked = paths[0][0]
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
-        key=f"{asked}/{'/'.join(sorted(links))}",
-        messages=user("\n".join([*(f"{agent}:\n{view}" for agent, view in views), wording.fill(user=asked)])),
-        answer=f"{' > '.join(paths[0])}: {paths[0][-1]}",
+        key=f"{site.unit}/{'/'.join(sorted(links))}",
+        messages=user("\n".join([*(f"{agent}:\n{view}" for agent, view in views), wording.fill(site=site.name)])),
+        answer=_answer(site, paths[0]),
         language=language,
         views=views,
     )
@@ -78,18 +84,19 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """Follows the links of all views from the asked user to the end."""
+    """Follows the links of all views from the site's unit to the end."""
     *lines, question = task.question.split("\n")
     following = dict(_LINK.findall("\n".join(lines)))
-    path = [_USER.findall(question)[-1]]
+    site = _BOOK.site_in(question)
+    path = [site.unit]
     while path[-1] in following:
         path.append(following[path[-1]])
-    return f"{' > '.join(path)}: {path[-1]}"
+    return _answer(site, path)
 
 
 FAMILY = Family(
     name=NAME,
-    summary="follows a user's path over the views of three agents to the server",
+    summary="follows a site's path over the views of three agents to the server",
     depth="hops",
     draw=draw,
     accepts=accepts,
