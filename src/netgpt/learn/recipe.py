@@ -69,27 +69,26 @@ class Recipe:
         )
 
 
-STEPS = 8_000  # every tier sees the same stream
-
+# All tiers see the same stream, each as much of it as it needed for its place between the others on two CPU cores.
 DEVICE = Recipe(
     name="netgpt-device",
     tier="device",
     shape=Shape(hidden_size=48, intermediate_size=144, num_layers=3, num_heads=4, head_dim=16),
-    steps=STEPS,
+    steps=10_000,
     peak_rate=1.5e-2,
 )
 EDGE = Recipe(
     name="netgpt-edge",
     tier="edge",
     shape=Shape(hidden_size=96, intermediate_size=288, num_layers=4, num_heads=6, head_dim=16),
-    steps=STEPS,
+    steps=8_000,
     peak_rate=1.2e-2,
 )
 CLOUD = Recipe(
     name="netgpt-cloud",
     tier="cloud",
     shape=Shape(hidden_size=256, intermediate_size=768, num_layers=6, num_heads=8, head_dim=32),
-    steps=STEPS,
+    steps=15_000,
     peak_rate=1e-2,
 )
 RECIPES: tuple[Recipe, ...] = (DEVICE, EDGE, CLOUD)
