@@ -49,7 +49,7 @@ class Amounts:
     memory_warm_up: int
 
 
-FULL = Amounts(rounds=9, sequential=400, concurrent=1920, streams=1000, stream_tokens=40, memory_requests=20_000, memory_warm_up=2000)
+FULL = Amounts(rounds=5, sequential=300, concurrent=640, streams=1000, stream_tokens=40, memory_requests=20_000, memory_warm_up=2000)
 QUICK = Amounts(rounds=3, sequential=60, concurrent=256, streams=100, stream_tokens=12, memory_requests=1000, memory_warm_up=200)
 
 # (suffix of the figures, fields of the request, connections)
