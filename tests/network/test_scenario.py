@@ -4,7 +4,7 @@ import pytest
 
 from netgpt.core.errors import ScenarioInvalid
 from netgpt.network.profile import PROFILES, decode_step_time_s, prefill_time_s
-from netgpt.network.scenario import load_scenario, parse_scenario, shipped_scenarios
+from netgpt.network.scenario_file import load_scenario, parse_scenario, shipped_scenarios
 
 SOUND = """
 name = "small"

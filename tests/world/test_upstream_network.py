@@ -19,7 +19,7 @@ import pytest
 
 from netgpt.core.errors import ScenarioInvalid, UsageError
 from netgpt.core.storage import SimulatedStorage
-from netgpt.network.scenario import parse_scenario
+from netgpt.network.scenario_file import parse_scenario
 from netgpt.world.simulated import simulate
 from netgpt.world.upstream import check_upstreams
 

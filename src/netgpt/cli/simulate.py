@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from netgpt.core.storage import DiskStorage
     from netgpt.core.units import parse_duration_s
-    from netgpt.network.scenario import load_scenario
+    from netgpt.network.scenario_file import load_scenario
     from netgpt.world.report import render
     from netgpt.world.simulated import simulate
 
