@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from netgpt.core.errors import ScenarioInvalid
+from netgpt.network.scenario import Scenario
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
@@ -52,6 +53,19 @@ def traced_arrivals(
     for number, request in enumerate(left):
         if number % deal[1] == deal[0]:
             yield TracedRequest(at_s=(request.at_s - start_s) / speed, prompt_tokens=request.prompt_tokens, answer_tokens=request.answer_tokens)
+
+
+def with_request_trace(scenario: Scenario, path: Path) -> Scenario:
+    """The scenario with all its users asking as in this trace, whose requests are dealt to them in turn.
+
+    Raises:
+        ScenarioInvalid: it has no users.
+    """
+    if not scenario.users:
+        raise ScenarioInvalid(f"{scenario.name!r} has no users who could ask as in a trace", hint="add a [[user]] table")
+    count = len(scenario.users)
+    users = (replace(user, requests_per_s=0.0, trace=str(path), deal=(number, count)) for number, user in enumerate(scenario.users))
+    return replace(scenario, users=tuple(users))
 
 
 def read_requests(path: Path) -> tuple[TracedRequest, ...]:

@@ -119,10 +119,11 @@ class LinkSpec:
         float, Key(kind=DURATION, name="jitter_up", least=0, meaning="standard deviation of the delay from the first to the second")
     ] = 0.0
     jitter_down_s: Annotated[float, Key(kind=DURATION, name="jitter_down", least=0, meaning="and back")] = 0.0
-    queue_s: Annotated[
+    queue_up_s: Annotated[
         float | None,
-        Key(kind=DURATION, name="queue", above=0, meaning="what a queue holds at most, in time to send it at the link's rate; without it: all"),
+        Key(kind=DURATION, name="queue_up", above=0, meaning="what waits at most to be sent, in time to send it at the link's rate; without it: all"),
     ] = None
+    queue_down_s: Annotated[float | None, Key(kind=DURATION, name="queue_down", above=0, meaning="and back")] = None
     loss_up: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="share of datagrams that are lost from the first to the second")] = 0.0
     loss_down: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="and back")] = 0.0
     loss_burst: Annotated[

@@ -154,11 +154,11 @@ def _written(pattern: str) -> dict[str, Any]:
     return {"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{number}({pattern})?\\s*$"}]}
 
 
-TEXT = Kind(_text, {"type": "string"})
+TEXT = Kind(_text, {"type": "string"}, "text")
 FILE = Kind(_file, {"type": "string", "minLength": 1}, "path")
-NUMBER = Kind(_number, {"type": "number"})
-WHOLE = Kind(_whole, {"type": "number"})
-FLAG = Kind(_flag, {"type": "boolean"})
+NUMBER = Kind(_number, {"type": "number"}, "number")
+WHOLE = Kind(_whole, {"type": "number"}, "whole number")
+FLAG = Kind(_flag, {"type": "boolean"}, "`true` or `false`")
 DURATION = Kind(_quantity(parse_duration_s), _written("us|ms|s|m|min|h|d"), "`8ms`, `2s`, `5m`, or seconds")
 RATE = Kind(_quantity(parse_rate_bps), _written("[kKmMgG]?bps"), "`500kbps`, `20Mbps`, `1Gbps`, or bit/s")
 FREQUENCY = Kind(_quantity(parse_frequency_hz), _written("[kKmMgG]?[hH]z"), "`30kHz`, `100MHz`, or Hz")

@@ -5,6 +5,7 @@ It says what a single value may be; what only the whole file can tell stays with
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -23,6 +24,11 @@ def scenario_schema() -> dict[str, Any]:
         **_object(Scenario),
         "required": list(NEEDED_IN_FILE),
     }
+
+
+def schema_text() -> str:
+    """The schema as the file `scenario.schema.json` holds it."""
+    return json.dumps(scenario_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _object(spec: type) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storag
     """
     storage = SimulatedStorage()
     report = run_virtual(_run(scenario, seed, duration_s, storage))
+    if left_out := check_simulated(scenario):
+        report |= {"left_out": left_out}
     output.replace(EVENTS, storage.read(EVENTS))
     output.replace(REPORT, json.dumps(report, indent=2, sort_keys=True).encode() + b"\n")
     return report
