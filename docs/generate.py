@@ -20,11 +20,10 @@ from typing import Any
 from netgpt.cli import main as cli
 from netgpt.core.errors import ERRORS, NetgptError
 from netgpt.core.settings import SETTINGS
-from netgpt.core.units import format_frequency
 from netgpt.models import card, generation, grammar
 from netgpt.network import member, scenario, scenario_file
 from netgpt.network.profile import PROFILES
-from netgpt.network.scenario_key import FREQUENCY, Key, Table, is_needed, keys_of
+from netgpt.network.scenario_key import Key, Table, is_needed, keys_of
 from netgpt.network.scenario_schema import schema_text
 from netgpt.telemetry.metrics import table as metric_table
 from netgpt.wire import fault, messages
@@ -159,7 +158,7 @@ def _spec(spec: type) -> Iterable[str]:
 def _written(key: Key) -> str:
     """How a key's value is written, and which values there are."""
     if key.known:
-        return ", ".join(f"`{one}`" if isinstance(one, str) else f"`{format_frequency(one).replace(' ', '')}`" for one in key.known)
+        return ", ".join(f"`{one}`" if isinstance(one, str) else f"`{key.kind.show(one).replace(' ', '')}`" for one in key.known)
     return ", ".join(part for part in (key.kind.unit, key.range_text()) if part)
 
 
@@ -168,7 +167,7 @@ def _in_file(key: Key, default: Any) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, int | float):
-        shown = format_frequency(default).replace(" ", "") if key.kind is FREQUENCY else f"{default:g}"
+        shown = key.kind.show(default).replace(" ", "")
         return f"`{shown}`" if key.admits(default) else ""
     return f"`{list(default)}`" if isinstance(default, tuple) else f"`{default}`" if isinstance(default, str) and default else ""
 

@@ -93,6 +93,9 @@ def _check_ids(scenario: Scenario) -> None:
                 raise refusal(row.place, "id", f"a {table} cannot be called {row.id!r}", "use letters, digits and . _ -, and not 'controller'")
     _check_once(scenario.nodes, [members_of(node) for node in scenario.nodes], "node", "id")
     _check_once(scenario.cells, [(cell.id,) for cell in scenario.cells], "cell", "id")
+    for link in scenario.links:
+        if link.between[0] == link.between[1]:
+            raise refusal(link.place, "between", f"a link joins {link.between[0]!r} to itself", "name two nodes")
     _check_once(scenario.links, [(link.id,) for link in scenario.links], "link", "between")
 
 
@@ -134,8 +137,6 @@ def _members(scenario: Scenario, name: str) -> tuple[str, ...]:
 
 
 def _check_link(link: LinkSpec, scenario: Scenario) -> None:
-    if link.between[0] == link.between[1]:
-        raise refusal(link.place, "between", f"a link joins {link.between[0]!r} to itself", "name two nodes")
     if all(len(_members(scenario, end)) > 1 for end in link.between):
         raise refusal(link.place, "between", f"both ends of link {link.id!r} have a count", "name a single node at one end")
     for key in ("loss_up", "loss_down"):

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from netgpt.core.errors import ScenarioInvalid, UsageError
-from netgpt.core.units import parse_duration_s, parse_frequency_hz, parse_rate_bps, parse_share, parse_speed_m_per_s
+from netgpt.core.units import format_frequency, parse_duration_s, parse_frequency_hz, parse_rate_bps, parse_share, parse_speed_m_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class Kind:
 
     parse: Callable[[Any], Any]  # raises UsageError
     schema: Mapping[str, Any]
-    unit: str = ""
+    unit: str = ""  # how it is written, for people
+    show: Callable[[float], str] = "{:,.10g}".format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,9 @@ class Key:
 
     def range_text(self) -> str:
         """Which numbers it takes, for people."""
-        low = f"of at least {self.least:g}" if self.least is not None else f"above {self.above:g}" if self.above is not None else ""
-        high = f"of at most {self.most:g}" if self.most is not None else ""
+        show = self.kind.show
+        low = f"of at least {show(self.least)}" if self.least is not None else f"above {show(self.above)}" if self.above is not None else ""
+        high = f"of at most {show(self.most)}" if self.most is not None else ""
         return " and ".join(part for part in (low, high) if part)
 
     def admits(self, value: float) -> bool:
@@ -159,9 +161,9 @@ FILE = Kind(_file, {"type": "string", "minLength": 1}, "path")
 NUMBER = Kind(_number, {"type": "number"}, "number")
 WHOLE = Kind(_whole, {"type": "number"}, "whole number")
 FLAG = Kind(_flag, {"type": "boolean"}, "`true` or `false`")
-DURATION = Kind(_quantity(parse_duration_s), _written("us|ms|s|m|min|h|d"), "`8ms`, `2s`, `5m`, or seconds")
+DURATION = Kind(_quantity(parse_duration_s), _written("us|ms|s|m|min|h|d"), "`8ms`, `2s`, or seconds")
 RATE = Kind(_quantity(parse_rate_bps), _written("[kKmMgG]?bps"), "`500kbps`, `20Mbps`, `1Gbps`, or bit/s")
-FREQUENCY = Kind(_quantity(parse_frequency_hz), _written("[kKmMgG]?[hH]z"), "`30kHz`, `100MHz`, or Hz")
+FREQUENCY = Kind(_quantity(parse_frequency_hz), _written("[kKmMgG]?[hH]z"), "`30kHz`, `100MHz`, or Hz", format_frequency)
 SPEED = Kind(_quantity(parse_speed_m_per_s), _written("km/h|m/s"), "`120km/h`, or m/s")
 SHARE = Kind(_quantity(parse_share), _written("%"), "`1%`, or `0.01`")
 SPAN = Kind(_span, {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}, "`[lowest, highest]`")
