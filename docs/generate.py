@@ -25,10 +25,12 @@ from netgpt.network import member, scenario, scenario_file
 from netgpt.network.profile import PROFILES
 from netgpt.network.scenario_key import Key, Table, is_needed, keys_of
 from netgpt.network.scenario_schema import schema_text
+from netgpt.network.topology_picture import topology_picture
 from netgpt.telemetry.metrics import table as metric_table
 from netgpt.wire import fault, messages
 
 REFERENCE = Path(__file__).parent / "reference"
+PICTURE = Path(__file__).parent / "pictures" / "topology" / "vehicles.svg"
 SCHEMA = Path(scenario.__file__).with_name("scenario.schema.json")
 MADE = "<!-- Made by docs/generate.py: change the source, then run `make docs`. -->"
 
@@ -244,4 +246,5 @@ if __name__ == "__main__":
         (REFERENCE / f"{name}.md").write_text(page(name), encoding="utf-8")
         print(f"docs/reference/{name}.md")
     SCHEMA.write_text(schema_text(), encoding="utf-8")
-    print(SCHEMA.name)
+    PICTURE.write_text(topology_picture(scenario_file.load_scenario("vehicles")), encoding="utf-8")
+    print(SCHEMA.name, PICTURE.name)

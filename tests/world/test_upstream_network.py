@@ -140,7 +140,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_starts() -> None:
         ('engine = "openai"', 'engine = "openay"', "unknown engine 'openay'"),
         ('"20s"', '"soon"', "not a duration"),
         ('"20s"', '"0s"', "'first_token_timeout'"),
-        ('api_key_env = "STRANGE_KEY"', "retries = 99", "retries 99"),
+        ('api_key_env = "STRANGE_KEY"', "retries = 99", "'retries' of node 1 is 99"),
         ('model = "netgpt-device"', 'model = "netgpt-device"\nretries = 1', "'retries' and not engine"),
     ],
 )

@@ -37,6 +37,7 @@ SCHEDULERS = ("proportional-fair", "strict-priority", "delay-aware")
 MOBILITIES = ("static", "line", "random-waypoint")
 QOS_CLASSES = ("interactive", "standard", "background")
 FLOW_KINDS = ("heartbeat", "verdict", "draft", "token", "activation", "prompt", "kv", "update", "model", "background")
+SR_PERIODS_SLOTS = (1, 2, 4, 5, 8, 10, 16, 20, 40, 80, 160, 320, 640)  # TS 38.331 SchedulingRequestResourceConfig
 FIVE_QI = (5, 6, 7, 8, 9, 80, 82, 83)  # of TS 23.501 table 5.7.4-1: those that are not for guaranteed rates of voice and video
 NOWHERE = Place()
 
@@ -158,24 +159,36 @@ class CellSpec:
         Key(kind=NUMBERS, meaning="the 5QI of kinds of AI flow instead of the default ones: `flows = { draft = 82, update = 9 }`"),
     ] = field(default_factory=dict)
     sr_period_s: Annotated[
-        float | None, Key(kind=DURATION, name="sr_period", above=0, meaning="between two occasions to ask for an uplink grant")
+        float | None,
+        Key(kind=DURATION, name="sr_period", above=0, meaning="between two occasions to ask for an uplink grant, in slots as TS 38.331 has them"),
     ] = None
     configured_grant_s: Annotated[
         float | None, Key(kind=DURATION, name="configured_grant", above=0, meaning="period of uplink grants that need no asking; without it: none")
     ] = None
     configured_grant_bytes: Annotated[int | None, Key(kind=WHOLE, least=1, meaning="size of each such grant")] = None
-    harq_round_trip_s: Annotated[
-        float | None, Key(kind=DURATION, name="harq_round_trip", above=0, meaning="from a transmission to the repetition of what was not decoded")
-    ] = None
+    k1_slots: Annotated[int | None, Key(kind=WHOLE, name="k1", least=0, most=15, meaning="slots from downlink data to their acknowledgement")] = None
+    k2_slots: Annotated[int | None, Key(kind=WHOLE, name="k2", least=0, most=32, meaning="slots from an uplink grant to the data")] = None
+    harq_bler: Annotated[float | None, Key(kind=SHARE, least=0, most=0.99, meaning="share of first transmissions that fail")] = None
     harq_attempts: Annotated[int | None, Key(kind=WHOLE, least=1, most=32, meaning="transmissions of a block before RLC has to mend it")] = None
+    rlc_recovery_s: Annotated[
+        float | None, Key(kind=DURATION, name="rlc_recovery", least=0, meaning="how long RLC takes to send a lost block anew")
+    ] = None
     drx_cycle_s: Annotated[
         float | None, Key(kind=DURATION, name="drx_cycle", above=0, meaning="how often a sleeping device listens; without it: always")
     ] = None
+    drx_on_s: Annotated[float | None, Key(kind=DURATION, name="drx_on", above=0, meaning="for how long")] = None
     drx_inactivity_s: Annotated[
-        float | None, Key(kind=DURATION, name="drx_inactivity", above=0, meaning="how long a device listens on after its last packet")
+        float | None, Key(kind=DURATION, name="drx_inactivity", least=0, meaning="how long a device listens on after its last packet")
     ] = None
     rrc_inactivity_s: Annotated[
         float | None, Key(kind=DURATION, name="rrc_inactivity", above=0, meaning="after how much silence a device is sent to RRC inactive")
+    ] = None
+    rrc_resume_s: Annotated[float | None, Key(kind=DURATION, name="rrc_resume", least=0, meaning="how long it takes to come back")] = None
+    handover_interruption_s: Annotated[
+        float | None, Key(kind=DURATION, name="handover_interruption", least=0, meaning="how long a change of cell carries nothing")
+    ] = None
+    queue_s: Annotated[
+        float | None, Key(kind=DURATION, name="queue", above=0, meaning="what waits at most for each device and direction, at its present rate")
     ] = None
     background_up: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="share of the uplink blocks that others take")] = 0.0
     background_down: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="share of the downlink blocks that others take")] = 0.0

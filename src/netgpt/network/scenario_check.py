@@ -5,6 +5,7 @@ Works on tables as the file has them, before `count` writes them out, so that an
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
@@ -16,7 +17,7 @@ from netgpt.core.errors import NetgptError
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.units import parse_duration_s
 from netgpt.network.profile import find_profile
-from netgpt.network.scenario import FIVE_QI, FLOW_KINDS, AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario, UserSpec
+from netgpt.network.scenario import FIVE_QI, FLOW_KINDS, SR_PERIODS_SLOTS, AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario, UserSpec
 from netgpt.network.scenario_count import members_of
 from netgpt.network.scenario_key import Place, refusal
 
@@ -162,6 +163,30 @@ def _check_cell(cell: CellSpec, scenario: Scenario) -> None:
         raise refusal(cell.place, "tdd", f"{cell.tdd!r} is no TDD pattern", 'write one letter a slot, D, S or U, with a D and a U: "DDDSU"')
     if (cell.configured_grant_s is None) != (cell.configured_grant_bytes is None):
         raise refusal(cell.place, "", f"cell {cell.id!r} has half of a configured grant", "give configured_grant and configured_grant_bytes")
+    if cell.drx_cycle_s is None and (cell.drx_on_s is not None or cell.drx_inactivity_s is not None):
+        raise refusal(cell.place, "", f"cell {cell.id!r} has parts of DRX and no cycle", "add drx_cycle, or leave drx_on and drx_inactivity out")
+    _check_slots(cell)
+    _check_flows(cell)
+
+
+def _check_slots(cell: CellSpec) -> None:
+    """Periods are whole slots of the cell's numerology (TS 38.211 table 4.3.2-2)."""
+    slot_s = 15.0 / cell.subcarrier_spacing_hz
+    for key, lasts_s in (("sr_period", cell.sr_period_s), ("configured_grant", cell.configured_grant_s)):
+        slots = round(lasts_s / slot_s) if lasts_s else 1
+        if lasts_s and not math.isclose(slots * slot_s, lasts_s, rel_tol=1e-6):
+            raise refusal(
+                cell.place,
+                key,
+                f"{key!r} of cell {cell.id!r} is no whole number of slots of {slot_s * 1e3:g} ms",
+                f"give a multiple of {slot_s * 1e3:g}ms",
+            )
+        if key == "sr_period" and slots not in SR_PERIODS_SLOTS:
+            known = ", ".join(f"{count * slot_s * 1e3:g}ms" for count in SR_PERIODS_SLOTS)
+            raise refusal(cell.place, key, f"{key!r} of cell {cell.id!r} is {slots} slots, which TS 38.331 does not have", f"known: {known}")
+
+
+def _check_flows(cell: CellSpec) -> None:
     for kind, five_qi in cell.flows.items():
         if kind not in FLOW_KINDS:
             raise refusal(cell.place, "flows", f"unknown kind of flow {kind!r} in cell {cell.id!r}", did_you_mean(kind, FLOW_KINDS))

@@ -39,11 +39,13 @@ def topology_picture(scenario: Scenario) -> str:
     width = max(box.x for box in boxes) + BOX_WIDTH + MARGIN
     notes = [f"also {line}" for line in left_out]
     height = y + LINE * len(notes) + MARGIN
-    body = [_text(MARGIN, MARGIN + 12, scenario.name, size=18, bold=True), _text(MARGIN, MARGIN + 32, scenario.description)]
+    body = [f"<title>{escape(scenario.name)}: {escape(scenario.description)}</title>", "<rect width='100%' height='100%' fill='white'/>"]
+    body += [_text(MARGIN, MARGIN + 12, scenario.name, size=18, bold=True), _text(MARGIN, MARGIN + 32, scenario.description)]
     body += [part for box in boxes for part in _drawn(box)]
     body += [_text(MARGIN, y + LINE * (number + 1), note) for number, note in enumerate(notes)]
-    head = f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' viewBox='0 0 {width:.0f} {height:.0f}' {FONT}>"
-    return "\n".join([head, "<rect width='100%' height='100%' fill='white'/>", *body, "</svg>", ""])
+    size = f"width='{width:.0f}' height='{height:.0f}' viewBox='0 0 {width:.0f} {height:.0f}'"
+    head = f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='img' {FONT}>"
+    return "\n".join([head, *body, "</svg>", ""])
 
 
 def _place(branch: Branch, parent: _Box | None, x: float, y: float, boxes: list[_Box]) -> float:
