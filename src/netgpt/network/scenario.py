@@ -113,7 +113,9 @@ class LinkSpec:
     between: Annotated[tuple[str, str], Key(kind=ENDS, meaning="two nodes; one with `count` stands for a link from each of them")]
     up_bps: Annotated[float, Key(kind=RATE, name="up", above=0, meaning="rate from the first to the second")] = 0.0
     down_bps: Annotated[float, Key(kind=RATE, name="down", above=0, meaning="rate from the second to the first")] = 0.0
-    up_trace: Annotated[str, Key(kind=FILE, meaning="a file of rates over time instead of `up`, relative to the scenario file")] = ""
+    up_trace: Annotated[
+        str, Key(kind=FILE, meaning="rates over time instead of `up`: the name of a shipped trace, or a file relative to the scenario file")
+    ] = ""
     down_trace: Annotated[str, Key(kind=FILE, meaning="the same for `down`")] = ""
     delay_s: Annotated[float, Key(kind=DURATION, name="delay", least=0, meaning="one way, after the last bit was sent")]
     jitter_up_s: Annotated[

@@ -54,17 +54,17 @@ def check_files(scenario: Scenario) -> None:
         ScenarioInvalid: names the key's file and line.
     """
     for link in scenario.links:
-        _check_file(link.up_trace, link.place, "up_trace")
-        _check_file(link.down_trace, link.place, "down_trace")
+        _check_trace(link.up_trace, link.place, "up_trace")
+        _check_trace(link.down_trace, link.place, "down_trace")
     for user in scenario.users:
         _check_file(user.trace, user.place, "trace")
     for attach in scenario.attachments:
-        _check_efficiency(attach.up_trace, attach.place, "up_trace")
-        _check_efficiency(attach.down_trace, attach.place, "down_trace")
+        _check_trace(attach.up_trace, attach.place, "up_trace")
+        _check_trace(attach.down_trace, attach.place, "down_trace")
 
 
 def shipped_traces() -> list[str]:
-    """Names of the traces of spectral efficiency that come with the package."""
+    """Names of the traces that come with the package."""
     folder = resources.files("netgpt.network") / "traces"
     return sorted(entry.name.partition(".")[0] for entry in folder.iterdir()) if folder.is_dir() else []
 
@@ -74,11 +74,11 @@ def is_file_name(trace: str) -> bool:
     return "/" in trace or "." in trace
 
 
-def _check_efficiency(trace: str, place: Place, key: str) -> None:
+def _check_trace(trace: str, place: Place, key: str) -> None:
     if is_file_name(trace):
         _check_file(trace, place, key)
     elif trace and trace not in (known := shipped_traces()):
-        hint = did_you_mean(trace, known) if known else "no trace ships with this release: give a file, or efficiency_up and efficiency_down"
+        hint = did_you_mean(trace, known) if known else "no trace ships with this release: give a file, or a number"
         raise refusal(place, key, f"unknown trace {trace!r}", hint)
 
 

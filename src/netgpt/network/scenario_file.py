@@ -101,7 +101,7 @@ def _beside(scenario: Scenario, folder: FilePath) -> Scenario:
     return replace(
         scenario,
         nodes=tuple(replace(node, recording=whole(node.recording), model=model(node.model)) for node in scenario.nodes),
-        links=tuple(replace(link, up_trace=whole(link.up_trace), down_trace=whole(link.down_trace)) for link in scenario.links),
+        links=tuple(replace(link, up_trace=trace(link.up_trace), down_trace=trace(link.down_trace)) for link in scenario.links),
         attachments=tuple(replace(each, up_trace=trace(each.up_trace), down_trace=trace(each.down_trace)) for each in scenario.attachments),
         users=tuple(replace(user, trace=whole(user.trace)) for user in scenario.users),
     )

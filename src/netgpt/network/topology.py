@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from netgpt.core.units import format_count, format_duration, format_frequency, format_rate
-from netgpt.network.scenario import AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario
-
-_TIERS_FROM_THE_TOP = ("cloud", "edge", "device")
+from netgpt.network.scenario import TIERS, AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def _parents(
     roots: list[str] = []
     parents: dict[str, tuple[str, LinkSpec, bool]] = {}
     waiting = {groups[node.id] for node in nodes}
-    for root in sorted(nodes, key=lambda node: _TIERS_FROM_THE_TOP.index(node.tier)):
+    for root in sorted(nodes, key=lambda node: -TIERS.index(node.tier)):
         frontier = [groups[root.id]] if groups[root.id] in waiting else []
         roots += frontier
         waiting -= {*frontier}

@@ -5,11 +5,10 @@ The simulated world has links as first-in first-out queues; the emulated one has
 
 from __future__ import annotations
 
-from netgpt.network.scenario import LinkSpec, NodeSpec, Scenario
+from netgpt.network.scenario import TIERS, LinkSpec, NodeSpec, Scenario
 from netgpt.network.scenario_key import refusal
 
 MOST_EMULATED_NODES = 16  # two processes each, beside the controller's
-_TIERS_FROM_THE_TOP = ("cloud", "edge", "device")
 
 
 def check_simulated(scenario: Scenario) -> list[str]:
@@ -53,7 +52,7 @@ def _left_out(scenario: Scenario) -> list[tuple[list[str], str]]:
 
 def controller_site(scenario: Scenario) -> NodeSpec:
     """The node beside which the controller stands: the first of the highest tier."""
-    return next(node for tier in _TIERS_FROM_THE_TOP for node in scenario.nodes if node.tier == tier)
+    return next(node for tier in reversed(TIERS) for node in scenario.nodes if node.tier == tier)
 
 
 def _check_joined(scenario: Scenario) -> None:
