@@ -99,6 +99,7 @@ def test_a_picture_that_cannot_be_written_is_named(capsys: Capture, tmp_path: Pa
     [
         (["up", "city"], "city.toml:", "has 10,006 nodes and is for the simulated world only", "netgpt simulate city"),
         (["up", "crowd"], "crowd.toml:", "has 202 nodes", "netgpt simulate crowd, or lower the count"),
+        (["doctor", "--scenario", "city"], "city.toml:", "has 10,006 nodes", "netgpt simulate city"),
         (["simulate", "vehicles"], "vehicles.toml:", "cell 'cell1': the simulated world has no cells yet", "[[link]]"),
     ],
 )
