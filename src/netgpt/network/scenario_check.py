@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
+from functools import cache
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -63,10 +64,11 @@ def check_files(scenario: Scenario) -> None:
         _check_trace(attach.down_trace, attach.place, "down_trace")
 
 
-def shipped_traces() -> list[str]:
+@cache  # every device of a group asks
+def shipped_traces() -> tuple[str, ...]:
     """Names of the traces that come with the package."""
     folder = resources.files("netgpt.network") / "traces"
-    return sorted(entry.name.partition(".")[0] for entry in folder.iterdir()) if folder.is_dir() else []
+    return tuple(sorted(entry.name.partition(".")[0] for entry in folder.iterdir())) if folder.is_dir() else ()
 
 
 def is_file_name(trace: str) -> bool:
