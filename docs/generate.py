@@ -1,7 +1,7 @@
 """Writes docs/reference/*.md from the sources of truth; `make docs` runs it.
 
 A page holds nothing that its source does not say: the argument parsers, the tables of settings, metrics
-and errors, the scenario reader, and the wire's definition. `tests/docs/test_reference.py` fails when a
+and errors, the specs of scenarios, and the wire's definition. `tests/docs/test_reference.py` fails when a
 page is not what this makes.
 """
 
@@ -18,15 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from netgpt.cli import main as cli
-from netgpt.core.errors import ERRORS, NetgptError, ScenarioInvalid
+from netgpt.core.errors import ERRORS, NetgptError
 from netgpt.core.settings import SETTINGS
 from netgpt.models import card, generation, grammar
-from netgpt.network import member, scenario
+from netgpt.network import member, scenario, scenario_file
 from netgpt.network.profile import PROFILES
+from netgpt.network.scenario_key import Key, Table, is_needed, keys_of
+from netgpt.network.scenario_schema import schema_text
+from netgpt.network.topology_picture import topology_picture
 from netgpt.telemetry.metrics import table as metric_table
 from netgpt.wire import fault, messages
 
 REFERENCE = Path(__file__).parent / "reference"
+PICTURE = Path(__file__).parent / "pictures" / "topology" / "vehicles.svg"
+SCHEMA = Path(scenario.__file__).with_name("scenario.schema.json")
 MADE = "<!-- Made by docs/generate.py: change the source, then run `make docs`. -->"
 
 
@@ -108,89 +113,65 @@ def errors_page() -> str:
     ])  # fmt: skip
 
 
-# What the keys of a scenario mean: `_known_keys` asks the reader itself which keys there are.
-SCENARIO_KEYS: dict[str, dict[str, str]] = {
-    "scenario": {
-        "name": "text; default: the file's name",
-        "description": "text",
-        "default_node": "where users enter who name no node; default: the first node",
-        "agreement": "0 to 1: how often `hash` models of neighbouring tiers agree on a token; default 0.8",
-        "node": "one table `[[node]]` for each node, at least one",
-        "link": "one table `[[link]]` for each link",
-        "user": "one table `[[user]]` for each stream of users; simulated world only",
-        "fault": "one table `[[fault]]` for each fault; simulated world only",
-    },
-    "node": {
-        "id": "the node's name",
-        "tier": " or ".join(f"`{tier}`" for tier in scenario.TIERS),
-        "model": "the model folder that its engine loads, or `hf:organisation/name`; of a replay, the recorded model; of an upstream, as it lists it",
-        "profile": "a hardware profile, see below",
-        "parameters": "size of the model that it is declared to run, for modelled time; default 0: the model's own",
-        "slots": "requests that its engine answers at once; default 16",
-        "engine": "`replay`: plays a [recording](../recordings.md); `openai`: asks an [upstream](../upstreams.md); default: what the command runs",
-        "recording": "of a replay: a Parquet file of `netgpt record`, relative to the scenario file",
-        "timing": "of a replay: `recorded` (default) keeps the recorded times, `profile` takes those of the hardware profile",
-        "upstream": "of `openai`: base URL of an OpenAI-compatible server",
-        "api_key_env": "of `openai`: the environment variable that holds its key; default: none",
-        "context_tokens": "of `openai`: the context of its model; default 0: as the server says",
-        "connect_timeout": "of `openai`: default `5s`",
-        "first_token_timeout": "of `openai`: from the request to the first token; default `60s`",
-        "next_token_timeout": "of `openai`: between two tokens; default `30s`",
-        "retries": "of `openai`: 0 to 10, before the first token; default 2",
-    },
-    "link": {
-        "between": "`[first, second]`: two nodes",
-        "up": "rate from the first to the second: `500kbps`, `20Mbps`, `1Gbps`, or bits per second",
-        "down": "rate from the second to the first",
-        "delay": "one way: `250us`, `8ms`, or seconds",
-    },
-    "user": {
-        "at": "the node at whose door they enter",
-        "requests_per_s": "mean rate; arrivals are a Poisson process",
-        "model": "the model name that they ask; default `auto`",
-        "prompt_tokens": "`[lowest, highest]`; default `[16, 64]`; where a node replays, users ask recorded prompts",
-        "answer_tokens": "`[lowest, highest]`; default `[8, 48]`",
-        "temperature": "default 0: greedy",
-        "key": "a name for the API key that they share; doors are fair between keys; default: none",
-    },
-    "fault": {
-        "at": "when it begins: `60s`, `5m`, or seconds",
-        "for": "how long it lasts",
-        "node": "the node that dies, with all that runs on it; or",
-        "link": "the link that carries nothing, such as `edge1-cloud1`",
-    },
-}
-
-
 def scenario_page() -> str:
     """The keys of a scenario file, the shipped scenarios and the hardware profiles."""
     parts = [
         "# Scenarios",
-        "A scenario is a TOML file that describes a whole network. Unknown keys, unknown nodes and values out of range are refused by name. "
-        "`netgpt up SCENARIO` and `netgpt simulate SCENARIO` take a shipped scenario's name or a path.",
+        "A scenario is a TOML file that describes a whole network; [Scenarios](../scenarios.md) tells how to write one. What is unknown or out of "
+        "range is refused with file, line and the way to mend it. `netgpt up SCENARIO` and `netgpt simulate SCENARIO` take a shipped scenario's "
+        "name or a path, `netgpt scenario list`, `show` and `check` list, draw and check them.",
+        "## The file",
+        *_spec(scenario.Scenario),
     ]
-    for name, meanings in SCENARIO_KEYS.items():
-        if (known := _known_keys(name)) != set(meanings):
-            raise SystemExit(f"docs/generate.py: SCENARIO_KEYS[{name!r}] and the reader differ in {sorted(known ^ set(meanings))}")
-        rows = [[f"`{key}`", text] for key, text in meanings.items()]
-        parts += ["## The file" if name == "scenario" else f"## [[{name}]]", _table(["key", "meaning"], rows)]
+    for name, (_, mark) in keys_of(scenario.Scenario).items():
+        if isinstance(mark, Table):
+            parts += [f"## [[{name}]]", _meaning(mark.spec), *_spec(mark.spec)]
+            parts += [part for inner in _tables(mark.spec) for part in (f"### [[{name}.{inner.name}]]", _meaning(inner.spec), *_spec(inner.spec))]
     profiles = [[f"`{one.id}`", f"{one.flops:.3g}", f"{one.memory_bytes_per_s:.3g}", one.efficiency, one.source] for one in PROFILES.values()]
     parts += ["## Hardware profiles", _table(["profile", "FLOP/s", "bytes/s of memory", "efficiency", "source"], profiles)]
-    for name in scenario.shipped_scenarios():
+    for name in scenario_file.shipped_scenarios():
         text = (resources.files("netgpt.network") / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")
         parts += [f"## Shipped: {name}", _fence("toml", text)]
     return "\n\n".join(parts)
 
 
-def _known_keys(table: str) -> set[str]:
-    """The keys that the reader takes in `table`, from its own complaint about one that it does not."""
-    text = "no-such-key = 1\n" if table == "scenario" else f"[[{table}]]\nno-such-key = 1\n"
-    node = '[[node]]\nid = "a"\ntier = "device"\nmodel = "m"\nprofile = "phone"\n'
-    try:
-        scenario.parse_scenario(text if table == "node" else text + node, where="docs")
-    except ScenarioInvalid as error:
-        return set(error.hint.partition("known: ")[2].split(", "))
-    raise SystemExit(f"docs/generate.py: the reader takes any key in {table!r}")
+def _tables(spec: type) -> list[Table]:
+    return [mark for _, mark in keys_of(spec).values() if isinstance(mark, Table)]
+
+
+def _spec(spec: type) -> Iterable[str]:
+    """The table of a spec's keys."""
+    rows = []
+    for name, (each, mark) in keys_of(spec).items():
+        if isinstance(mark, Table):
+            rows.append([f"`{name}`", "tables", "", mark.meaning])
+        else:
+            rows.append(
+                [
+                    f"`{name}`",
+                    _written(mark),
+                    "needed" if is_needed(each) and spec is not scenario.Scenario else _in_file(mark, each.default),
+                    mark.meaning,
+                ]
+            )
+    yield _table(["key", "value", "default", "meaning"], rows)
+
+
+def _written(key: Key) -> str:
+    """How a key's value is written, and which values there are."""
+    if key.known:
+        return ", ".join(f"`{one}`" if isinstance(one, str) else f"`{key.kind.show(one).replace(' ', '')}`" for one in key.known)
+    return ", ".join(part for part in (key.kind.unit, key.range_text()) if part)
+
+
+def _in_file(key: Key, default: Any) -> str:
+    """A default as it would be written; empty if leaving the key out is something of its own."""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, int | float):
+        shown = key.kind.show(default).replace(" ", "")
+        return f"`{shown}`" if key.admits(default) else ""
+    return f"`{list(default)}`" if isinstance(default, tuple) else f"`{default}`" if isinstance(default, str) and default else ""
 
 
 def wire_page() -> str:
@@ -264,3 +245,6 @@ if __name__ == "__main__":
     for name in PAGES:
         (REFERENCE / f"{name}.md").write_text(page(name), encoding="utf-8")
         print(f"docs/reference/{name}.md")
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
+    PICTURE.write_text(topology_picture(scenario_file.load_scenario("vehicles")), encoding="utf-8")
+    print(SCHEMA.name, PICTURE.name)

@@ -4,7 +4,7 @@ Run: python examples/03_simulate.py
 """
 
 from netgpt.core.storage import SimulatedStorage
-from netgpt.network.scenario import load_scenario
+from netgpt.network.scenario_file import load_scenario
 from netgpt.world.report import render
 from netgpt.world.simulated import simulate
 

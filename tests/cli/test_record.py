@@ -18,7 +18,7 @@ from netgpt.corpus.families import BY_NAME
 from netgpt.corpus.files import write_tasks
 from netgpt.corpus.task import Task
 from netgpt.models.recording import COLUMNS, Recording, columns_table, load_pyarrow, read_recording
-from netgpt.network.scenario import parse_scenario
+from netgpt.network.scenario_file import parse_scenario
 from netgpt.world.simulated import EVENTS, simulate
 
 from .openai_server import LOGPROB, OTHER_LOGPROB, OpenAIServer, serving, words

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from netgpt.network.scenario import NodeSpec, load_scenario, parse_scenario
+from netgpt.network.scenario import NodeSpec
+from netgpt.network.scenario_file import load_scenario, parse_scenario
 
 ROOT = Path(__file__).parents[2]
 

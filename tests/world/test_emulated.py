@@ -9,7 +9,7 @@ import pytest
 
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import PortInUse
-from netgpt.network.scenario import load_scenario
+from netgpt.network.scenario_file import load_scenario
 from netgpt.wire.own_identity import IdentityFile
 from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig
 from netgpt.world.emulated import Build, PortPlan, check_ports, free_port_plan, network_stages, plan_ports

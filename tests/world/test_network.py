@@ -21,7 +21,7 @@ from netgpt.engine.hash_engine import HashLaw, absorb
 from netgpt.inference.request import ChatRequest, Finish, Span
 from netgpt.models.generation import GREEDY, Load
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
-from netgpt.network.scenario import load_scenario
+from netgpt.network.scenario_file import load_scenario
 from netgpt.node.call import ask
 from netgpt.wire.grpc_transport import GrpcTransport
 from netgpt.wire.identity import JoinAuthority

@@ -18,7 +18,8 @@ from netgpt.core.clock import run_virtual
 from netgpt.core.errors import DeadlineExceeded
 from netgpt.core.storage import SimulatedStorage
 from netgpt.inference.request import ChatRequest
-from netgpt.network.scenario import Scenario, UserSpec, parse_scenario
+from netgpt.network.scenario import Scenario, UserSpec
+from netgpt.network.scenario_file import parse_scenario
 from netgpt.world.report import Outcome
 from netgpt.world.simulated import EVENTS, SimulatedWorld, simulate
 

@@ -13,7 +13,8 @@ import pytest
 from netgpt.core.clock import run_virtual
 from netgpt.core.storage import SimulatedStorage
 from netgpt.inference.request import ChatRequest, Delta
-from netgpt.network.scenario import FaultSpec, Scenario, load_scenario
+from netgpt.network.scenario import FaultSpec, Scenario
+from netgpt.network.scenario_file import load_scenario
 from netgpt.telemetry.events import parse_event
 from netgpt.world.simulated import EVENTS, SimulatedWorld, simulate
 

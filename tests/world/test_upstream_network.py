@@ -19,7 +19,7 @@ import pytest
 
 from netgpt.core.errors import ScenarioInvalid, UsageError
 from netgpt.core.storage import SimulatedStorage
-from netgpt.network.scenario import parse_scenario
+from netgpt.network.scenario_file import parse_scenario
 from netgpt.world.simulated import simulate
 from netgpt.world.upstream import check_upstreams
 
@@ -140,7 +140,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_starts() -> None:
         ('engine = "openai"', 'engine = "openay"', "unknown engine 'openay'"),
         ('"20s"', '"soon"', "not a duration"),
         ('"20s"', '"0s"', "'first_token_timeout'"),
-        ('api_key_env = "STRANGE_KEY"', "retries = 99", "retries 99"),
+        ('api_key_env = "STRANGE_KEY"', "retries = 99", "'retries' of node 1 is 99"),
         ('model = "netgpt-device"', 'model = "netgpt-device"\nretries = 1', "'retries' and not engine"),
     ],
 )

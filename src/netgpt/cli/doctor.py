@@ -28,6 +28,7 @@ from netgpt.core.units import format_bytes
 from netgpt.models.store import read_card, search_path
 from netgpt.network.scenario import Scenario
 from netgpt.world.emulated import find_models, is_port_free, plan_ports
+from netgpt.world.modelled import check_emulated
 from netgpt.world.runstate import read_state
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     settings, scenario = settings_with_scenario(args.flags)
+    check_emulated(scenario)
     subject = Subject(settings=settings, scenario=scenario)
     checks = [check(subject) for check in CHECKS]
     if args.json:

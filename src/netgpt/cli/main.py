@@ -38,6 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "models": ("netgpt.cli.models", "list, fetch, import and remove models"),
     "pretrain": ("netgpt.cli.pretrain", "train the models from scratch"),
     "record": ("netgpt.cli.record", "record what models answer to tasks, to play it back anywhere"),
+    "scenario": ("netgpt.cli.scenario", "list, draw and check the networks that up and simulate run"),
     "simulate": ("netgpt.cli.simulate", "run a scenario under the virtual clock, reproducibly from a seed"),
     "doctor": ("netgpt.cli.doctor", "check that this machine can run a network"),
     "backup": ("netgpt.cli.backup", "save keys, certificates, models and events in one file"),

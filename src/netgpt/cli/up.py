@@ -16,7 +16,8 @@ from netgpt.cli.table import format_table
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import NotRunning
 from netgpt.core.settings import BY_NAME, Resolved, default_home, resolve_settings
-from netgpt.network.scenario import Scenario, load_scenario, shipped_scenarios
+from netgpt.network.scenario import Scenario
+from netgpt.network.scenario_file import load_scenario, shipped_scenarios
 from netgpt.world.request import UpRequest
 from netgpt.world.runstate import DOOR, RunState, read_state
 

@@ -1,48 +1,95 @@
-"""A scenario: the network as a TOML file says it is. Read once, checked once, frozen after.
+"""A scenario: the network as a TOML file says it is, in frozen values with SI units in their names.
 
-Unknown keys, unknown nodes and values out of range are refused with the place and the nearest known
-word. Shipped scenarios lie beside this module in `scenarios/`.
+What a key means, how it is written and its range stand beside each field; `scenario_file` reads and checks,
+`scenario_schema` makes the JSON Schema. Nothing here knows how a cell, a link or a user behaves.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
-from importlib import resources
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated
 
-from netgpt.core.errors import ScenarioInvalid, UsageError
-from netgpt.core.spelling import check_keys, did_you_mean
-from netgpt.core.units import parse_duration_s, parse_rate_bps
-from netgpt.network.profile import find_profile
+from netgpt.network.scenario_key import (
+    DURATION,
+    ENDS,
+    FILE,
+    FLAG,
+    FREQUENCY,
+    NUMBER,
+    NUMBERS,
+    RATE,
+    SHARE,
+    SPAN,
+    SPEED,
+    TEXT,
+    WHOLE,
+    Key,
+    Place,
+    Table,
+)  # fmt: skip
 
 TIERS = ("device", "edge", "cloud")
 NODE_ENGINES = ("replay", "openai")
 REPLAY_TIMINGS = ("recorded", "profile")
+SCHEDULERS = ("proportional-fair", "strict-priority", "delay-aware")
+MOBILITIES = ("static", "line", "random-waypoint")
+QOS_CLASSES = ("interactive", "standard", "background")
+FLOW_KINDS = ("heartbeat", "verdict", "draft", "token", "activation", "prompt", "kv", "update", "model", "background")
+SR_PERIODS_SLOTS = (1, 2, 4, 5, 8, 10, 16, 20, 40, 80, 160, 320, 640)  # TS 38.331 SchedulingRequestResourceConfig
+FIVE_QI = (5, 6, 7, 8, 9, 80, 82, 83)  # of TS 23.501 table 5.7.4-1: those that are not for guaranteed rates of voice and video
+NOWHERE = Place()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSpec:
-    """One machine: `[[node]]`."""
+    """A machine, or `count` equal ones: each has a door and an engine."""
 
-    id: str
-    tier: str
-    model: str
-    profile: str
-    parameters: int = 0  # size of the model it is declared to run, for modelled time; 0: the card's
-    slots: int = 16
-    engine: str = ""  # "replay": plays `model` of `recording`; "openai": asks for `model` at `upstream`; empty: what the command runs
-    recording: str = ""  # a Parquet file; in a scenario file relative to it
-    timing: str = ""  # of a replay: "recorded" (also if empty) or "profile"
-    upstream: str = ""  # base URL of an OpenAI-compatible server
-    api_key_env: str = ""  # the variable that holds its key; the key itself stands in no file
-    context_tokens: int = 0  # of the upstream's model; 0: as the upstream says
-    connect_timeout: str = "5s"
-    first_token_timeout: str = "60s"
-    next_token_timeout: str = "30s"
-    retries: int = 2  # before the first token
+    id: Annotated[str, Key(kind=TEXT, meaning="the node's name; with `count` the beginning of the names: `ue` gives `ue1`, `ue2`, ...")]
+    tier: Annotated[str, Key(kind=TEXT, known=TIERS, meaning="where it stands")]
+    model: Annotated[
+        str,
+        Key(
+            kind=TEXT,
+            meaning="the model folder that its engine loads, or `hf:organisation/name`; of a replay, the recorded model; "
+            "of an upstream, as it lists it",
+        ),
+    ]
+    profile: Annotated[str, Key(kind=TEXT, meaning="a hardware profile, see below")]
+    count: Annotated[int, Key(kind=WHOLE, least=1, most=100_000, meaning="how many of them there are")] = 1
+    parameters: Annotated[
+        int, Key(kind=WHOLE, least=0, meaning="size of the model that it is declared to run, for modelled time; 0: the model's own")
+    ] = 0
+    slots: Annotated[int, Key(kind=WHOLE, least=1, meaning="requests that its engine answers at once")] = 16
+    engine: Annotated[
+        str,
+        Key(
+            kind=TEXT,
+            known=NODE_ENGINES,
+            meaning="`replay`: plays a [recording](../recordings.md); `openai`: asks an [upstream](../upstreams.md); without it: as the command says",
+        ),
+    ] = ""
+    recording: Annotated[str, Key(kind=FILE, meaning="of a replay: a Parquet file of `netgpt record`, relative to the scenario file")] = ""
+    timing: Annotated[
+        str,
+        Key(
+            kind=TEXT,
+            known=REPLAY_TIMINGS,
+            meaning="of a replay: `recorded` (also without it) keeps the recorded times, `profile` takes those of the hardware profile",
+        ),
+    ] = ""
+    upstream: Annotated[str, Key(kind=TEXT, meaning="of `openai`: base URL of an OpenAI-compatible server")] = ""
+    api_key_env: Annotated[
+        str, Key(kind=TEXT, meaning="of `openai`: the environment variable that holds its key; the key itself stands in no file")
+    ] = ""
+    context_tokens: Annotated[int, Key(kind=WHOLE, least=0, meaning="of `openai`: the context of its model; 0: as the server says")] = 0
+    connect_timeout: Annotated[str, Key(kind=TEXT, meaning="of `openai`")] = "5s"
+    first_token_timeout: Annotated[str, Key(kind=TEXT, meaning="of `openai`: from the request to the first token")] = "60s"
+    next_token_timeout: Annotated[str, Key(kind=TEXT, meaning="of `openai`: between two tokens")] = "30s"
+    retries: Annotated[int, Key(kind=WHOLE, least=0, most=10, meaning="of `openai`: before the first token")] = 2
+    group: str = ""  # the id as the file has it, where `count` made several of it
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def replays(self) -> bool:
@@ -60,12 +107,33 @@ class NodeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkSpec:
-    """One link, the same medium in both directions: `[[link]]`. `up` is from the first node to the second."""
+    """A link that no one else uses: backhaul, a wire, or a radio link described by its rate. The same medium both ways; `up` is from
+    the first node to the second. A rate stands either in a number or in a trace."""
 
-    between: tuple[str, str]
-    up_bps: float
-    down_bps: float
-    delay_s: float  # one way
+    between: Annotated[tuple[str, str], Key(kind=ENDS, meaning="two nodes; one with `count` stands for a link from each of them")]
+    up_bps: Annotated[float, Key(kind=RATE, name="up", above=0, meaning="rate from the first to the second")] = 0.0
+    down_bps: Annotated[float, Key(kind=RATE, name="down", above=0, meaning="rate from the second to the first")] = 0.0
+    up_trace: Annotated[
+        str, Key(kind=FILE, meaning="rates over time instead of `up`: the name of a shipped trace, or a file relative to the scenario file")
+    ] = ""
+    down_trace: Annotated[str, Key(kind=FILE, meaning="the same for `down`")] = ""
+    delay_s: Annotated[float, Key(kind=DURATION, name="delay", least=0, meaning="one way, after the last bit was sent")]
+    jitter_up_s: Annotated[
+        float, Key(kind=DURATION, name="jitter_up", least=0, meaning="standard deviation of the delay from the first to the second")
+    ] = 0.0
+    jitter_down_s: Annotated[float, Key(kind=DURATION, name="jitter_down", least=0, meaning="and back")] = 0.0
+    queue_up_s: Annotated[
+        float | None,
+        Key(kind=DURATION, name="queue_up", above=0, meaning="what waits at most to be sent, in time to send it at the link's rate; without it: all"),
+    ] = None
+    queue_down_s: Annotated[float | None, Key(kind=DURATION, name="queue_down", above=0, meaning="and back")] = None
+    loss_up: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="share of datagrams that are lost from the first to the second")] = 0.0
+    loss_down: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="and back")] = 0.0
+    loss_burst: Annotated[
+        float, Key(kind=NUMBER, least=1, most=1000, meaning="how many datagrams in a row are lost, on average; 1: each by itself")
+    ] = 1.0
+    group: tuple[str, str] = ("", "")  # the ends as the file has them, where `count` made several of one
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -73,241 +141,159 @@ class LinkSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserSpec:
-    """Users at one node's door who arrive by a Poisson process: `[[user]]`. Simulated world only."""
+class CellSpec:
+    """A pool of radio resource blocks in each direction, shared by the nodes attached to it. Keys without a default take that of the
+    access model."""
 
-    at: str
-    requests_per_s: float
-    model: str = "auto"
-    prompt_tokens: tuple[int, int] = (16, 64)
-    answer_tokens: tuple[int, int] = (8, 48)
-    temperature: float = 0.0
-    key: str = ""  # the API key that they share: doors are fair between keys
+    id: Annotated[str, Key(kind=TEXT, meaning="the cell's name")]
+    at: Annotated[str, Key(kind=TEXT, meaning="the edge node at whose site it stands")]
+    bandwidth_hz: Annotated[float, Key(kind=FREQUENCY, name="bandwidth", least=5e6, most=400e6, meaning="of the carrier, TS 38.101-1 clause 5.3")]
+    subcarrier_spacing_hz: Annotated[
+        float, Key(kind=FREQUENCY, name="numerology", known=(15e3, 30e3, 60e3, 120e3), meaning="subcarrier spacing, TS 38.211 table 4.2-1")
+    ] = 30e3
+    tdd: Annotated[
+        str,
+        Key(kind=TEXT, meaning="slots of a period in time division: `D` down, `U` up, `S` special: `DDDSU`; without it: a carrier each way"),
+    ] = ""
+    scheduler: Annotated[str, Key(kind=TEXT, known=SCHEDULERS, meaning="who gets the resource blocks of a slot")] = "proportional-fair"
+    flows: Annotated[
+        Mapping[str, int],
+        Key(kind=NUMBERS, meaning="the 5QI of kinds of AI flow instead of the default ones: `flows = { draft = 82, update = 9 }`"),
+    ] = field(default_factory=dict)
+    sr_period_s: Annotated[
+        float | None,
+        Key(kind=DURATION, name="sr_period", above=0, meaning="between two occasions to ask for an uplink grant, in slots as TS 38.331 has them"),
+    ] = None
+    configured_grant_s: Annotated[
+        float | None, Key(kind=DURATION, name="configured_grant", above=0, meaning="period of uplink grants that need no asking; without it: none")
+    ] = None
+    configured_grant_bytes: Annotated[int | None, Key(kind=WHOLE, least=1, meaning="size of each such grant")] = None
+    k1_slots: Annotated[int | None, Key(kind=WHOLE, name="k1", least=0, most=15, meaning="slots from downlink data to their acknowledgement")] = None
+    k2_slots: Annotated[int | None, Key(kind=WHOLE, name="k2", least=0, most=32, meaning="slots from an uplink grant to the data")] = None
+    harq_bler: Annotated[float | None, Key(kind=SHARE, least=0, most=0.99, meaning="share of first transmissions that fail")] = None
+    harq_attempts: Annotated[int | None, Key(kind=WHOLE, least=1, most=32, meaning="transmissions of a block before RLC has to mend it")] = None
+    rlc_recovery_s: Annotated[
+        float | None, Key(kind=DURATION, name="rlc_recovery", least=0, meaning="how long RLC takes to send a lost block anew")
+    ] = None
+    drx_cycle_s: Annotated[
+        float | None, Key(kind=DURATION, name="drx_cycle", above=0, meaning="how often a sleeping device listens; without it: always")
+    ] = None
+    drx_on_s: Annotated[float | None, Key(kind=DURATION, name="drx_on", above=0, meaning="for how long")] = None
+    drx_inactivity_s: Annotated[
+        float | None, Key(kind=DURATION, name="drx_inactivity", least=0, meaning="how long a device listens on after its last packet")
+    ] = None
+    rrc_inactivity_s: Annotated[
+        float | None, Key(kind=DURATION, name="rrc_inactivity", above=0, meaning="after how much silence a device is sent to RRC inactive")
+    ] = None
+    rrc_resume_s: Annotated[float | None, Key(kind=DURATION, name="rrc_resume", least=0, meaning="how long it takes to come back")] = None
+    handover_interruption_s: Annotated[
+        float | None, Key(kind=DURATION, name="handover_interruption", least=0, meaning="how long a change of cell carries nothing")
+    ] = None
+    queue_s: Annotated[
+        float | None, Key(kind=DURATION, name="queue", above=0, meaning="what waits at most for each device and direction, at its present rate")
+    ] = None
+    background_up: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="share of the uplink blocks that others take")] = 0.0
+    background_down: Annotated[float, Key(kind=SHARE, least=0, most=0.99, meaning="share of the downlink blocks that others take")] = 0.0
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandoverSpec:
+    """A change of cell at a time."""
+
+    at_s: Annotated[float, Key(kind=DURATION, name="at", least=0, meaning="when")]
+    to: Annotated[str, Key(kind=TEXT, meaning="the cell that serves it from then on")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachSpec:
+    """How a device stands to its cell: which one, how well it is heard, how it moves. In each direction its
+    spectral efficiency is either a number or a trace."""
+
+    node: Annotated[str, Key(kind=TEXT, meaning="a device; one with `count` stands for all of them")]
+    cell: Annotated[str, Key(kind=TEXT, meaning="the cell that serves it at first")]
+    efficiency_up: Annotated[float, Key(kind=NUMBER, above=0, most=30, meaning="spectral efficiency of its uplink, bit/s/Hz")] = 0.0
+    efficiency_down: Annotated[float, Key(kind=NUMBER, above=0, most=30, meaning="of its downlink, bit/s/Hz")] = 0.0
+    up_trace: Annotated[
+        str,
+        Key(
+            kind=FILE,
+            meaning="the spectral efficiency of its uplink over time instead: the name of a shipped trace, or a file relative to the scenario file",
+        ),
+    ] = ""
+    down_trace: Annotated[str, Key(kind=FILE, meaning="the same for its downlink")] = ""
+    speed_m_per_s: Annotated[float, Key(kind=SPEED, name="speed", least=0, most=300, meaning="how fast it moves")] = 0.0
+    mobility: Annotated[str, Key(kind=TEXT, known=MOBILITIES, meaning="how it moves at that speed")] = "static"
+    handovers: Annotated[tuple[HandoverSpec, ...], Table("handover", "changes of cell, in the order of time", HandoverSpec)] = ()
+    member: int = 0  # which of `count` devices, from 0: of a trace for several, each takes its own
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSpec:
+    """Users at one node's door. They arrive by a Poisson process or as in a request trace. Simulated world only."""
+
+    at: Annotated[str, Key(kind=TEXT, meaning="the node at whose door they enter; one with `count` stands for users at each of them")]
+    requests_per_s: Annotated[float, Key(kind=NUMBER, above=0, meaning="mean rate of each; arrivals are a Poisson process")] = 0.0
+    trace: Annotated[
+        str,
+        Key(
+            kind=FILE,
+            meaning="a request trace instead: CSV with `TIMESTAMP,ContextTokens,GeneratedTokens`, relative to the scenario file; its requests are "
+            "dealt in turn to the users of this table",
+        ),
+    ] = ""
+    trace_start_s: Annotated[float, Key(kind=DURATION, name="trace_start", least=0, meaning="where in the trace the run begins")] = 0.0
+    trace_speed: Annotated[float, Key(kind=NUMBER, above=0, meaning="how many times faster than they did they come")] = 1.0
+    count: Annotated[int, Key(kind=WHOLE, least=1, most=100_000, meaning="how many such users there are at each node")] = 1
+    model: Annotated[str, Key(kind=TEXT, meaning="the model name that they ask")] = "auto"
+    qos: Annotated[str, Key(kind=TEXT, known=QOS_CLASSES, meaning="the class of their traffic on cells and links")] = "standard"
+    prompt_tokens: Annotated[tuple[int, int], Key(kind=SPAN, meaning="of a Poisson user; where a node replays, they ask what is recorded")] = (
+        16,
+        64,
+    )
+    answer_tokens: Annotated[tuple[int, int], Key(kind=SPAN, meaning="of a Poisson user")] = (8, 48)
+    temperature: Annotated[float, Key(kind=NUMBER, least=0, meaning="0: greedy")] = 0.0
+    key: Annotated[str, Key(kind=TEXT, meaning="a name for the API key that they share; doors are fair between keys; without it: none")] = ""
+    deal: tuple[int, int] = (0, 1)  # (k, n): of a trace, every n-th request from the k-th
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultSpec:
-    """Something that breaks at `at_s` and is whole again after `for_s`: `[[fault]]`. Simulated world only."""
+    """Something that breaks, and is whole again. Simulated world only."""
 
-    at_s: float
-    for_s: float
-    node: str = ""
-    link: str = ""
+    at_s: Annotated[float, Key(kind=DURATION, name="at", least=0, meaning="when it begins")]
+    for_s: Annotated[float, Key(kind=DURATION, name="for", least=0, meaning="how long it lasts")]
+    node: Annotated[str, Key(kind=TEXT, meaning="the node that dies, with all that runs on it; or")] = ""
+    link: Annotated[str, Key(kind=TEXT, meaning="the link that carries nothing, such as `edge1-cloud1`; or")] = ""
+    cell: Annotated[str, Key(kind=TEXT, meaning="the cell that serves nobody")] = ""
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A whole network."""
+    """A whole network. Tables with `count` stand here as often as they say."""
 
-    name: str
-    description: str
-    default_node: str
-    nodes: tuple[NodeSpec, ...]
-    links: tuple[LinkSpec, ...]
-    users: tuple[UserSpec, ...] = ()
-    faults: tuple[FaultSpec, ...] = ()
-    agreement: float = 0.8  # of neighbouring tiers' `hash` models, a token
+    name: Annotated[str, Key(kind=TEXT, meaning="its name; without it: the file's")]
+    description: Annotated[str, Key(kind=TEXT, meaning="one line that says what it is for")]
+    default_node: Annotated[str, Key(kind=TEXT, meaning="where users enter who name no node; without it: the first node")]
+    nodes: Annotated[tuple[NodeSpec, ...], Table("node", "one for each machine, or for several equal ones; at least one", NodeSpec)]
+    links: Annotated[tuple[LinkSpec, ...], Table("link", "one for each link", LinkSpec)]
+    cells: Annotated[tuple[CellSpec, ...], Table("cell", "one for each radio cell", CellSpec)] = ()
+    attachments: Annotated[tuple[AttachSpec, ...], Table("attach", "one for each device, or group of them, in a cell", AttachSpec)] = ()
+    users: Annotated[tuple[UserSpec, ...], Table("user", "one for each kind of users; simulated world only", UserSpec)] = ()
+    faults: Annotated[tuple[FaultSpec, ...], Table("fault", "one for each fault; simulated world only", FaultSpec)] = ()
+    agreement: Annotated[float, Key(kind=NUMBER, least=0, most=1, meaning="how often `hash` models of neighbouring tiers agree on a token")] = 0.8
+    simulation_only: Annotated[bool, Key(kind=FLAG, meaning="whether `netgpt up` refuses it")] = False
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
 
     def node(self, node_id: str) -> NodeSpec:
-        return next(node for node in self.nodes if node.id == node_id)
+        return self._nodes_by_id[node_id]
 
+    @cached_property
+    def _nodes_by_id(self) -> dict[str, NodeSpec]:
+        return {node.id: node for node in self.nodes}
 
-def shipped_scenarios() -> list[str]:
-    """Names of the scenarios that come with the package."""
-    folder = resources.files("netgpt.network") / "scenarios"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def load_scenario(name_or_path: str) -> Scenario:
-    """A shipped scenario by name, or a file by path.
-
-    Raises:
-        ScenarioInvalid: unknown name, unreadable file, or anything wrong inside, named with its place.
-    """
-    if name_or_path in shipped_scenarios():
-        text = (resources.files("netgpt.network") / "scenarios" / f"{name_or_path}.toml").read_text(encoding="utf-8")
-        return parse_scenario(text, where=name_or_path)
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise ScenarioInvalid(
-            f"no scenario {name_or_path!r}", hint=did_you_mean(name_or_path, shipped_scenarios()) + "; or give the path of a .toml file"
-        )
-    try:
-        scenario = parse_scenario(path.read_text(encoding="utf-8"), where=str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioInvalid(f"scenario {name_or_path!r} cannot be read: {error}", hint="check the path and its permissions") from error
-    return replace(scenario, nodes=tuple(_beside(node, path.parent) for node in scenario.nodes))
-
-
-def _beside(node: NodeSpec, folder: Path) -> NodeSpec:
-    """The node, with the paths that are relative to its scenario's folder made whole."""
-    if node.recording:
-        return replace(node, recording=str(folder / node.recording))
-    return replace(node, model=str(folder / node.model)) if node.model.startswith(("./", "../")) else node
-
-
-def parse_scenario(text: str, *, where: str) -> Scenario:
-    """The scenario that `text` describes; `where` names it in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioInvalid(f"scenario {where!r} is not valid TOML: {error}", hint="mend the line that the message names") from error
-    try:
-        scenario = _scenario(table, where)
-        _check(scenario, where)
-    except UsageError as error:
-        raise ScenarioInvalid(f"{error.message} in scenario {where!r}", hint=error.hint) from error
-    return scenario
-
-
-def _scenario(table: dict[str, Any], where: str) -> Scenario:
-    check_keys(table, {"name", "description", "default_node", "agreement", "node", "link", "user", "fault"}, f"scenario {where!r}", ScenarioInvalid)
-    nodes = tuple(_row(NodeSpec, row, f"node {n} of {where!r}") for n, row in _rows(table, "node", where))
-    if not nodes:
-        raise ScenarioInvalid(f"scenario {where!r} has no node", hint="add at least one [[node]] table")
-    return Scenario(
-        name=str(table.get("name", Path(where).stem)),
-        description=str(table.get("description", "")),
-        default_node=str(table.get("default_node", nodes[0].id)),
-        nodes=nodes,
-        links=tuple(_link(row, f"link {n} of {where!r}") for n, row in _rows(table, "link", where)),
-        users=tuple(_row(UserSpec, row, f"user {n} of {where!r}") for n, row in _rows(table, "user", where)),
-        faults=tuple(_fault(row, f"fault {n} of {where!r}") for n, row in _rows(table, "fault", where)),
-        agreement=float(table.get("agreement", 0.8)),
-    )
-
-
-def _rows(table: dict[str, Any], key: str, where: str) -> list[tuple[int, dict[str, Any]]]:
-    rows = table.get(key, [])
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ScenarioInvalid(f"{key!r} of scenario {where!r} is not a list of tables", hint=f"write [[{key}]]")
-    return list(enumerate(rows, start=1))
-
-
-Row = TypeVar("Row", NodeSpec, UserSpec)
-
-
-def _row(kind: type[Row], row: dict[str, Any], where: str) -> Row:
-    known = {field.name: field for field in fields(kind)}
-    check_keys(row, known, where, ScenarioInvalid)
-    for name, field in known.items():
-        if name not in row and field.default is MISSING:
-            raise ScenarioInvalid(f"{where} lacks {name!r}", hint=f"add {name} = ...")
-    return kind(**{name: _typed(value, known[name].type, f"{name!r} of {where}") for name, value in row.items()})
-
-
-def _typed(value: Any, kind: Any, where: str) -> Any:
-    """`value` as the field's type, which dataclasses keep as its source text."""
-    if kind == "str" and isinstance(value, str):
-        return value
-    if kind == "int" and isinstance(value, int | float) and value == int(value):
-        return int(value)
-    if kind == "float" and isinstance(value, int | float):
-        return float(value)
-    if (
-        kind == "tuple[int, int]"
-        and isinstance(value, list)
-        and len(value) == 2
-        and all(isinstance(item, int) for item in value)
-        and 0 < value[0] <= value[1]
-    ):
-        return (value[0], value[1])
-    raise ScenarioInvalid(f"{where} is {value!r}", hint=f"write {'[lowest, highest]' if kind == 'tuple[int, int]' else f'a value of type {kind}'}")
-
-
-def _link(row: dict[str, Any], where: str) -> LinkSpec:
-    check_keys(row, {"between", "up", "down", "delay"}, where, ScenarioInvalid)
-    between = row.get("between")
-    if not isinstance(between, list) or len(between) != 2:
-        raise ScenarioInvalid(f"{where} does not say between which two nodes", hint='write between = ["device1", "edge1"]')
-    return LinkSpec(
-        between=(str(between[0]), str(between[1])),
-        up_bps=_positive(parse_rate_bps(_needed(row, "up", where)), "up", where),
-        down_bps=_positive(parse_rate_bps(_needed(row, "down", where)), "down", where),
-        delay_s=parse_duration_s(_needed(row, "delay", where)),
-    )
-
-
-def _fault(row: dict[str, Any], where: str) -> FaultSpec:
-    check_keys(row, {"at", "for", "node", "link"}, where, ScenarioInvalid)
-    if ("node" in row) == ("link" in row):
-        raise ScenarioInvalid(f"{where} must name either a node or a link", hint='write node = "cloud1" or link = "edge1-cloud1"')
-    return FaultSpec(
-        at_s=parse_duration_s(_needed(row, "at", where)),
-        for_s=parse_duration_s(_needed(row, "for", where)),
-        node=str(row.get("node", "")),
-        link=str(row.get("link", "")),
-    )
-
-
-def _needed(row: Mapping[str, Any], key: str, where: str) -> Any:
-    if key not in row:
-        raise ScenarioInvalid(f"{where} lacks {key!r}", hint=f"add {key} = ...")
-    return row[key]
-
-
-def _positive(value: float, key: str, where: str) -> float:
-    if value <= 0:
-        raise ScenarioInvalid(f"{key!r} of {where} is {value!r}", hint="give a number above 0")
-    return value
-
-
-def _check(scenario: Scenario, where: str) -> None:
-    """What only the whole can tell: identity, references, reachability of names."""
-    ids = [node.id for node in scenario.nodes]
-    for node_id in ids:
-        if ids.count(node_id) > 1:
-            raise ScenarioInvalid(f"node {node_id!r} stands twice in scenario {where!r}", hint="give every node its own id")
-    for node in scenario.nodes:
-        if node.tier not in TIERS:
-            raise ScenarioInvalid(f"node {node.id!r} has the unknown tier {node.tier!r}", hint=did_you_mean(node.tier, TIERS))
-        if node.slots < 1 or node.parameters < 0:
-            raise ScenarioInvalid(f"node {node.id!r} has slots {node.slots}, parameters {node.parameters}", hint="slots start at 1, parameters at 0")
-        find_profile(node.profile)
-        _check_engine(node, f"node {node.id!r} of scenario {where!r}")
-    links = [link.id for link in scenario.links]
-    named = [(scenario.default_node, "default_node", ids)]
-    named += [(end, f"link {link.id!r}", ids) for link in scenario.links for end in link.between]
-    named += [(user.at, "a user", ids) for user in scenario.users]
-    named += [(fault.node, "a fault", ids) for fault in scenario.faults if fault.node]
-    named += [(fault.link, "a fault", links) for fault in scenario.faults if fault.link]
-    for name, place, known in named:
-        if name not in known:
-            raise ScenarioInvalid(f"{place} of scenario {where!r} names the unknown {name!r}", hint=did_you_mean(name, known))
-    if not 0 <= scenario.agreement <= 1:
-        raise ScenarioInvalid(f"agreement of scenario {where!r} is {scenario.agreement}", hint="give a probability, 0 to 1")
-    for user in scenario.users:
-        _positive(user.requests_per_s, "requests_per_s", f"the user at {user.at!r}")
-
-
-_OF_ENGINE = {  # the keys that only nodes of one engine have
-    "replay": ("recording", "timing"),
-    "openai": ("upstream", "api_key_env", "context_tokens", "connect_timeout", "first_token_timeout", "next_token_timeout", "retries"),
-}
-
-
-def _check_engine(node: NodeSpec, where: str) -> None:
-    if node.engine and node.engine not in NODE_ENGINES:
-        raise ScenarioInvalid(f"{where} has the unknown engine {node.engine!r}", hint=did_you_mean(node.engine, NODE_ENGINES))
-    defaults = {field.name: field.default for field in fields(NodeSpec)}
-    for engine, keys in _OF_ENGINE.items():
-        for key in keys:
-            if node.engine != engine and getattr(node, key) != defaults[key]:
-                raise ScenarioInvalid(f"{where} has {key!r} and not engine {engine!r}", hint=f'add engine = "{engine}", or leave it out')
-    if node.replays and not node.recording:
-        raise ScenarioInvalid(f"{where} replays and names no recording", hint='add recording = "answers.parquet"; make one with: netgpt record')
-    if node.timing and node.timing not in REPLAY_TIMINGS:
-        raise ScenarioInvalid(f"{where} has the unknown timing {node.timing!r}", hint=did_you_mean(node.timing, REPLAY_TIMINGS))
-    if node.asks_upstream:
-        _check_upstream(node, where)
-
-
-def _check_upstream(node: NodeSpec, where: str) -> None:
-    if not node.upstream:
-        raise ScenarioInvalid(f"{where} asks an upstream and names none", hint='add upstream = "http://127.0.0.1:8000/v1"')
-    for key in ("connect_timeout", "first_token_timeout", "next_token_timeout"):
-        _positive(parse_duration_s(getattr(node, key)), key, where)
-    if not 0 <= node.retries <= 10 or node.context_tokens < 0:
-        raise ScenarioInvalid(
-            f"{where} has retries {node.retries}, context_tokens {node.context_tokens}", hint="retries are 0 to 10, tokens 0 or more"
-        )
+    def cell(self, cell_id: str) -> CellSpec:
+        return next(cell for cell in self.cells if cell.id == cell_id)

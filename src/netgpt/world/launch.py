@@ -18,6 +18,7 @@ from netgpt.network.scenario import Scenario
 from netgpt.wire.identity import JoinAuthority
 from netgpt.world.emulated import Build, check_ports, check_replays, find_models, free_port_plan, network_stages, plan_ports
 from netgpt.world.identities import issue_identities
+from netgpt.world.modelled import check_emulated
 from netgpt.world.networkkey import ensure_network_key, network_key_file
 from netgpt.world.request import UpRequest, requested_scenario
 from netgpt.world.runstate import RunState
@@ -39,6 +40,9 @@ def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log:
         KeyboardInterrupt: SIGINT stopped it; everything is stopped.
     """
     scenario = requested_scenario(request)
+    check_emulated(scenario)
+    if scenario.cells:
+        say("cells and links are not shaped here: what this network says crosses loopback as it is")
     keep_up(Path(request.home), lambda: _plan(request, scenario), say=say, when_ready=when_ready, own_log=own_log)
 
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 from netgpt.core.errors import UsageError
 from netgpt.core.spelling import did_you_mean
-from netgpt.network.scenario import Scenario, load_scenario
+from netgpt.network.scenario import Scenario
+from netgpt.network.scenario_file import load_scenario
 from netgpt.wire.messages import PROTOCOL_VERSION
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from netgpt.inference.request import ChatRequest, Delta, Finish
 from netgpt.models.generation import Sampling
 from netgpt.models.recording import read_recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
+from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arrivals
 from netgpt.network.link import LinkProfile, SharedLink, shortest_path
 from netgpt.network.scenario import FaultSpec, NodeSpec, Scenario, UserSpec
 from netgpt.node.service import EngineService
@@ -45,6 +46,7 @@ from netgpt.wire.identity import JoinAuthority
 from netgpt.wire.memory_transport import MemoryNetwork
 from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
+from netgpt.world.modelled import check_simulated, controller_site
 from netgpt.world.report import Outcome, summarise
 
 EVENTS, REPORT = "events.jsonl", "report.json"
@@ -60,6 +62,8 @@ def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storag
     """
     storage = SimulatedStorage()
     report = run_virtual(_run(scenario, seed, duration_s, storage))
+    if left_out := check_simulated(scenario):
+        report |= {"left_out": left_out}
     output.replace(EVENTS, storage.read(EVENTS))
     output.replace(REPORT, json.dumps(report, indent=2, sort_keys=True).encode() + b"\n")
     return report
@@ -98,9 +102,7 @@ class SimulatedWorld:
     """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
 
     def __init__(self, scenario: Scenario, seed: int, storage: Storage) -> None:
-        if asking := next((node for node in scenario.nodes if node.asks_upstream), None):
-            message = f"node {asking.id!r} asks an upstream, which no virtual clock can wait for"
-            raise ScenarioInvalid(message, hint="start it with netgpt up, or record the upstream and replay it: netgpt record")
+        check_simulated(scenario)
         self.scenario = scenario
         self.clock = VirtualClock()
         self.chance = SeededChance(seed)
@@ -115,6 +117,7 @@ class SimulatedWorld:
         self._running: dict[str, _RunningNode] = {}
         self._replays = read_replays(scenario)
         self._prompts = common_prompts(list(self._replays.values()))
+        self._traces = {path: read_requests(Path(path)) for path in dict.fromkeys(user.trace for user in scenario.users) if path}
         self._closing = False
 
     async def start(self) -> None:
@@ -162,16 +165,24 @@ class SimulatedWorld:
         await running.engine.close()
 
     async def use(self, user: UserSpec, name: str) -> None:
-        """Requests of one user, by a Poisson process, until cancelled."""
-        stream = self.chance.stream(name)
-        while True:
-            await self.clock.sleep(float(stream.exponential(1 / user.requests_per_s)))
-            request = _draw_request(user, stream, self._prompts)
+        """Requests of one user, until cancelled or until the trace ends."""
+        began_s = self.clock.now_s()
+        for at_s, request in self._asked(user, self.chance.stream(name)):
+            await self.clock.sleep(max(0.0, began_s + at_s - self.clock.now_s()))
             entry = self._running.get(user.at)
             if entry is None:
                 self.outcomes.append(Outcome(node=user.at, model=user.model, result="entry_down"))
             else:
                 entry.work.spawn(self._request(entry, request), name=request.request_id)
+
+    def _asked(self, user: UserSpec, stream: np.random.Generator) -> Iterator[tuple[float, ChatRequest]]:
+        """When one user asks what, counted from now. Drawn from `stream` one after the other."""
+        if not user.trace:
+            for at_s in poisson_arrivals(user.requests_per_s, stream):
+                yield at_s, _draw_request(user, stream, self._prompts)
+        for traced in traced_arrivals(self._traces.get(user.trace, ()), start_s=user.trace_start_s, speed=user.trace_speed, deal=user.deal):
+            alike = replace(user, prompt_tokens=(traced.prompt_tokens,) * 2, answer_tokens=(traced.answer_tokens,) * 2)
+            yield traced.at_s, _draw_request(alike, stream, self._prompts)
 
     async def _request(self, entry: _RunningNode, request: ChatRequest) -> None:
         """One request as its user sees it. An entry node that dies takes its streams with it."""
@@ -255,9 +266,8 @@ def links_of(scenario: Scenario) -> dict[str, SharedLink]:
         )
         for link in scenario.links
     ]
-    site = next((node.id for tier in ("cloud", "edge", "device") for node in scenario.nodes if node.tier == tier), "")
     beside = LinkProfile(rate_bps=10e9, delay_s=0.0001)
-    return {link.id: link for link in (*links, SharedLink((CONTROLLER, site), up=beside, down=beside))}
+    return {link.id: link for link in (*links, SharedLink((CONTROLLER, controller_site(scenario).id), up=beside, down=beside))}
 
 
 def read_replays(scenario: Scenario) -> dict[str, Replay]:

@@ -1,0 +1,97 @@
+"""What of a scenario a world can run: the rest is refused before anything starts, or told where it changes little.
+
+The simulated world has links as first-in first-out queues; the emulated one has a process or two for every node and shapes no link.
+"""
+
+from __future__ import annotations
+
+from netgpt.network.scenario import TIERS, LinkSpec, NodeSpec, Scenario
+from netgpt.network.scenario_key import refusal
+
+MOST_EMULATED_NODES = 16  # two processes each, beside the controller's
+
+
+def check_simulated(scenario: Scenario) -> list[str]:
+    """What the simulated world leaves out of this scenario, one line each.
+
+    Raises:
+        ScenarioInvalid: something of it would change the results; named with file and line.
+    """
+    for node in scenario.nodes:
+        if node.asks_upstream:
+            hint = "start it with netgpt up, or record the upstream and replay it: netgpt record"
+            raise refusal(node.place, "upstream", f"node {node.id!r} asks an upstream, which no virtual clock can wait for", hint)
+    for cell in scenario.cells:
+        hint = "describe each device's radio by a [[link]] to the edge node, as in: netgpt scenario show campus"
+        raise refusal(cell.place, "", f"cell {cell.id!r}: the simulated world has no cells yet", hint)
+    for link in scenario.links:
+        if trace := link.up_trace or link.down_trace:
+            key = "up_trace" if link.up_trace else "down_trace"
+            raise refusal(
+                link.place, key, f"link {link.id!r} follows {trace!r}: the simulated world has no rate traces yet", "give it a constant rate"
+            )
+    for user in scenario.users:
+        if user.qos != "standard":
+            raise refusal(user.place, "qos", f"users of class {user.qos!r}: the simulated world has no classes yet", "leave qos out")
+    _check_joined(scenario)
+    return [text for links, text in _left_out(scenario) if links]
+
+
+def _left_out(scenario: Scenario) -> list[tuple[list[str], str]]:
+    def having(*keys: str) -> list[str]:
+        groups = [(link.group, link) for link in scenario.links if any(getattr(link, key) for key in keys)]
+        return list(dict.fromkeys("-".join(group) if all(group) else link.id for group, link in groups))
+
+    queue, loss, jitter = having("queue_up_s", "queue_down_s"), having("loss_up", "loss_down"), having("jitter_up_s", "jitter_down_s")
+    return [
+        (queue, f"payloads wait in front of a full queue and none is dropped: {', '.join(queue)}"),
+        (loss, f"nothing is sent as a datagram yet, so nothing is lost: {', '.join(loss)}"),
+        (jitter, f"delays are constant, without jitter: {', '.join(jitter)}"),
+    ]
+
+
+def controller_site(scenario: Scenario) -> NodeSpec:
+    """The node beside which the controller stands: the first of the highest tier."""
+    return next(node for tier in reversed(TIERS) for node in scenario.nodes if node.tier == tier)
+
+
+def _check_joined(scenario: Scenario) -> None:
+    """Every node has a path to the controller, or it could never join."""
+    site = controller_site(scenario)
+    reached, frontier = {site.id}, [site.id]
+    links_of: dict[str, list[LinkSpec]] = {}
+    for link in scenario.links:
+        for end in link.between:
+            links_of.setdefault(end, []).append(link)
+    while frontier:
+        for link in links_of.get(frontier.pop(), ()):
+            fresh = set(link.between) - reached
+            reached |= fresh
+            frontier += fresh
+    for node in scenario.nodes:
+        if node.id not in reached:
+            hint = f'add a [[link]], such as between = ["{node.id}", "{site.id}"]'
+            raise refusal(node.place, "id", f"node {node.id!r} has no path to {site.id!r}, where the controller stands", hint)
+
+
+def check_emulated(scenario: Scenario) -> None:
+    """Raises:
+    ScenarioInvalid: this machine cannot run it in real time; named with file and line.
+    """
+    if scenario.simulation_only:
+        raise refusal(scenario.place, "simulation_only", _too_large(scenario, "and is for the simulated world only"), _simulate(scenario))
+    if len(scenario.nodes) > MOST_EMULATED_NODES:
+        counts: dict[str, int] = {}
+        for node in scenario.nodes:
+            counts[node.group] = counts.get(node.group, 0) + 1
+        largest = max(scenario.nodes, key=lambda node: counts[node.group])
+        message = _too_large(scenario, f"and netgpt up starts two processes for each: it takes at most {MOST_EMULATED_NODES}")
+        raise refusal(largest.place, "count", message, f"{_simulate(scenario)}, or lower the count")
+
+
+def _too_large(scenario: Scenario, more: str) -> str:
+    return f"{scenario.name!r} has {len(scenario.nodes):,} nodes {more}"
+
+
+def _simulate(scenario: Scenario) -> str:
+    return f"run it under the virtual clock: netgpt simulate {scenario.place.file.removesuffix('.toml') or scenario.name}"
