@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def integrate(service: RateSteps, start_s: float, end_s: float) -> float:
     period, edges = service._period_s, service._edge_list
     marks = sorted({start_s, end_s, *(k * period + edge for k in range(int(end_s / period) + 2) for edge in edges)})
     inside = [mark for mark in marks if start_s <= mark <= end_s]
-    return sum((b - a) * service.rate_bps((a + b) / 2) / 8 for a, b in zip(inside, inside[1:], strict=False))
+    return sum((b - a) * service.rate_bps((a + b) / 2) / 8 for a, b in pairwise(inside))
 
 
 @given(steps(), STARTS, SIZES)

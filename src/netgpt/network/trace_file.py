@@ -1,4 +1,4 @@
-"""Trace files: Mahimahi, CSV (also .gz) and Parquet, read whole and checked value by value, and written.
+"""Trace files: Mahimahi, CSV (also .gz and .xz) and Parquet, read whole and checked value by value, and written.
 
 docs/traces.md describes the formats. What is wrong is refused with the file, the line (in Parquet the row) and
 what to do. Parquet needs pyarrow (the extra `replay`). Traces that come with the package are found by name.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,7 @@ from netgpt.core.spelling import did_you_mean
 from netgpt.network.trace import OPPORTUNITY, UNITS, Origin, Series, Trace
 
 SCHEMA_VERSION = 1
-SHIPPED_SUFFIX = ".csv.gz"
+SHIPPED_SUFFIX = ".csv.xz"
 COLUMNS: dict[str, tuple[str, str, str]] = {  # type in Parquet, unit, meaning
     "time_s": ("double", "s", "from when the value holds; counted from the first time of the file"),
     "value": ("double", "", "the rate or spectral efficiency, in the unit that the file states"),
@@ -80,9 +81,8 @@ def load_trace(name_or_path: str, reading: Reading = OURS) -> Trace:
     try:
         if path.suffix == ".parquet":
             return _read_parquet(path, reading)
-        packed = path.read_bytes()
-        text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        text = _unpacked(path).decode("utf-8")
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         raise UsageError(
             f"trace {str(path)!r} cannot be read: {error}", hint="restore the file, or check its permissions", param=str(path)
         ) from error
@@ -91,7 +91,7 @@ def load_trace(name_or_path: str, reading: Reading = OURS) -> Trace:
 
 
 def write_trace(path: Path, trace: Trace) -> None:
-    """Write a trace in the format that the file's name ends in: `.parquet`, `.csv`, `.csv.gz`; else Mahimahi's.
+    """Write a trace in the format that the file's name ends in: `.parquet`, `.csv`, `.csv.gz`, `.csv.xz`; else Mahimahi's.
 
     The same trace gives the same bytes (Parquet: with the same pyarrow). The file appears, or is replaced, when it is whole.
 
@@ -107,10 +107,19 @@ def write_trace(path: Path, trace: Trace) -> None:
             _write_parquet(draft, trace)
         else:
             text = (_csv_text(trace) if ".csv" in path.suffixes else _mahimahi_text(trace)).encode()
-            draft.write_bytes(gzip.compress(text, 9, mtime=0) if path.suffix == ".gz" else text)
+            draft.write_bytes(_packed(text, path.suffix))
         draft.replace(path)
     except OSError as error:
         raise StorageFailed(f"cannot write {str(path)!r}: {error}", hint="free space, or choose another file with --output") from error
+
+
+def _unpacked(path: Path) -> bytes:
+    packed = path.read_bytes()
+    return gzip.decompress(packed) if path.suffix == ".gz" else lzma.decompress(packed) if path.suffix == ".xz" else packed
+
+
+def _packed(data: bytes, suffix: str) -> bytes:
+    return gzip.compress(data, 9, mtime=0) if suffix == ".gz" else lzma.compress(data, preset=9) if suffix == ".xz" else data
 
 
 def _refuse(path: Path, place: str, what: str, fix: str) -> NoReturn:

@@ -188,11 +188,9 @@ class PointToPoint:
 
     def advance(self, now_s: float) -> list[Delivery]:
         now_s = self._pass_to(now_s)
-        arrived = [(sent.at_s, sent.order, direction, sent) for direction, lane in self._lanes.items() for sent in lane.arrived(now_s)]
-        return [
-            Delivery(at_s=at_s, station=self.station, direction=direction, packet=sent.packet, lost=sent.lost)
-            for at_s, _, direction, sent in sorted(arrived, key=lambda one: one[:2])
-        ]
+        arrived: list[tuple[Direction, _Sent]] = [(direction, sent) for direction, lane in self._lanes.items() for sent in lane.arrived(now_s)]
+        arrived.sort(key=lambda one: (one[1].at_s, one[1].order))
+        return [Delivery(at_s=sent.at_s, station=self.station, direction=way, packet=sent.packet, lost=sent.lost) for way, sent in arrived]
 
     def backlog(self, station: str, direction: Direction) -> Backlog:
         lane = self._lane(station, direction)

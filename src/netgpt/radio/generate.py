@@ -76,7 +76,7 @@ def simulate(plan: Plan) -> Radio:
     """Every slot of every user."""
     chance = SeededChance(plan.seed)
     layout = Layout(plan, chance)
-    slots_s = np.arange(round(plan.duration_s / SLOT_S)) * SLOT_S
+    slots_s = np.arange(round(plan.duration_s / SLOT_S), dtype=np.float64) * SLOT_S
     world = _World(plan, layout, chance, slots_s)
     users = [world.user(ue) for ue in range(plan.ues)]
     sinr_db = np.stack([sinr for sinr, _ in users], axis=1)

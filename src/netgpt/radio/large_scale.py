@@ -70,8 +70,8 @@ def large_scale(plan: Plan, sites_m: NDArray[np.float64], points_m: NDArray[np.f
     scenario, count = _scenario(plan), len(points_m)
     full = np.pad(points_m, ((0, -count % POINTS_A_CALL), (0, 0)), mode="edge")  # Sionna wants calls of one shape
     parts = [_part(plan, scenario, sites_m, full[start : start + POINTS_A_CALL]) for start in range(0, count, POINTS_A_CALL)]
-    los, nlos = ([part[state] for part in parts] for state in (1, 2))
     probability = np.concatenate([part[0] for part in parts], axis=1)[:, :count]
+    los, nlos = [part[1] for part in parts], [part[2] for part in parts]
     return LargeScale(los_probability=probability, los=_joined(los, count), nlos=_joined(nlos, count))
 
 
@@ -148,8 +148,8 @@ def _state(scenario: Any) -> State:
         shadow_db=10 * scenario.lsp_log_std[0, :, :, 3].numpy(),  # Sionna keeps decibels as tenths: log10
         shadow_correlation_m=one("corrDistSF"),
         delay_spread_s=float(10 ** scenario.lsp_log_mean[0, 0, 0, 0]),
-        k_db=one("muK"),
-        k_sigma_db=one("sigmaK"),
+        k_db=10 * float(scenario.lsp_log_mean[0, 0, 0, 4]),
+        k_sigma_db=10 * float(scenario.lsp_log_std[0, 0, 0, 4]),
         k_correlation_m=one("corrDistK"),
     )
 

@@ -112,7 +112,7 @@ SHIPPED: dict[str, Plan] = {
     "vehicle-drive-up": Plan(model="uma", every_s=0.02, mobility="drive", speed_mps=14, in_car=True, antennas=4, seed=12),
     "vehicle-drive-down": Plan(model="uma", direction="down", every_s=0.02, mobility="drive", speed_mps=14, in_car=True, seed=12),
     "factory-inf-up": Plan(model="inf-dh", every_s=0.02, speed_mps=1, load=0.6, antennas=4, seed=13),
-    "rural-edge-up": Plan(model="rma", every_s=0.02, load=0.2, inner_m=600, outer_m=1000, antennas=4, seed=14),
-    "crowd-edge-up": Plan(model="uma", every_s=0.02, mobility="stand", speed_mps=0, load=0.9, inner_m=200, outer_m=290, antennas=4, seed=15),
+    "rural-edge-up": Plan(model="rma", every_s=0.02, isd_m=5000, load=0.2, inner_m=1500, outer_m=2800, antennas=4, seed=14),
+    "crowd-edge-up": Plan(model="uma", ues=8, every_s=0.02, mobility="stand", speed_mps=0, load=0.9, inner_m=200, outer_m=290, antennas=4, seed=15),
     "highway-drive-down": Plan(model="rma", direction="down", every_s=0.02, mobility="drive", speed_mps=33, in_car=True, load=0.3, seed=16),
 }  # fmt: skip
