@@ -101,7 +101,7 @@ class Plan:
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
-    ("ues", 1, 64), ("duration_s", 0.1, 3600), ("every_s", 0.001, 10), ("speed_mps", 0, 140), ("load", 0, 1), ("inner_m", 0, 1e4),
+    ("ues", 1, 64), ("duration_s", 0.1, 600), ("every_s", 0.001, 10), ("speed_mps", 0, 140), ("load", 0, 1), ("inner_m", 0, 1e4),
     ("outer_m", 0, 1e4), ("isd_m", 0, 1e4), ("carrier_hz", 0, 100e9), ("bandwidth_hz", 1e6, 400e6), ("antennas", 1, 8), ("bler_target", 0.001, 0.5),
     ("seed", 0, 2**63),
 )  # fmt: skip
