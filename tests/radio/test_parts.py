@@ -66,7 +66,7 @@ def test_a_steady_channel_carries_the_mcs_that_fits_and_a_dead_one_nothing() -> 
     carried, mcs, _ = adapted_efficiency(np.tile([25.0, 8.2, -30.0], (4000, 1)), luck, 0.1)
     assert carried[:, 0] == pytest.approx(EFFICIENCY[28])
     assert set(mcs[500:, 1].tolist()) <= {14, 15, 16, 17}  # 16 and 17 carry the same
-    assert carried[:, 1].mean() == pytest.approx(EFFICIENCY[15], rel=0.1)
+    assert carried[500:, 1].mean() == pytest.approx(0.9 * EFFICIENCY[15], rel=0.03)  # the loop tries more until a tenth is lost
     assert carried[:, 2].max() == 0
 
 

@@ -153,7 +153,7 @@ def _parse_mahimahi(text: str, path: Path) -> Trace:
 
 
 def _mahimahi_text(trace: Trace) -> str:
-    """Rates become opportunities at whole milliseconds: each as soon as 1,500 bytes have come together."""
+    """Rates become opportunities at whole milliseconds: each as soon as 1,500 bytes have come together. An outage at the end is lost."""
     series = trace.of()
     if trace.unit == OPPORTUNITY:
         at_ms = np.rint(series.times_s * 1e3).astype(np.int64)
@@ -339,6 +339,11 @@ def _csv_text(trace: Trace) -> str:
     _refuse_opportunities(trace)
     facts = _facts(trace)
     head = [f"# {name}: {json.dumps(value) if name == 'parameters' else ' '.join(str(value).split())}" for name, value in facts.items()]
+    for ue in trace.series:
+        if "," in ue or len(ue.split()) > 1:
+            raise UsageError(
+                f"UE {ue!r} of {trace.name!r} cannot stand in CSV", hint="name it without commas and blanks, or write .parquet", param="ue"
+            )
     named = list(trace.series) != [""]
     with_cells = all(one.cells is not None for one in trace.series.values())
     head.append(",".join(["time_s", "value", *(["ue"] if named else []), *(["cell"] if with_cells else [])]))
