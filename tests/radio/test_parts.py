@@ -15,7 +15,7 @@ from netgpt.radio.adaptation import EFFICIENCY, MEASURED_DB, THRESHOLDS_DB, adap
 from netgpt.radio.fading import power_gains
 from netgpt.radio.field import GaussianField
 from netgpt.radio.generate import generate_command, serving_cells
-from netgpt.radio.interference import activity
+from netgpt.radio.interference import activity, uplink_power_dbm
 from netgpt.radio.large_scale import Profile
 from netgpt.radio.mobility import track
 from netgpt.radio.plan import SHIPPED, Plan
@@ -117,6 +117,16 @@ def test_neighbours_send_for_the_stated_share_of_time(load: float) -> None:
     who = activity(Plan(model="umi", load=load), rng(3), 21, np.arange(60_000) * 1e-3)
     assert (who >= 0).mean() == pytest.approx(load, abs=0.01)
     assert (np.diff(who[0]) != 0).sum() <= 60 / 0.02 + 1
+
+
+def test_a_base_station_sends_at_equal_density() -> None:
+    assert Plan(model="umi").station_dbm == 44
+    assert Plan(model="umi", bandwidth_hz=2e6).station_dbm == pytest.approx(34)
+
+
+def test_a_user_is_told_to_send_as_much_as_its_link_needs() -> None:
+    power_dbm = uplink_power_dbm(Plan(model="umi", bandwidth_hz=18e6), np.array([-60.0, -80, -130]))
+    assert power_dbm == pytest.approx([-76 + 20 + 48, -76 + 20 + 64, 23])  # P0 + 10 lg(blocks) + alpha x loss, at most 23 dBm
 
 
 def test_a_handover_waits_for_a_better_cell() -> None:

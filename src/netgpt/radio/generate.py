@@ -2,7 +2,7 @@
 
 A sample is what was decoded at the first attempt, for each hertz of the bandwidth and second of the sample: blocks that are lost count as nothing.
 One layer; no overhead of control and reference signals is taken off. docs/traces.md says what comes from where.
-A seed gives the same trace on every machine, up to the rounding of a rare decision.
+A seed gives the same trace on every machine, up to the rounding of a rare decision; a shorter trace is the beginning of a longer one.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ class _World:
 
     def user(self, ue: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The effective SINR (dB) and the serving cell in every slot."""
-        plan, stream = self._plan, self._chance.stream(f"ue/{ue}")
-        way = track(plan, stream, self._places_s)
-        car_db = max(0.0, stream.normal(*CAR_LOSS_DB)) if plan.in_car else 0.0
+        plan = self._plan
+        way = track(plan, self._chance.stream(f"way/{ue}"), self._places_s)
+        car_db = max(0.0, self._chance.stream(f"car/{ue}").normal(*CAR_LOSS_DB)) if plan.in_car else 0.0
         links = self._layout.links(way.positions_m)
         gains_db = self._layout.cell_gains_db(way.positions_m, links.gain_db - car_db)  # (cells, places)
         place = np.minimum((self._slots_s / PLACES_EVERY_S + 1e-9).astype(np.int64), self._places_s.size - 2)
@@ -116,7 +116,7 @@ class _World:
         return 10 * np.log10(np.maximum(effective, 1e-6)), cells
 
     def _signal_dbm(self, own_db: NDArray[np.float64]) -> NDArray[np.float64]:
-        power_dbm = uplink_power_dbm(self._plan, own_db) if self._plan.direction == "up" else self._plan.deployment.bs_power_dbm
+        power_dbm = uplink_power_dbm(self._plan, own_db) if self._plan.direction == "up" else self._plan.station_dbm
         return power_dbm + own_db
 
     def _interference_mw(self, slot_db: NDArray[np.float64], cells: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ class _World:
         for cell in range(self._layout.cells):
             who = self._who[cell]
             if self._candidates_mw is None:
-                heard = 10 ** ((self._plan.deployment.bs_power_dbm + slot_db[cell]) / 10)
+                heard = 10 ** ((self._plan.station_dbm + slot_db[cell]) / 10)
             else:
                 heard = self._candidates_mw[cell, np.maximum(who, 0), cells]
             total += np.where((who >= 0) & (cells != cell), heard, 0.0)

@@ -36,8 +36,8 @@ def activity(plan: Plan, chance: np.random.Generator, cells: int, slots_s: NDArr
     """Who sends in each cell at each time, shape (cells, n): the number of a candidate, or -1 for silence."""
     bursts = int(slots_s[-1] / BURST_S) + 2
     starts = chance.random((cells, 1))  # cells are not in step
-    sends = chance.random((cells, bursts)) < plan.load
-    who = np.where(sends, chance.integers(0, CANDIDATES, (cells, bursts)), -1)
+    draws = chance.random((bursts, 2 * cells)).T  # burst after burst: a shorter trace is the beginning of a longer one
+    who = np.where(draws[:cells] < plan.load, (draws[cells:] * CANDIDATES).astype(np.int64), -1)
     burst = (slots_s / BURST_S + starts).astype(np.int64)
     return np.take_along_axis(who, burst, axis=1)
 

@@ -6,6 +6,7 @@ Figures that TR 38.901 or an evaluation report states carry their source; the ot
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import log10
 from typing import Any, Literal
 
 from netgpt.core.errors import UsageError
@@ -89,6 +90,11 @@ class Plan:
     @property
     def isd(self) -> float:
         return self.isd_m or self.deployment.isd_m
+
+    @property
+    def station_dbm(self) -> float:
+        """What a base station sends in a user's bandwidth, at equal density over its carrier."""
+        return self.deployment.bs_power_dbm + 10 * log10(self.bandwidth_hz / 20e6)
 
     @property
     def radii_m(self) -> tuple[float, float]:
