@@ -54,6 +54,7 @@ def test_a_whole_answer_is_openais_object_with_ours_beside_it(make_finish: Calla
         "switches": [],
         "link_bytes": {"edge1": {"sent": 40, "received": 20}},
         "modelled": False,
+        "timing": {"mode": "real", "machines": [], "overruns": 0},
         "seed": 11,
     }
 

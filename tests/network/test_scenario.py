@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from netgpt.core.errors import ScenarioInvalid
-from netgpt.network.profile import PROFILES, decode_step_time_s, prefill_time_s
 from netgpt.network.scenario import load_scenario, parse_scenario, shipped_scenarios
 
 SOUND = """
@@ -70,10 +69,3 @@ def test_a_scenario_file_is_read(tmp_path: Path):
     path = tmp_path / "mine.toml"
     path.write_text(SOUND, encoding="utf-8")
     assert [node.id for node in load_scenario(str(path)).nodes] == ["cloud1", "device1"]
-
-
-def test_modelled_times_follow_the_roofline():
-    profile = PROFILES["phone"]
-    assert prefill_time_s(profile, 1_000_000_000, 0) == 0
-    assert decode_step_time_s(profile, 1_000_000_000, 1) == pytest.approx(2e9 / (60e9 * 0.4))  # bound by memory
-    assert prefill_time_s(profile, 1_000_000_000, 10_000) == pytest.approx(2e13 / (4e12 * 0.4))  # bound by arithmetic

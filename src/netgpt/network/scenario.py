@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 from netgpt.core.errors import ScenarioInvalid, UsageError
 from netgpt.core.spelling import check_keys, did_you_mean
 from netgpt.core.units import parse_duration_s, parse_rate_bps
-from netgpt.network.profile import find_profile
+from netgpt.network.profile import THIS_MACHINE, find_profile
+from netgpt.network.roofline import check_precision, declare
+from netgpt.network.shape import node_shape
 
 TIERS = ("device", "edge", "cloud")
 NODE_ENGINES = ("replay", "openai")
@@ -32,6 +34,8 @@ class NodeSpec:
     model: str
     profile: str
     parameters: int = 0  # size of the model it is declared to run, for modelled time; 0: the card's
+    card: str = ""  # in place of `parameters`: a published model of `shapes.toml` that it is declared to run
+    precision: str = ""  # of the declared model's weights; empty: the widest of bf16, int8 and int4 that fits the machine
     slots: int = 16
     engine: str = ""  # "replay": plays `model` of `recording`; "openai": asks for `model` at `upstream`; empty: what the command runs
     recording: str = ""  # a Parquet file; in a scenario file relative to it
@@ -263,7 +267,7 @@ def _check(scenario: Scenario, where: str) -> None:
             raise ScenarioInvalid(f"node {node.id!r} has the unknown tier {node.tier!r}", hint=did_you_mean(node.tier, TIERS))
         if node.slots < 1 or node.parameters < 0:
             raise ScenarioInvalid(f"node {node.id!r} has slots {node.slots}, parameters {node.parameters}", hint="slots start at 1, parameters at 0")
-        find_profile(node.profile)
+        _check_machine(node)
         _check_engine(node, f"node {node.id!r} of scenario {where!r}")
     links = [link.id for link in scenario.links]
     named = [(scenario.default_node, "default_node", ids)]
@@ -278,6 +282,20 @@ def _check(scenario: Scenario, where: str) -> None:
         raise ScenarioInvalid(f"agreement of scenario {where!r} is {scenario.agreement}", hint="give a probability, 0 to 1")
     for user in scenario.users:
         _positive(user.requests_per_s, "requests_per_s", f"the user at {user.at!r}")
+
+
+def _check_machine(node: NodeSpec) -> None:
+    """The machine is known, and the model that it is declared to run fits its memory. An upstream's is its own affair."""
+    try:
+        shape = node_shape(node.card, node.parameters)
+        check_precision(node.precision)
+        if node.profile == THIS_MACHINE:  # its figures are in a home, which a scenario does not know
+            return
+        profile = find_profile(node.profile)
+        if shape and not node.asks_upstream:
+            declare(profile, shape, node.precision, slots=node.slots)
+    except ScenarioInvalid as error:
+        raise ScenarioInvalid(f"node {node.id!r}: {error.message}", hint=error.hint, param=error.param) from error
 
 
 _OF_ENGINE = {  # the keys that only nodes of one engine have

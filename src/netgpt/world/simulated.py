@@ -339,6 +339,8 @@ def _engine_config(spec: NodeSpec, agreement: float) -> EngineConfig:
         slots=spec.slots,
         profile=spec.profile,
         parameters=spec.parameters,
+        card=spec.card,
+        precision=spec.precision,
         timing="recorded" if spec.replays and spec.timing != "profile" else "declared",
         port=0,
         network_key_file="",
