@@ -22,7 +22,9 @@ from netgpt.core.errors import ERRORS, NetgptError, ScenarioInvalid
 from netgpt.core.settings import SETTINGS
 from netgpt.models import card, generation, grammar
 from netgpt.network import member, scenario
-from netgpt.network.profile import PROFILES
+from netgpt.network.profile import profiles
+from netgpt.network.roofline import PRECISIONS
+from netgpt.network.shape import shapes
 from netgpt.telemetry.metrics import table as metric_table
 from netgpt.wire import fault, messages
 
@@ -124,8 +126,10 @@ SCENARIO_KEYS: dict[str, dict[str, str]] = {
         "id": "the node's name",
         "tier": " or ".join(f"`{tier}`" for tier in scenario.TIERS),
         "model": "the model folder that its engine loads, or `hf:organisation/name`; of a replay, the recorded model; of an upstream, as it lists it",
-        "profile": "a hardware profile, see below",
+        "profile": "a hardware profile, see below; `this-machine`: as `netgpt hardware measure` found it",
         "parameters": "size of the model that it is declared to run, for modelled time; default 0: the model's own",
+        "card": "in place of `parameters`: a published model that it is declared to run, see below",
+        "precision": "of that model's weights: " + ", ".join(f"`{name}`" for name in PRECISIONS) + "; default: the widest of bf16, int8, int4 that fits",
         "slots": "requests that its engine answers at once; default 16",
         "engine": "`replay`: plays a [recording](../recordings.md); `openai`: asks an [upstream](../upstreams.md); default: what the command runs",
         "recording": "of a replay: a Parquet file of `netgpt record`, relative to the scenario file",
@@ -174,12 +178,22 @@ def scenario_page() -> str:
             raise SystemExit(f"docs/generate.py: SCENARIO_KEYS[{name!r}] and the reader differ in {sorted(known ^ set(meanings))}")
         rows = [[f"`{key}`", text] for key, text in meanings.items()]
         parts += ["## The file" if name == "scenario" else f"## [[{name}]]", _table(["key", "meaning"], rows)]
-    profiles = [[f"`{one.id}`", f"{one.flops:.3g}", f"{one.memory_bytes_per_s:.3g}", one.efficiency, one.source] for one in PROFILES.values()]
-    parts += ["## Hardware profiles", _table(["profile", "FLOP/s", "bytes/s of memory", "efficiency", "source"], profiles)]
+    machines = [
+        [_names(one.id, *one.aliases), one.kind, f"{one.flops['bf16']:.3g}", f"{one.memory_bytes_per_s:.3g}", f"{one.memory_bytes:.3g}", one.busy_w, one.source]
+        for one in profiles().values()
+    ]
+    headings = ["profile", "class", "16-bit FLOP/s", "bytes/s of memory", "bytes of memory", "W", "source"]
+    parts += ["## Hardware profiles", "What is made of them: [hardware](../hardware.md).", _table(headings, machines)]
+    cards = [[f"`{one.id}`", f"{one.parameters:,}", one.layers, one.context_tokens, one.licence, one.source] for one in shapes().values()]
+    parts += ["## Cards of published models", _table(["card", "parameters", "layers", "context", "licence", "source"], cards)]
     for name in scenario.shipped_scenarios():
         text = (resources.files("netgpt.network") / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")
         parts += [f"## Shipped: {name}", _fence("toml", text)]
     return "\n\n".join(parts)
+
+
+def _names(*names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _known_keys(table: str) -> set[str]:

@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "pretrain": ("netgpt.cli.pretrain", "train the models from scratch"),
     "record": ("netgpt.cli.record", "record what models answer to tasks, to play it back anywhere"),
     "simulate": ("netgpt.cli.simulate", "run a scenario under the virtual clock, reproducibly from a seed"),
+    "hardware": ("netgpt.cli.hardware", "list the machines that nodes can be declared to be, and measure this one"),
     "doctor": ("netgpt.cli.doctor", "check that this machine can run a network"),
     "backup": ("netgpt.cli.backup", "save keys, certificates, models and events in one file"),
     "restore": ("netgpt.cli.restore", "bring back what netgpt backup saved"),

@@ -156,14 +156,18 @@ def check_precision(precision: str) -> None:
         raise ScenarioInvalid(f"unknown precision {precision!r}", hint=did_you_mean(precision, PRECISIONS), param="precision")
 
 
+def _slots(count: int) -> str:
+    return "1 slot" if count == 1 else f"{count} slots"
+
+
 def _too_large(declared: Declared, tokens: int, slots: int) -> ScenarioInvalid:
     profile, need = declared.profile, declared.memory_bytes(tokens)
     room = profile.usable_bytes - declared.weight_bytes
     fitting = int(room / (need - declared.weight_bytes) * slots)
     narrower = "" if declared.precision == "int4" else ", a narrower precision"
-    hint = f"take at most {fitting} slots{narrower}" if fitting > 0 else f"take a smaller model{narrower}"
+    hint = f"take at most {_slots(fitting)}{narrower}" if fitting > 0 else f"take a smaller model{narrower}"
     return ScenarioInvalid(
-        f"{declared} with {slots} slots needs {need / 1e9:.3g} GB ({declared.weight_bytes / 1e9:.3g} of weights), "
+        f"{declared} with {_slots(slots)} needs {need / 1e9:.3g} GB ({declared.weight_bytes / 1e9:.3g} of weights), "
         f"and {profile.id} has {profile.usable_bytes / 1e9:.3g} GB for it",
         hint=hint + ", or a machine with more memory: netgpt hardware list",
         param="slots" if fitting > 0 else "model",
