@@ -129,7 +129,9 @@ SCENARIO_KEYS: dict[str, dict[str, str]] = {
         "profile": "a hardware profile, see below; `this-machine`: as `netgpt hardware measure` found it",
         "parameters": "size of the model that it is declared to run, for modelled time; default 0: the model's own",
         "card": "in place of `parameters`: a published model that it is declared to run, see below",
-        "precision": "of that model's weights: " + ", ".join(f"`{name}`" for name in PRECISIONS) + "; default: the widest of bf16, int8, int4 that fits",
+        "precision": "of that model's weights: "
+        + ", ".join(f"`{name}`" for name in PRECISIONS)
+        + "; default: the widest of bf16, int8, int4 that fits",
         "slots": "requests that its engine answers at once; default 16",
         "engine": "`replay`: plays a [recording](../recordings.md); `openai`: asks an [upstream](../upstreams.md); default: what the command runs",
         "recording": "of a replay: a Parquet file of `netgpt record`, relative to the scenario file",
@@ -179,7 +181,15 @@ def scenario_page() -> str:
         rows = [[f"`{key}`", text] for key, text in meanings.items()]
         parts += ["## The file" if name == "scenario" else f"## [[{name}]]", _table(["key", "meaning"], rows)]
     machines = [
-        [_names(one.id, *one.aliases), one.kind, f"{one.flops['bf16']:.3g}", f"{one.memory_bytes_per_s:.3g}", f"{one.memory_bytes:.3g}", one.busy_w, one.source]
+        [
+            _names(one.id, *one.aliases),
+            one.kind,
+            f"{one.flops['bf16']:.3g}",
+            f"{one.memory_bytes_per_s:.3g}",
+            f"{one.memory_bytes:.3g}",
+            one.busy_w,
+            one.source,
+        ]
         for one in profiles().values()
     ]
     headings = ["profile", "class", "16-bit FLOP/s", "bytes/s of memory", "bytes of memory", "W", "source"]

@@ -39,7 +39,10 @@ def test_the_list_has_every_machine_with_its_source(home: Path, capsys: pytest.C
 
 
 def test_a_machine_is_shown_with_what_models_do_on_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["hardware", "show", "phone", "--card", "llama-3.2-1b", "--card", "llama-3.1-70b", "--precision", "int4", "--prompt", "128", "--json"]) == 0
+    assert (
+        main(["hardware", "show", "phone", "--card", "llama-3.2-1b", "--card", "llama-3.1-70b", "--precision", "int4", "--prompt", "128", "--json"])
+        == 0
+    )
     small, large = json.loads(capsys.readouterr().out)["models"]
     declared = declare(find_profile("phone"), find_shape("llama-3.2-1b"), "int4")
     assert small["prefill_s"] == declared.prefill_s(128)
@@ -80,8 +83,15 @@ def test_the_first_screen_says_whose_times_they_are(tmp_path: Path) -> None:
     supervisor = ProcessState(name="supervisor", node=None, tier=None, role=SUPERVISOR, model=None, port=None, state="ready")
     door = ProcessState(name="edge1-door", node="edge1", tier="edge", role=DOOR, model="netgpt-edge", port=8000, state="ready")
     state = RunState(
-        scenario="campus", default_node="edge1", engine="hash", dtype="", timing="declared", supervisor=supervisor, processes=(door,), declared=declared
-    )  # fmt: skip
+        scenario="campus",
+        default_node="edge1",
+        engine="hash",
+        dtype="",
+        timing="declared",
+        supervisor=supervisor,
+        processes=(door,),
+        declared=declared,
+    )
     screen = ready_screen(state, home_flag="", detached=True)
     assert "Timing is declared: no answer comes before these machines would give it." in screen
     assert "  edge1: 8B in int8 on l4" in screen

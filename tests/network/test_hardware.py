@@ -164,7 +164,9 @@ def test_a_damaged_profile_is_named(old: str, new: str, complaint: str):
         read_profiles(MACHINE.replace(old, new), "box.toml")
 
 
-@pytest.mark.parametrize(("old", "new"), [("layers = 4", "layers = 0"), ("layers = 4", ""), ("layers = 4", "layers = 4\nexperts = 2"), (MODEL, 2 * MODEL)])
+@pytest.mark.parametrize(
+    ("old", "new"), [("layers = 4", "layers = 0"), ("layers = 4", ""), ("layers = 4", "layers = 4\nexperts = 2"), (MODEL, 2 * MODEL)]
+)
 def test_a_damaged_shape_is_named(old: str, new: str):
     with pytest.raises(ScenarioInvalid, match=r"m\.toml"):
         read_shapes(MODEL.replace(old, new), "m.toml")

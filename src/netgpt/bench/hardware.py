@@ -53,7 +53,9 @@ def run(quick: bool) -> dict[str, Any]:
         for tier, (folder, _) in found.items():
             figures |= machine_figures(tier, folder, machine, rows)
         for phase in ("prefill", "decode"):
-            figures[f"this_machine_{phase}_error_max"] = max(value for name, value in figures.items() if name.startswith(f"this_machine_{phase}_error_"))
+            figures[f"this_machine_{phase}_error_max"] = max(
+                value for name, value in figures.items() if name.startswith(f"this_machine_{phase}_error_")
+            )
         figures |= declared_figures(found[tiers[0]][0])
     return {"suite": "hardware", "figures": figures, "conditions": {**about, "weights": weights}}
 
@@ -87,7 +89,11 @@ def machine_figures(tier: str, folder: Path, machine: HardwareProfile, rows: Row
     for dtype in DTYPES:
         declared = Declared(profile=machine, shape=shape, precision=PRECISION_OF_DTYPE[dtype], stack=dtype)
         for phase in ("prefill", "decode"):
-            errors = [abs(declared.duration_s(row.work, machine.efficiency(dtype)) / row.duration_s - 1) for row in rows[folder, dtype] if row.phase == phase]
+            errors = [
+                abs(declared.duration_s(row.work, machine.efficiency(dtype)) / row.duration_s - 1)
+                for row in rows[folder, dtype]
+                if row.phase == phase
+            ]
             figures[f"this_machine_{phase}_error_{tier}_{dtype}"] = _rounded(max(errors))
     return figures
 

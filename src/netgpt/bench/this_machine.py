@@ -64,7 +64,9 @@ class Peaks:
 Rows = dict[tuple[Path, str], list[Measured]]
 
 
-def measure(*, repeats: int = 3, rounds: int = 3, targets: Sequence[Path] = (), now_s: Callable[[], float] | None = None) -> tuple[HardwareProfile, Rows]:
+def measure(
+    *, repeats: int = 3, rounds: int = 3, targets: Sequence[Path] = (), now_s: Callable[[], float] | None = None
+) -> tuple[HardwareProfile, Rows]:
     """This machine's profile, in a minute or so on an idle machine; and measurements of `targets` from the same rounds.
 
     Args:

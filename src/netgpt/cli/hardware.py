@@ -81,7 +81,17 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     print(_about(profile))
     fitting = [row for row in rows if not row["note"]]
-    shown = [[row["card"], row["precision"], _gb(row["memory_bytes"]), format_duration(row["prefill_s"]), format_duration(row["step_s"]), row["tokens_per_s"]] for row in fitting]
+    shown = [
+        [
+            row["card"],
+            row["precision"],
+            _gb(row["memory_bytes"]),
+            format_duration(row["prefill_s"]),
+            format_duration(row["step_s"]),
+            row["tokens_per_s"],
+        ]
+        for row in fitting
+    ]
     print(format_table(["MODEL", "PRECISION", "GB", "FIRST TOKEN", "STEP", "TOKENS/S"], shown))
     for row in rows:
         if row["note"]:
@@ -118,7 +128,7 @@ def _about(profile: HardwareProfile) -> str:
     lines = [
         f"{profile.id}: {profile.name}",
         f"  FLOP/s    {rates}",
-        f"  memory    {profile.memory_bytes / 1e9:.3g} GB, {profile.usable_bytes / 1e9:.3g} of them usable, {profile.memory_bytes_per_s / 1e9:.4g} GB/s",
+        f"  memory    {_gb(profile.memory_bytes)} GB, {_gb(profile.usable_bytes)} of them usable, {profile.memory_bytes_per_s / 1e9:.4g} GB/s",
         f"  power     {profile.idle_w:g} W idle, {profile.busy_w:g} W busy",
         f"  source    {profile.source} ({profile.date})",
     ]

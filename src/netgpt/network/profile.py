@@ -113,9 +113,17 @@ def _profile(row: Mapping[str, Any], kind: str, usable: float, efficiencies: tup
     if "bf16" not in flops:
         raise ScenarioInvalid(f"'flops' of {where} lacks 'bf16'", hint="add the 16-bit rate: bf16 = ...", param="flops")
     figures = {key: _figure(row[key], key, where) for key in ("memory_bytes_per_s", "memory_bytes", "idle_w", "busy_w")}
-    words = {key: str(row[key]) for key in ("id", "name", "source", "date")}
     return HardwareProfile(
-        kind=kind, usable=usable, efficiencies=efficiencies, flops=flops, aliases=tuple(row.get("aliases", ())), **words, **figures
+        id=str(row["id"]),
+        kind=kind,
+        name=str(row["name"]),
+        aliases=tuple(row.get("aliases", ())),
+        flops=flops,
+        usable=usable,
+        source=str(row["source"]),
+        date=str(row["date"]),
+        efficiencies=efficiencies,
+        **figures,
     )
 
 
