@@ -25,7 +25,8 @@ from netgpt.core.compute import ThreadCompute
 from netgpt.core.errors import MissingExtra, ModelNotFound
 from netgpt.core.scheduling import TaskGroup
 from netgpt.engine.decode import FusedDecoder
-from netgpt.engine.torch_engine import TorchEngine, useful_threads
+from netgpt.engine.torch_engine import TorchEngine
+from netgpt.engine.useful_threads import useful_threads
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model, save_model
 from netgpt.models.decoder import Decoder

@@ -17,7 +17,7 @@ from typing import Any
 from netgpt.bench.conditions import conditions
 from netgpt.bench.engine import PROMPT_TOKENS, model_folder, prompts, running_engine
 from netgpt.bench.published import Point, fitted, read_points, split
-from netgpt.bench.this_machine import DTYPES, SEED, Rows, measure
+from netgpt.bench.this_machine import DTYPES, SEED, Rows, measure, stack_of
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import BenchInvalid
 from netgpt.engine.timed import TimedEngine
@@ -53,9 +53,8 @@ def run(quick: bool) -> dict[str, Any]:
         for tier, (folder, _) in found.items():
             figures |= machine_figures(tier, folder, machine, rows)
         for phase in ("prefill", "decode"):
-            figures[f"this_machine_{phase}_error_max"] = max(
-                value for name, value in figures.items() if name.startswith(f"this_machine_{phase}_error_")
-            )
+            errors = [value for name, value in figures.items() if name.startswith(f"this_machine_{phase}_error_")]
+            figures[f"this_machine_{phase}_error_max"] = max(errors)
         figures |= declared_figures(found[tiers[0]][0])
     return {"suite": "hardware", "figures": figures, "conditions": {**about, "weights": weights}}
 
@@ -87,13 +86,11 @@ def machine_figures(tier: str, folder: Path, machine: HardwareProfile, rows: Row
     assert shape is not None
     figures: Figures = {}
     for dtype in DTYPES:
-        declared = Declared(profile=machine, shape=shape, precision=PRECISION_OF_DTYPE[dtype], stack=dtype)
+        efficiency = machine.efficiency(stack_of(folder, dtype))
+        declared = Declared(profile=machine, shape=shape, precision=PRECISION_OF_DTYPE[dtype])
         for phase in ("prefill", "decode"):
-            errors = [
-                abs(declared.duration_s(row.work, machine.efficiency(dtype)) / row.duration_s - 1)
-                for row in rows[folder, dtype]
-                if row.phase == phase
-            ]
+            found = [row for row in rows[folder, dtype] if row.phase == phase]
+            errors = [abs(declared.duration_s(row.work, efficiency) / row.duration_s - 1) for row in found]
             figures[f"this_machine_{phase}_error_{tier}_{dtype}"] = _rounded(max(errors))
     return figures
 

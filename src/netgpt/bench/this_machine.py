@@ -24,6 +24,7 @@ from netgpt.bench.engine import prompts, running_engine
 from netgpt.core.clock import WallClock
 from netgpt.core.storage import DiskStorage
 from netgpt.engine.torch_engine import TorchEngine
+from netgpt.engine.useful_threads import torch_stack
 from netgpt.models.checkpoint import save_model
 from netgpt.models.decoder import Decoder
 from netgpt.models.decoder_config import DecoderConfig
@@ -38,7 +39,15 @@ PROMPTS = (64, 192, 512)  # tokens
 CONTEXT, NEW_TOKENS = 128, 32  # of a decoding measurement
 SHAPES = tuple(
     partial(DecoderConfig, hidden_size=hidden, num_layers=layers, num_heads=heads, head_dim=head, intermediate_size=3 * hidden)
-    for hidden, layers, heads, head in ((48, 2, 2, 24), (96, 3, 6, 16), (112, 4, 4, 28), (160, 4, 4, 40), (224, 6, 8, 28), (320, 7, 10, 32))
+    for hidden, layers, heads, head in (
+        (48, 2, 2, 24),
+        (96, 3, 6, 16),
+        (112, 4, 4, 28),
+        (160, 4, 4, 40),
+        (208, 6, 8, 26),
+        (288, 5, 8, 36),
+        (320, 7, 10, 32),
+    )
 )
 SHARE_OF_MEMORY = 0.8
 ASSUMED_IDLE_W, ASSUMED_W_PER_CPU = 10.0, 10.0
@@ -85,8 +94,18 @@ def measure(
                 for dtype in DTYPES:
                     found = measure_model(folder, dtype, profile, repeats, clock_s)
                     rows[folder, dtype] = [_faster(*pair) for pair in zip(rows.get((folder, dtype), found), found, strict=True)]
-        efficiencies = tuple(fit_machine([row for folder in made for row in rows[folder, dtype]], dtype) for dtype in DTYPES)
+        by_stack: dict[str, list[Measured]] = {}
+        for folder in made:
+            for dtype in DTYPES:
+                by_stack.setdefault(stack_of(folder, dtype), []).extend(rows[folder, dtype])
+    efficiencies = tuple(fit_machine(found, stack) for stack, found in by_stack.items())
     return replace(profile, efficiencies=efficiencies), {key: found for key, found in rows.items() if key[0] in targets}
+
+
+def stack_of(folder: Path, dtype: str) -> str:
+    """Which of the profile's efficiencies are those of the model in that folder."""
+    shape = own_shape(str(folder))
+    return torch_stack(dtype, shape.parameters if shape else 0)
 
 
 def _faster(one: Measured, other: Measured) -> Measured:
@@ -113,7 +132,7 @@ def measure_model(folder: Path, dtype: str, profile: HardwareProfile, repeats: i
     """Prompts of several lengths, and a step of one session, of the model in that folder."""
     shape = own_shape(str(folder))
     assert shape is not None
-    declared = Declared(profile=profile, shape=shape, precision=PRECISION_OF_DTYPE[dtype], stack=dtype)
+    declared = Declared(profile=profile, shape=shape, precision=PRECISION_OF_DTYPE[dtype])
     rows: list[Measured] = []
     with _engine(folder, dtype) as (engine, call):
         for tokens in PROMPTS:
@@ -158,7 +177,7 @@ async def _decode_step_s(engine: TorchEngine, clock_s: Callable[[], float]) -> f
     return (clock_s() - first_s) / (made - 1)
 
 
-def fit_machine(rows: Sequence[Measured], dtype: str) -> Efficiency:
+def fit_machine(rows: Sequence[Measured], stack: str) -> Efficiency:
     """The efficiencies that give those durations: least squares of relative errors, none below 0."""
     prompt = [row.phase == "prefill" for row in rows]
     features = np.array(
@@ -179,7 +198,7 @@ def fit_machine(rows: Sequence[Measured], dtype: str) -> Efficiency:
     share = 1 / max(arithmetic, 1e-6)
     read = 1 / max(reading, 1e-6)
     return Efficiency(
-        stack=dtype,
+        stack=stack,
         prefill_wide=share,
         prefill_packed=share,
         decode_wide=read,

@@ -129,11 +129,12 @@ class Declared:
         return (self.shape.layer_weights * stored.layer_bits + self.shape.head_weights * stored.head_bits) / 8
 
 
-def declare(profile: HardwareProfile, shape: ModelShape, precision: str = "", *, slots: int = 1) -> Declared:
+def declare(profile: HardwareProfile, shape: ModelShape, precision: str = "", *, slots: int = 1, stack: str = "") -> Declared:
     """That model on that machine with room for `slots` sessions of at most CONTEXT_TOKENS tokens.
 
     Args:
         precision: one of PRECISIONS; empty: the widest of bf16, int8 and int4 that fits.
+        stack: the software that runs it; empty: the class's default.
 
     Raises:
         ScenarioInvalid: unknown precision, one that the machine does not compute, or model and KV do not fit its memory.
@@ -143,7 +144,7 @@ def declare(profile: HardwareProfile, shape: ModelShape, precision: str = "", *,
         known = [name for name, one in PRECISIONS.items() if one.rate in profile.flops]
         raise ScenarioInvalid(f"{profile.id} has no {precision} rate", hint="take one of: " + ", ".join(known), param="precision")
     tokens = slots * min(shape.context_tokens, CONTEXT_TOKENS)
-    tried = [Declared(profile=profile, shape=shape, precision=one) for one in ((precision,) if precision else WIDEST_FIRST)]
+    tried = [Declared(profile=profile, shape=shape, precision=one, stack=stack) for one in ((precision,) if precision else WIDEST_FIRST)]
     for declared in tried:
         if declared.memory_bytes(tokens) <= profile.usable_bytes:
             return declared

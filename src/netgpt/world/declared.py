@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netgpt.engine.useful_threads import torch_stack
 from netgpt.models.store import read_decoder_config
 from netgpt.network.profile import THIS_MACHINE, find_profile
 from netgpt.network.roofline import Declared, declare
@@ -23,8 +24,10 @@ def declared_machine(config: EngineConfig) -> Declared | None:
     if shape is None:
         return None
     profile = find_profile(config.profile, Path(config.home) if config.home else None)
-    own_precision = PRECISION_OF_DTYPE.get(config.dtype, "") if profile.id == THIS_MACHINE else ""
-    return declare(profile, shape, config.precision or own_precision, slots=config.slots)
+    if profile.id != THIS_MACHINE:
+        return declare(profile, shape, config.precision, slots=config.slots)
+    precision = config.precision or PRECISION_OF_DTYPE.get(config.dtype, "")
+    return declare(profile, shape, precision, slots=config.slots, stack=torch_stack(config.dtype, shape.weights))
 
 
 def own_shape(model_folder: str) -> ModelShape | None:
