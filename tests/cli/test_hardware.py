@@ -96,3 +96,30 @@ def test_the_first_screen_says_whose_times_they_are(tmp_path: Path) -> None:
     assert "Timing is declared: no answer comes before these machines would give it." in screen
     assert "  edge1: 8B in int8 on l4" in screen
     assert "Timing is declared" not in ready_screen(replace(state, declared={}), home_flag="", detached=True)
+
+
+NETWORK = """
+[[node]]
+id = "one"
+tier = "device"
+model = "netgpt-device"
+profile = "this-machine"
+card = "qwen2.5-0.5b"
+slots = 2
+[[user]]
+at = "one"
+requests_per_s = 2.0
+"""
+
+
+def test_a_simulated_network_has_this_machines_times_once_it_is_measured(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.toml").write_text(NETWORK, encoding="utf-8")
+    run = ["simulate", str(tmp_path / "one.toml"), "--duration", "3s", "--output", str(tmp_path / "run")]
+    assert main(run) != 0
+    assert "this machine has not been measured" in capsys.readouterr().err
+    write_profile(home, replace(find_profile("a100"), id=THIS_MACHINE, kind=THIS_MACHINE))
+    assert main(run) == 0
+    assert "timing of one" in capsys.readouterr().out
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["declared"] == {"one": "qwen2.5-0.5b in bf16 on this-machine"}
+    assert report["finished"] > 0
