@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
