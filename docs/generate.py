@@ -22,9 +22,10 @@ from netgpt.core.errors import ERRORS, NetgptError
 from netgpt.core.settings import SETTINGS
 from netgpt.models import card, generation, grammar
 from netgpt.network import member, scenario, scenario_file
-from netgpt.network.profile import PROFILES
+from netgpt.network.profile import profiles
 from netgpt.network.scenario_key import Key, Table, is_needed, keys_of
 from netgpt.network.scenario_schema import schema_text
+from netgpt.network.shape import shapes
 from netgpt.network.topology_picture import topology_picture
 from netgpt.telemetry.metrics import table as metric_table
 from netgpt.wire import fault, messages
@@ -127,12 +128,30 @@ def scenario_page() -> str:
         if isinstance(mark, Table):
             parts += [f"## [[{name}]]", _meaning(mark.spec), *_spec(mark.spec)]
             parts += [part for inner in _tables(mark.spec) for part in (f"### [[{name}.{inner.name}]]", _meaning(inner.spec), *_spec(inner.spec))]
-    profiles = [[f"`{one.id}`", f"{one.flops:.3g}", f"{one.memory_bytes_per_s:.3g}", one.efficiency, one.source] for one in PROFILES.values()]
-    parts += ["## Hardware profiles", _table(["profile", "FLOP/s", "bytes/s of memory", "efficiency", "source"], profiles)]
+    machines = [
+        [
+            _names(one.id, *one.aliases),
+            one.kind,
+            f"{one.flops['bf16']:.3g}",
+            f"{one.memory_bytes_per_s:.3g}",
+            f"{one.memory_bytes:.3g}",
+            one.busy_w,
+            one.source,
+        ]
+        for one in profiles().values()
+    ]
+    headings = ["profile", "class", "16-bit FLOP/s", "bytes/s of memory", "bytes of memory", "W", "source"]
+    parts += ["## Hardware profiles", "What is made of them: [hardware](../hardware.md).", _table(headings, machines)]
+    cards = [[f"`{one.id}`", f"{one.parameters:,}", one.layers, one.context_tokens, one.licence, one.source] for one in shapes().values()]
+    parts += ["## Cards of published models", _table(["card", "parameters", "layers", "context", "licence", "source"], cards)]
     for name in scenario_file.shipped_scenarios():
         text = (resources.files("netgpt.network") / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")
         parts += [f"## Shipped: {name}", _fence("toml", text)]
     return "\n\n".join(parts)
+
+
+def _names(*names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _tables(spec: type) -> list[Table]:

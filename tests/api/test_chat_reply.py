@@ -1,10 +1,11 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from netgpt.api.account import DONE, ReplyHead, Told, account, error_frame, last_frames, metrics, usage
+from netgpt.api.account import DONE, ReplyHead, Told, account, error_frame, last_frames, metrics, timing, usage
 from netgpt.api.chat_reply import CHUNK, ChunkWriter, chat_completion
 from netgpt.api.chat_request import ReplyForm
 from netgpt.core.errors import NodeUnreachable
@@ -54,6 +55,7 @@ def test_a_whole_answer_is_openais_object_with_ours_beside_it(make_finish: Calla
         "switches": [],
         "link_bytes": {"edge1": {"sent": 40, "received": 20}},
         "modelled": False,
+        "timing": {"mode": "real", "machines": [], "overruns": 0},
         "seed": 11,
     }
 
@@ -153,3 +155,10 @@ def test_choices_that_run_side_by_side_are_timed_from_the_first_token_of_any_to_
         "mean_itl_ms": 12.5,  # 20 ms and 30 ms for two gaps each
         "tokens_per_second": 100.0,  # 6 in 60 ms
     }
+
+
+def test_declared_machines_and_late_results_are_told_over_all_choices(make_finish: Callable[..., Finish]) -> None:
+    one = replace(make_finish(), modelled=True, declared=("qwen2.5-7b in int4 on l4",), overruns=2)
+    other = replace(one, declared=("qwen2.5-7b in int4 on l4", "llama-3.2-1b in bf16 on phone"), overruns=1)
+    assert timing([one, other]) == {"mode": "declared", "machines": list(other.declared), "overruns": 3}
+    assert timing([replace(one, declared=(), overruns=0)])["mode"] == "recorded"  # a replay's times, not a machine's

@@ -16,6 +16,8 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.timed import TimedEngine
 from netgpt.network.profile import find_profile
+from netgpt.network.roofline import declare
+from netgpt.network.shape import sized_shape
 from netgpt.telemetry.metrics import Metrics
 
 from .hash_door import card, make_door, member
@@ -59,7 +61,7 @@ def test_streamed_and_whole_answers_are_one_text_with_its_account(serving: Any) 
 def test_a_client_that_leaves_frees_the_engines_slots_within_a_second(stream: bool, choices: int, serving: Any) -> None:
     async def main() -> None:
         metrics = Metrics()
-        engine = TimedEngine(HashEngine(CARD, CLOCK), find_profile("phone"), CLOCK, parameters=3_000_000_000)
+        engine = TimedEngine(HashEngine(CARD, CLOCK), declare(find_profile("phone"), sized_shape(3e9)), CLOCK)
         async with serving(make_app(engine, metrics)) as url:
             async with httpx.AsyncClient(base_url=url, timeout=10) as client:
                 if stream:

@@ -12,7 +12,9 @@ from netgpt.engine.timed import TimedEngine
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Tokens, Verify
 from netgpt.models.tokenizer import ByteTokenizer
-from netgpt.network.profile import PROFILES, decode_step_time_s, prefill_time_s
+from netgpt.network.profile import find_profile
+from netgpt.network.roofline import declare
+from netgpt.network.shape import sized_shape
 
 CARD = ModelCard(
     id="hash-test",
@@ -31,7 +33,7 @@ def engine(**settings: object) -> HashEngine:
     return HashEngine(CARD, VirtualClock(), **settings)  # type: ignore[arg-type]
 
 
-async def collect(engine: HashEngine | TimedEngine, request: Generate) -> tuple[list[int], list[Tokens]]:
+async def collect(engine: HashEngine, request: Generate) -> tuple[list[int], list[Tokens]]:
     replies = [tokens async for tokens in engine.generate(request)]
     return [i for tokens in replies for i in tokens.ids], replies
 
@@ -150,26 +152,6 @@ def test_slots_and_queue_are_bounded():
     run_virtual(main())
 
 
-def test_a_declared_machine_takes_its_modelled_time():
-    async def main() -> None:
-        clock, profile = VirtualClock(), PROFILES["phone"]
-        timed = TimedEngine(engine(), profile, clock, parameters=10**9)
-        _, replies = await collect(timed, Generate(session="s", ids=PROMPT, max_tokens=11))
-        prefill_s, step_s = prefill_time_s(profile, 10**9, 5), decode_step_time_s(profile, 10**9, 1)
-        assert clock.now_s() == pytest.approx(prefill_s + 10 * step_s)
-        timings = replies[-1].timings
-        assert timings is not None
-        assert timings.modelled
-        assert timings.prefill_s == pytest.approx(prefill_s)
-        assert timings.decode_s == pytest.approx(10 * step_s)
-        assert timed.overruns == 0
-        verdict = await timed.verify(Verify(session="s", ids=PROMPT, drafts=(1, 2)))
-        assert verdict.timings is not None
-        assert clock.now_s() == pytest.approx(2 * prefill_s + 10 * step_s, rel=1e-3)
-
-    run_virtual(main())
-
-
 def test_an_embedding_is_a_function_of_model_and_text_and_similar_texts_lie_close():
     async def vectors(*texts: str) -> list[tuple[float, ...]]:
         one = engine()
@@ -185,9 +167,10 @@ def test_an_embedding_takes_a_slot_and_modelled_time_and_leaves_nothing():
     async def main() -> None:
         clock = VirtualClock()
         inner = HashEngine(CARD, clock)
-        timed = TimedEngine(inner, PROFILES["phone"], clock, parameters=10**9)
+        declared = declare(find_profile("phone"), sized_shape(10**9))
+        timed = TimedEngine(inner, declared, clock)
         embedding = await timed.embed(Embed(session="s", ids=PROMPT))
-        assert clock.now_s() == pytest.approx(prefill_time_s(PROFILES["phone"], 10**9, len(PROMPT)))
+        assert clock.now_s() == pytest.approx(declared.prefill_s(len(PROMPT)))
         assert embedding.timings is not None
         assert embedding.timings.modelled
         assert inner.load().sessions == ()

@@ -13,7 +13,9 @@ from netgpt.models.card import ModelCard
 from netgpt.models.generation import Generate, Prefill, Rollback, Sampling, Tokens, Verify
 from netgpt.models.recording import Recorded, Recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
-from netgpt.network.profile import PROFILES, decode_step_time_s, prefill_time_s
+from netgpt.network.profile import find_profile
+from netgpt.network.roofline import declare
+from netgpt.network.shape import sized_shape
 from netgpt.world.assemble import replay_of
 
 CARD = ModelCard(
@@ -187,11 +189,11 @@ def test_slots_and_queue_are_bounded():
 
 def test_a_profile_counts_the_recorded_models_tokens_not_bytes():
     async def main() -> None:
-        one, clock, profile = engine(timing="none"), VirtualClock(), PROFILES["phone"]
-        timed = TimedEngine(one, profile, clock, parameters=10**9, count=one.model_tokens, count_new=lambda ids: min(len(ids), 1))
+        one, clock, profile = engine(timing="none"), VirtualClock(), declare(find_profile("phone"), sized_shape(10**9))
+        timed = TimedEngine(one, profile, clock, count=one.model_tokens, count_new=lambda ids: min(len(ids), 1))
         assert one.model_tokens((*PROMPT, *b"Slice \xc3")) == 5 + 2
         await collect(timed, ask())
-        assert clock.now_s() == pytest.approx(prefill_time_s(profile, 10**9, 5) + 4 * decode_step_time_s(profile, 10**9, 1))
+        assert clock.now_s() == pytest.approx(profile.prefill_s(5) + sum(profile.decode_s([5 + made]) for made in range(4)))
 
     run_virtual(main())
 

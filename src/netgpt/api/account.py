@@ -13,7 +13,7 @@ from typing import Any
 from netgpt.api.chat_request import ReplyForm
 from netgpt.api.reply import to_json
 from netgpt.core.errors import NetgptError
-from netgpt.inference.request import Delta, Finish, Span
+from netgpt.inference.request import Delta, Finish, Span, Vectors
 
 LEAST_LOGPROB = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot hold
 DONE = b"data: [DONE]\n\n"
@@ -100,6 +100,7 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
         "switches": [switch for finish in finishes for switch in finish.switches],
         "link_bytes": _sum_link_bytes([finish.link_bytes for finish in finishes]),
         "modelled": any(finish.modelled for finish in finishes),
+        "timing": timing(finishes),
         "seed": first.seed,
     }
     if any(finish.counted_by for finish in finishes):
@@ -110,6 +111,13 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
             for index, finish in enumerate(finishes)
         ]  # fmt: skip
     return told
+
+
+def timing(finishes: Sequence[Finish | Vectors]) -> dict[str, Any]:
+    """Whether times are as measured, or those of declared machines; and how many results came later than these would have made them."""
+    machines = list(dict.fromkeys(machine for finish in finishes for machine in finish.declared))
+    mode = "declared" if machines else "recorded" if any(finish.modelled for finish in finishes) else "real"
+    return {"mode": mode, "machines": machines, "overruns": sum(finish.overruns for finish in finishes)}
 
 
 def origin(spans: Sequence[Span]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, cast
 import numpy as np
 from starlette.types import Receive, Scope, Send
 
-from netgpt.api.account import ReplyHead, origin
+from netgpt.api.account import ReplyHead, origin, timing
 from netgpt.api.auth import KEY_ID
 from netgpt.api.connection import read_json, while_connected
 from netgpt.api.fields import as_object, number, prompts, refuse_unsupported, required_text
@@ -96,6 +96,7 @@ def embedding_list(head: ReplyHead, vectors: Vectors, encoding: Encoding) -> dic
             "queue_ms": round(vectors.queue_s * 1e3, 3),
             "duration_ms": round(vectors.duration_s * 1e3, 3),
             "modelled": vectors.modelled,
+            "timing": timing([vectors]),
         },
     }
 

@@ -80,6 +80,10 @@ def _account() -> Schema:
         origin=many(record(node=TEXT, tokens=WHOLE)),
         link_bytes={"type": "object", "additionalProperties": record(sent=WHOLE, received=WHOLE), "description": "Payload bytes by peer."},
         modelled={"type": "boolean", "description": "A hardware profile stretched some of the times."},
+        timing={
+            **record(mode={"type": "string", "enum": ["real", "declared", "recorded"]}, machines=many(TEXT), overruns=WHOLE),
+            "description": "Declared: no result came before these machines would have made it; overruns came later.",
+        },
     )
     fields["properties"] |= {"switches": many(TEXT), "seed": {"type": "integer"}, "choices": many({"type": "object"})}
     return {**fields, "description": "How the answer came about."}

@@ -25,7 +25,8 @@ from netgpt.core.compute import ThreadCompute
 from netgpt.core.errors import MissingExtra, ModelNotFound
 from netgpt.core.scheduling import TaskGroup
 from netgpt.engine.decode import FusedDecoder
-from netgpt.engine.torch_engine import TorchEngine, useful_threads
+from netgpt.engine.torch_engine import TorchEngine
+from netgpt.engine.useful_threads import useful_threads
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model, save_model
 from netgpt.models.decoder import Decoder
@@ -61,7 +62,7 @@ def run(quick: bool, *, threads: int = 2) -> dict[str, Any]:
     weights: dict[str, str] = {}
     with _torch_threads(threads), tempfile.TemporaryDirectory() as scratch:
         for tier in tiers:
-            folder, weights[tier] = _model_folder(tier, Path(scratch))
+            folder, weights[tier] = model_folder(tier, Path(scratch))
             for dtype in DTYPES:
                 figures.update(measure_decoding(tier, folder, dtype, repeats))
             figures[f"decode_ratio_{tier}"] = min(figures[f"decode_ratio_{tier}_{dtype}"] for dtype in DTYPES)
@@ -183,7 +184,7 @@ def transformers_stream(folder: Path, dtype: str) -> Callable[[tuple[int, ...]],
     return stream
 
 
-def _model_folder(tier: str, scratch: Path) -> tuple[Path, str]:
+def model_folder(tier: str, scratch: Path) -> tuple[Path, str]:
     """The bundled model of a tier, or random weights of its shape; and which of the two it is."""
     try:
         return find_model(f"netgpt-{tier}", search_path(None)), f"netgpt-{tier}"

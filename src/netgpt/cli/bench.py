@@ -16,6 +16,7 @@ from netgpt.core.errors import UsageError
 SUITES: dict[str, tuple[str, str]] = {
     "engine": ("netgpt.bench.engine", "decoding speed beside transformers, and batching"),
     "gateway": ("netgpt.bench.gateway", "what a door adds to a request to an upstream, beside LiteLLM, vllm-router and sglang-router"),
+    "hardware": ("netgpt.bench.hardware", "how far modelled times are off published ones, and off this machine"),
     "models": ("netgpt.bench.models", "how right the tiers' models are, beside controls, and where they err together"),
     "overload": ("netgpt.bench.overload", "goodput and a polite key's latency while another floods a door with three times its capacity"),
 }

@@ -160,7 +160,10 @@ def summary(told: Told) -> str:
     link_bytes = sum(count for peer in account.get("link_bytes", {}).values() for count in peer.values())
     parts.append(f"{format_bytes(link_bytes)} to engines")
     if account.get("modelled"):
-        parts.append("times modelled")
+        timing = account.get("timing", {})
+        machines = ", ".join(timing.get("machines", []))
+        late = f", {timing['overruns']} late" if timing.get("overruns") else ""
+        parts.append("times modelled" + (f" as {machines}" if machines else "") + late)
     if told.finish_reason == "length":
         parts.append("cut at the token limit")
     return " | ".join(part for part in parts if part)

@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "scenario": ("netgpt.cli.scenario", "list, draw and check the networks that up and simulate run"),
     "simulate": ("netgpt.cli.simulate", "run a scenario under the virtual clock, reproducibly from a seed"),
     "trace": ("netgpt.cli.trace", "generate, import and show what links and radio channels carry over time"),
+    "hardware": ("netgpt.cli.hardware", "list the machines that nodes can be declared to be, and measure this one"),
     "doctor": ("netgpt.cli.doctor", "check that this machine can run a network"),
     "backup": ("netgpt.cli.backup", "save keys, certificates, models and events in one file"),
     "restore": ("netgpt.cli.restore", "bring back what netgpt backup saved"),

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     reports = []
     for seed in args.seed:
         output = args.output / f"seed-{seed}" if len(args.seed) > 1 else args.output
-        report = simulate(scenario, seed=seed, duration_s=duration_s, output=DiskStorage(output))
+        report = simulate(scenario, seed=seed, duration_s=duration_s, output=DiskStorage(output), home=str(args.home))
         reports.append(report)
         if not args.json:
             print(render(report))

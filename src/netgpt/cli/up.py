@@ -102,7 +102,7 @@ def ready_screen(state: RunState, *, home_flag: str, detached: bool, needs_key: 
     key = "\n    -H 'Authorization: Bearer ngpt_...' \\" if needs_key else ""
     return f"""
 {format_table(["NODE", "TIER", "MODEL", "DOOR", "STATE"], rows)}
-
+{_timing_lines(state)}
 The network {state.scenario!r} is up. You enter at {state.default_node}'s door, an OpenAI-compatible API:
 
   base URL   {url}/v1
@@ -118,6 +118,14 @@ The network {state.scenario!r} is up. You enter at {state.default_node}'s door, 
   {netgpt} log{home_flag}
 
 Stop it with {stop if detached else f"Ctrl-C, or {stop} in another terminal"}.""".lstrip("\n")
+
+
+def _timing_lines(state: RunState) -> str:
+    """Whose times these are, so that nobody takes a declared machine's for this one's."""
+    if not state.declared:
+        return ""
+    lines = "".join(f"  {node}: {machine}\n" for node, machine in state.declared.items())
+    return f"\nTiming is declared: no answer comes before these machines would give it.\n{lines}"
 
 
 def _own_command() -> str:

@@ -180,10 +180,16 @@ class MissingExtra(NetgptError):
     code, type, status, exit_code = "missing_extra", "server_error", 500, 15
 
 
+class BenchInvalid(NetgptError):
+    """A measurement that says nothing: the machine was too slow for what it was to stand for, or stored figures are stale."""
+
+    code, type, status, exit_code = "bench_invalid", "server_error", 500, 16
+
+
 ERRORS: tuple[type[NetgptError], ...] = (
     NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, CertificateRevoked, KeyRefused, ScopeMissing,
     OriginRefused, PrivacyRefused, ModelNotFound, SessionNotFound, NotSupported, Overloaded, RateLimited, NodeUnreachable, DeadlineExceeded,
-    ScenarioInvalid, ModelInvalid, PortInUse, AlreadyRunning, NotRunning, StorageFailed, MissingExtra,
+    ScenarioInvalid, ModelInvalid, PortInUse, AlreadyRunning, NotRunning, StorageFailed, MissingExtra, BenchInvalid,
 )  # fmt: skip
 
 BY_CODE: dict[str, type[NetgptError]] = {error.code: error for error in ERRORS}

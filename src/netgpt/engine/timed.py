@@ -1,28 +1,40 @@
 """`TimedEngine` gives any engine the speed of a declared machine: no result before its modelled time.
 
-A result is released at max(real, modelled) time; when the real engine was slower, that is an overrun
-and is counted. Prompts are computed one after the other; a decoding step serves all running sessions.
+A result is released at max(real, modelled) time; when the real engine took longer than the model says,
+that is an overrun and is counted. The machine computes prompts one after the other, and decoding waits
+meanwhile; a decoding step serves all running sessions at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from netgpt.core.clock import Clock
 from netgpt.engine.contract import Engine
+from netgpt.engine.threads import Slots
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, Verdict, Verify
-from netgpt.network.profile import HardwareProfile, decode_step_time_s, prefill_time_s
+from netgpt.network.roofline import Declared
 
 Result = TypeVar("Result", Held, Verdict, Embedding)
+QUEUE = 256  # calls that may wait for a slot
+
+
+@dataclass(kw_only=True, eq=False)
+class _Pace:
+    """How far one answer is on the declared machine."""
+
+    context: int  # tokens of the session
+    due_s: float = 0.0  # when what was made last is due
+    stalled_s: float = 0.0  # of the machine's, when the last step was planned
+    overruns: int = 0
 
 
 class TimedEngine:
-    """Wraps `engine`, as if it ran a model of `parameters` weights on `profile`.
+    """Wraps `engine`, as if `declared` ran in its place. Slots are its own: a real engine may be done long before.
 
     Args:
         count: how many of the model's tokens some ids of a prompt are.
@@ -32,20 +44,21 @@ class TimedEngine:
     def __init__(
         self,
         engine: Engine,
-        profile: HardwareProfile,
+        declared: Declared,
         clock: Clock,
         *,
-        parameters: int,
         count: Callable[[Sequence[int]], int] = len,
         count_new: Callable[[Sequence[int]], int] = len,
     ) -> None:
         self._engine = engine
-        self._profile = profile
+        self._declared = declared
         self._clock = clock
-        self._parameters = parameters or engine.card.parameters
         self._count = count
         self._count_new = count_new
-        self._prompts = asyncio.Lock()
+        self._slots = Slots(engine.card.id, max(engine.load().slots, 1), QUEUE)
+        self._answers: list[_Pace] = []  # those that are being decoded
+        self._free_s = 0.0  # when the machine has computed the prompts that it was given
+        self._stalled_s = 0.0  # how long prompts have taken in all
         self.releases = 0
         self.overruns = 0
 
@@ -58,59 +71,96 @@ class TimedEngine:
         return self._engine.capabilities
 
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
-        start_s = self._clock.now_s()
-        due_s = 0.0
-        prefill_s = 0.0
-        async with aclosing(self._engine.generate(request)) as replies:
-            async for tokens in replies:
-                if not due_s:
-                    async with self._prompts:
-                        prefill_s = prefill_time_s(self._profile, self._parameters, self._count(request.ids))
-                        due_s = max(self._clock.now_s(), start_s) + prefill_s
-                        await self._release(due_s)
-                else:
-                    due_s += self._count_new(tokens.ids) * decode_step_time_s(self._profile, self._parameters, max(self._engine.load().running, 1))
-                    await self._release(due_s)
-                yield self._stamped(tokens, prefill_s, self._clock.now_s() - start_s)
+        arrival_s = self._clock.now_s()
+        async with self._slots.taken():
+            start_s = self._clock.now_s()
+            tokens = self._count(request.ids)
+            prefill_s = self._declared.prefill_s(tokens, request.keep)
+            pace = _Pace(context=request.keep + tokens)
+            waited_s = 0.0
+            try:
+                async with aclosing(self._engine.generate(request)) as replies:
+                    asked_s, begun = start_s, False
+                    async for reply in replies:
+                        steps = self._count_new(reply.ids)
+                        if not begun:
+                            begun = True
+                            pace.due_s = self._take_prompt(start_s, prefill_s)
+                            waited_s = pace.due_s - prefill_s - arrival_s
+                            self._join(pace)
+                            steps -= 1  # the prompt itself tells the first token
+                        await self._step(pace, steps, asked_s)
+                        yield self._stamped(reply, pace, Timings(queue_s=waited_s, prefill_s=prefill_s), arrival_s)
+                        asked_s = self._clock.now_s()
+            finally:
+                if pace in self._answers:
+                    self._answers.remove(pace)
 
-    def _stamped(self, tokens: Tokens, prefill_s: float, elapsed_s: float) -> Tokens:
+    def _take_prompt(self, start_s: float, duration_s: float) -> float:
+        """When the machine will have computed a prompt that could begin at `start_s`."""
+        self._free_s = max(self._free_s, start_s) + duration_s
+        self._stalled_s += duration_s
+        return self._free_s
+
+    def _join(self, pace: _Pace) -> None:
+        pace.stalled_s = self._stalled_s  # what came before has been waited for
+        self._answers.append(pace)
+
+    async def _step(self, pace: _Pace, steps: int, asked_s: float) -> None:
+        """Release what the engine has made in so many decoding steps, or in none but the prompt."""
+        made_s = self._clock.now_s()
+        plan_s = pace.due_s
+        if steps > 0:
+            step_s = self._declared.decode_s([one.context for one in self._answers])
+            plan_s += steps * step_s + self._stalled_s - pace.stalled_s
+            pace.stalled_s = self._stalled_s
+            pace.context += steps
+        overrun = made_s > plan_s and made_s - asked_s > max(plan_s - pace.due_s, 0.0)
+        pace.overruns += overrun
+        pace.due_s = max(plan_s, made_s)
+        await self._release(plan_s, overrun)
+
+    def _stamped(self, tokens: Tokens, pace: _Pace, timings: Timings, arrival_s: float) -> Tokens:
         if tokens.timings is None:
             return tokens
-        queue_s = tokens.timings.queue_s
-        return replace(
-            tokens, timings=Timings(queue_s=queue_s, prefill_s=prefill_s, decode_s=max(elapsed_s - queue_s - prefill_s, 0.0), modelled=True)
-        )
+        decode_s = max(self._clock.now_s() - arrival_s - timings.queue_s - timings.prefill_s, 0.0)
+        return replace(tokens, timings=replace(timings, decode_s=decode_s, modelled=True, declared=str(self._declared), overruns=pace.overruns))
 
     async def prefill(self, request: Prefill) -> Held:
-        return await self._prompt(self._engine.prefill(request), prefill_time_s(self._profile, self._parameters, self._count(request.ids)))
+        return await self._prompt(lambda: self._engine.prefill(request), request.ids, request.keep)
 
     async def verify(self, request: Verify) -> Verdict:
-        new_tokens = self._count((*request.ids, *request.drafts))
-        return await self._prompt(self._engine.verify(request), prefill_time_s(self._profile, self._parameters, new_tokens))
+        return await self._prompt(lambda: self._engine.verify(request), (*request.ids, *request.drafts), request.keep)
 
     async def embed(self, request: Embed) -> Embedding:
-        return await self._prompt(self._engine.embed(request), prefill_time_s(self._profile, self._parameters, self._count(request.ids)))
+        return await self._prompt(lambda: self._engine.embed(request), request.ids, 0)
 
-    async def _prompt(self, work: Awaitable[Result], modelled_s: float) -> Result:
-        async with self._prompts:
-            due_s = self._clock.now_s() + modelled_s
-            result = await work
-            await self._release(due_s)
-        return replace(result, timings=Timings(prefill_s=modelled_s, modelled=True))
+    async def _prompt(self, work: Callable[[], Awaitable[Result]], ids: Sequence[int], past: int) -> Result:
+        arrival_s = self._clock.now_s()
+        async with self._slots.taken():
+            start_s = self._clock.now_s()
+            result = await work()
+            duration_s = self._declared.prefill_s(self._count(ids), past)
+            due_s = self._take_prompt(start_s, duration_s)
+            overrun = self._clock.now_s() > due_s
+            await self._release(due_s, overrun)
+        timings = Timings(
+            queue_s=due_s - duration_s - arrival_s, prefill_s=duration_s, modelled=True, declared=str(self._declared), overruns=int(overrun)
+        )
+        return replace(result, timings=timings)
 
-    async def _release(self, due_s: float) -> None:
-        wait_s = due_s - self._clock.now_s()
+    async def _release(self, due_s: float, overrun: bool) -> None:
         self.releases += 1
+        self.overruns += overrun
+        wait_s = due_s - self._clock.now_s()
         if wait_s > 0:
             await self._clock.sleep(wait_s)
-        elif wait_s < 0:
-            self.overruns += 1
 
     async def rollback(self, request: Rollback) -> Held:
         return await self._engine.rollback(request)
 
     def load(self) -> Load:
-        return self._engine.load()
+        return replace(self._engine.load(), running=self._slots.running, waiting=self._slots.waiting, releases=self.releases, overruns=self.overruns)
 
     async def close(self) -> None:
         await self._engine.close()

@@ -18,6 +18,7 @@ from netgpt.engine.kv import kv_bytes_per_token
 from netgpt.engine.sampling import check_penalties, check_sampling
 from netgpt.engine.scheduler import Scheduler
 from netgpt.engine.sessions import SessionTable
+from netgpt.engine.useful_threads import useful_threads
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model
 from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
@@ -27,16 +28,6 @@ from netgpt.models.store import read_card
 from netgpt.models.tokenizer import Tokenizer
 
 DEFAULT_KV_BYTES = 2**30  # for all sessions, where the capacity is not given
-SMALL_PARAMETERS = 2_000_000
-
-
-def useful_threads(parameters: int, most: int) -> int:
-    """How many of `most` threads make a model's step faster.
-
-    The matrices of a small model take microseconds, and two threads wait for each other for as long:
-    measured on 2 cores with other work, one thread decodes 1.1 M parameters 1.7 times as fast as two.
-    """
-    return 1 if parameters < SMALL_PARAMETERS else most
 
 
 class TorchEngine:

@@ -27,7 +27,7 @@ from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Hold, Step, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
-from netgpt.models.generation import Sampling
+from netgpt.models.generation import Sampling, declared_machines
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
@@ -276,6 +276,8 @@ class Door:
             time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
             duration_s=duration_s,
             modelled=any(timing.modelled for timing in timings),
+            declared=declared_machines(timings),
+            overruns=sum(timing.overruns for timing in timings),
             seed=session.sampling.seed if request.seed is None else request.seed,
             counted_by=_counted_by(session),
         )

@@ -14,7 +14,7 @@ from netgpt.core.scheduling import TaskGroup
 from netgpt.inference.direct import LOST
 from netgpt.inference.prompt import ids_of
 from netgpt.inference.request import EmbedRequest, Span, Vectors
-from netgpt.models.generation import GREEDY, Embedding
+from netgpt.models.generation import GREEDY, Embedding, declared_machines
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
@@ -112,4 +112,6 @@ def vectors_of(sessions: Sequence[Session], made: Sequence[tuple[Embedding, str]
         queue_s=max((timing.queue_s for timing in timings), default=0.0),
         duration_s=duration_s,
         modelled=any(timing.modelled for timing in timings),
+        declared=declared_machines(timings),
+        overruns=sum(timing.overruns for timing in timings),
     )

@@ -162,6 +162,8 @@ class Finish:
     time_to_first_token_s: float = 0.0  # from arrival at the door
     duration_s: float = 0.0
     modelled: bool = False  # a hardware profile stretched some of these times
+    declared: tuple[str, ...] = ()  # what it took the nodes for
+    overruns: int = 0  # results that came later than modelled
     seed: int = 0
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
 
@@ -179,6 +181,8 @@ class Vectors:
     queue_s: float = 0.0  # the longest that a text waited at a node
     duration_s: float = 0.0
     modelled: bool = False  # a hardware profile stretched these times
+    declared: tuple[str, ...] = ()  # what it took the nodes for
+    overruns: int = 0  # results that came later than modelled
 
 
 @dataclass(frozen=True, kw_only=True)

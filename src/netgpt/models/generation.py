@@ -6,6 +6,7 @@ tokenizer; positions count from the first token of the session.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -103,6 +104,13 @@ class Timings:
     prefill_s: float = 0.0
     decode_s: float = 0.0
     modelled: bool = False  # a hardware profile stretched them
+    declared: str = ""  # what it took them for: model, precision and machine
+    overruns: int = 0  # results that took the real engine longer than modelled
+
+
+def declared_machines(timings: Iterable[Timings]) -> tuple[str, ...]:
+    """What hardware profiles took the nodes for, each once."""
+    return tuple(dict.fromkeys(timing.declared for timing in timings if timing.declared))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,3 +243,5 @@ class Load:
     held_tokens: int = 0  # in KV, of running and held sessions
     capacity_tokens: int = 0
     sessions: tuple[str, ...] = field(default=())
+    releases: int = 0  # results given out at modelled times, and how many of them were late
+    overruns: int = 0

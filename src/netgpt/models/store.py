@@ -104,7 +104,7 @@ def read_card(folder: Path) -> ModelCard:
         ModelInvalid: a file is missing or malformed, or card and config disagree; the message names which.
         NotSupported: a family or feature that is not implemented.
     """
-    config = DecoderConfig.from_hf(_read_object(folder / CONFIG))
+    config = read_decoder_config(folder)
     derived = _derived_card(folder, config)
     if not (folder / CARD).exists():
         return derived
@@ -119,6 +119,11 @@ def read_card(folder: Path) -> ModelCard:
             f"model folder {str(folder)!r}: {CARD} says {card.context_tokens} context tokens, {CONFIG} {config.max_position}", hint=_RESTORE
         )
     return card
+
+
+def read_decoder_config(folder: Path) -> DecoderConfig:
+    """The shape of a folder's model; raises ModelInvalid or NotSupported."""
+    return DecoderConfig.from_hf(_read_object(folder / CONFIG))
 
 
 def write_card(folder: Path, card: ModelCard) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated
 
+from netgpt.network.roofline import PRECISIONS
 from netgpt.network.scenario_key import (
     DURATION,
     ENDS,
@@ -56,11 +57,20 @@ class NodeSpec:
             "of an upstream, as it lists it",
         ),
     ]
-    profile: Annotated[str, Key(kind=TEXT, meaning="a hardware profile, see below")]
+    profile: Annotated[str, Key(kind=TEXT, meaning="a hardware profile, see below; `this-machine`: as `netgpt hardware measure` found it")]
     count: Annotated[int, Key(kind=WHOLE, least=1, most=100_000, meaning="how many of them there are")] = 1
     parameters: Annotated[
         int, Key(kind=WHOLE, least=0, meaning="size of the model that it is declared to run, for modelled time; 0: the model's own")
     ] = 0
+    card: Annotated[str, Key(kind=TEXT, meaning="in place of `parameters`: a published model that it is declared to run, see below")] = ""
+    precision: Annotated[
+        str,
+        Key(
+            kind=TEXT,
+            known=tuple(PRECISIONS),
+            meaning="of the declared model's weights; without it: the widest of bf16, int8 and int4 that fits the machine",
+        ),
+    ] = ""
     slots: Annotated[int, Key(kind=WHOLE, least=1, meaning="requests that its engine answers at once")] = 16
     engine: Annotated[
         str,

@@ -17,10 +17,12 @@ from pathlib import Path
 from netgpt.core.errors import NetgptError
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.units import parse_duration_s
-from netgpt.network.profile import find_profile
+from netgpt.network.profile import THIS_MACHINE, find_profile
+from netgpt.network.roofline import declare
 from netgpt.network.scenario import FIVE_QI, FLOW_KINDS, SR_PERIODS_SLOTS, AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario, UserSpec
 from netgpt.network.scenario_count import members_of
 from netgpt.network.scenario_key import Place, refusal
+from netgpt.network.shape import node_shape
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TAKEN = "controller"  # the control plane's own name
@@ -248,11 +250,21 @@ _OF_ENGINE = {  # the keys that only nodes of one engine have
 }
 
 
-def _check_node(node: NodeSpec) -> None:
+def _check_machine(node: NodeSpec) -> None:
+    """The machine is known, and the model that it is declared to run fits its memory. An upstream's is its own affair."""
     try:
-        find_profile(node.profile)
+        shape = node_shape(node.card, node.parameters)
+        if node.profile == THIS_MACHINE:  # its figures are in a home, which a scenario does not know
+            return
+        profile = find_profile(node.profile)
+        if shape and not node.asks_upstream:
+            declare(profile, shape, node.precision, slots=node.slots)
     except NetgptError as error:
-        raise refusal(node.place, "profile", f"{error.message} of node {node.id!r}", error.hint) from error
+        raise refusal(node.place, error.param or "profile", f"node {node.id!r}: {error.message}", error.hint) from error
+
+
+def _check_node(node: NodeSpec) -> None:
+    _check_machine(node)
     defaults = {each.name: each.default for each in fields(NodeSpec)}
     for engine, keys in _OF_ENGINE.items():
         for key in keys:

@@ -60,6 +60,7 @@ class Membership:
         self.member = member
         self.credential = ""
         self._snapshot = Snapshot()
+        self._last_load = Load()
         self._controller_address = controller_address
         self._transport = transport
         self._clock = clock
@@ -142,7 +143,14 @@ class Membership:
         self._metrics.engine_running.set(load.running)
         self._metrics.engine_waiting.set(load.waiting)
         self._metrics.engine_held_tokens.set(load.held_tokens)
+        self._count_releases(load)
         self._turn("ready", "")
+
+    def _count_releases(self, load: Load) -> None:
+        before = self._last_load if load.releases >= self._last_load.releases else Load()  # a new engine counts from nothing
+        self._last_load = load
+        self._metrics.engine_releases.inc(load.releases - before.releases)
+        self._metrics.engine_overruns.inc(load.overruns - before.overruns)
 
     def _describe(self, welcome: Welcome) -> None:
         """Take over what the engine says of itself."""

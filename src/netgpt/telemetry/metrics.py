@@ -106,6 +106,15 @@ TABLE: tuple[MetricRow, ...] = (
     MetricRow(name="netgpt_engine_waiting", kind="gauge", unit="requests", help="Requests in the queue of this node's engine."),
     MetricRow(name="netgpt_engine_held_tokens", kind="gauge", unit="tokens", help="Tokens in the KV of this node's engine, held ones too."),
     MetricRow(
+        name="netgpt_engine_releases_total", kind="counter", unit="results", help="Results that this node's engine gave out at declared times."
+    ),
+    MetricRow(
+        name="netgpt_engine_overruns_total",
+        kind="counter",
+        unit="results",
+        help="Results of declared times that came later, because the real engine took longer than the declared machine.",
+    ),
+    MetricRow(
         name="netgpt_members_ready",
         kind="gauge",
         unit="nodes",
@@ -157,6 +166,8 @@ class Metrics:
         self.engine_running = self._gauge("netgpt_engine_running")
         self.engine_waiting = self._gauge("netgpt_engine_waiting")
         self.engine_held_tokens = self._gauge("netgpt_engine_held_tokens")
+        self.engine_releases = self._counter("netgpt_engine_releases_total")
+        self.engine_overruns = self._counter("netgpt_engine_overruns_total")
         self.members_ready = Labelled(self._gauge("netgpt_members_ready"))
 
     def _gauge(self, name: str) -> Gauge:

@@ -22,8 +22,8 @@ from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
 from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
-from netgpt.network.profile import find_profile
 from netgpt.network.scenario import TIERS
+from netgpt.network.shape import node_shape
 from netgpt.node.certification import certify, keep_renewed
 from netgpt.node.handle import NodeHandle
 from netgpt.node.membership import Membership
@@ -31,6 +31,7 @@ from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.certificates import CONTROLLER
 from netgpt.wire.own_identity import Identity, IdentityFile
 from netgpt.world.config import DoorConfig, EngineConfig
+from netgpt.world.declared import declared_machine
 
 HASH_CONTEXT_TOKENS = 2048
 
@@ -53,9 +54,8 @@ def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = N
     if config.engine == "replay":
         return _replay_engine(config, clock, replay or read_replay(config.recording, config.recorded_model))
     engine = _hash_engine(config, clock) if config.engine == "hash" else _torch_engine(config, clock)
-    if config.timing == "declared":
-        return TimedEngine(engine, find_profile(config.profile), clock, parameters=config.parameters)
-    return engine
+    declared = declared_machine(config) if config.timing == "declared" else None
+    return TimedEngine(engine, declared, clock) if declared else engine
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +88,7 @@ def _replay_engine(config: EngineConfig, clock: Clock, replay: Replay) -> Engine
     card = ModelCard(
         id=config.recorded_model,
         tier=config.tier,
-        parameters=config.parameters,
+        parameters=_parameters(config),
         layers=0,
         bytes=0,
         context_tokens=replay.context_tokens,
@@ -100,11 +100,10 @@ def _replay_engine(config: EngineConfig, clock: Clock, replay: Replay) -> Engine
     if config.timing == "recorded":
         return ReplayEngine(card, replay.scripts, clock, slots=config.slots)
     engine = ReplayEngine(card, replay.scripts, clock, timing="none", slots=config.slots)
-    if config.timing == "real":
+    declared = declared_machine(config) if config.timing == "declared" else None
+    if declared is None:
         return engine
-    return TimedEngine(
-        engine, find_profile(config.profile), clock, parameters=config.parameters, count=engine.model_tokens, count_new=lambda ids: min(len(ids), 1)
-    )
+    return TimedEngine(engine, declared, clock, count=engine.model_tokens, count_new=lambda ids: min(len(ids), 1))
 
 
 def _hash_engine(config: EngineConfig, clock: Clock) -> HashEngine:
@@ -112,7 +111,7 @@ def _hash_engine(config: EngineConfig, clock: Clock) -> HashEngine:
     card = ModelCard(
         id=f"hash-{config.tier}",
         tier=config.tier,
-        parameters=config.parameters,
+        parameters=_parameters(config),
         layers=0,
         bytes=0,
         context_tokens=HASH_CONTEXT_TOKENS,
@@ -121,6 +120,11 @@ def _hash_engine(config: EngineConfig, clock: Clock) -> HashEngine:
         description="a language without weights, for simulation",
     )
     return HashEngine(card, clock, agreement=hash_agreement(config.tier, config.agreement), slots=config.slots)
+
+
+def _parameters(config: EngineConfig) -> int:
+    shape = node_shape(config.card, config.parameters)
+    return shape.parameters if shape else 0
 
 
 def hash_agreement(tier: str, neighbours: float) -> float:

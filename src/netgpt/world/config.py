@@ -51,6 +51,9 @@ class EngineConfig:
     port: int  # gRPC; 0: any free one
     network_key_file: str
     agreement: float  # of neighbouring tiers' hash models, a token
+    card: str = ""  # in place of `parameters`
+    precision: str = ""  # of the declared model; empty: the widest that fits
+    home: str = ""  # where `this-machine` was measured
     recording: str = ""  # what a replay plays, and which of its models
     recorded_model: str = ""
     host: str = LOOPBACK

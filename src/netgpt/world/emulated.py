@@ -22,6 +22,7 @@ from netgpt.network.scenario import NodeSpec, Scenario
 from netgpt.wire.certificates import CONTROLLER as CONTROLLER_NAME
 from netgpt.wire.messages import PROTOCOL_VERSION
 from netgpt.world.config import LOOPBACK, Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
+from netgpt.world.declared import declared_machine
 from netgpt.world.identities import authority_folder, identity_file
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
 from netgpt.world.supervisor import Ports, ProcessSpec
@@ -167,27 +168,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
     name = f"{node.id}-{ENGINE}"
 
     def configure(known: Ports) -> dict[str, object]:
-        return told(
-            EngineConfig(
-                node=node.id,
-                tier=node.tier,
-                model_folder=_model_folder(node, build),
-                engine="replay" if node.replays else build.engine,
-                dtype=build.dtype,
-                threads=build.threads,
-                slots=node.slots,
-                profile=node.profile,
-                parameters=node.parameters,
-                timing=_timing(node, build),
-                port=known.get(name, {}).get("port", 0),
-                network_key_file=str(build.network_key_file),
-                agreement=scenario.agreement,
-                recording=node.recording,
-                recorded_model=node.model if node.replays else "",
-                identity_file=build.identity_file(node.id),
-                wire_version=build.wire_version,
-            )
-        )
+        return told(_engine_config(node, scenario, build, port=known.get(name, {}).get("port", 0)))
 
     return ProcessSpec(
         name=name,
@@ -199,6 +180,42 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
         configure=configure,
         environment=environment(threads=build.threads),
     )
+
+
+def _engine_config(node: NodeSpec, scenario: Scenario, build: Build, *, port: int = 0) -> EngineConfig:
+    return EngineConfig(
+        node=node.id,
+        tier=node.tier,
+        model_folder=_model_folder(node, build),
+        engine="replay" if node.replays else build.engine,
+        dtype=build.dtype,
+        threads=build.threads,
+        slots=node.slots,
+        profile=node.profile,
+        parameters=node.parameters,
+        timing=_timing(node, build),
+        port=port,
+        network_key_file=str(build.network_key_file),
+        agreement=scenario.agreement,
+        card=node.card,
+        precision=node.precision,
+        home=str(build.home),
+        recording=node.recording,
+        recorded_model=node.model if node.replays else "",
+        identity_file=build.identity_file(node.id),
+        wire_version=build.wire_version,
+    )
+
+
+def declared_nodes(scenario: Scenario, build: Build) -> dict[str, str]:
+    """What each node's times are those of, by node; none for nodes that run at their own speed.
+
+    Raises:
+        ScenarioInvalid: a declared machine has not been measured, or is too small for its model.
+    """
+    configs = [_engine_config(node, scenario, build) for node in scenario.nodes if not node.asks_upstream]
+    found = {config.node: declared_machine(config) for config in configs if config.timing == "declared"}
+    return {node: str(declared) for node, declared in found.items() if declared}
 
 
 def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[str], str]) -> ProcessSpec:

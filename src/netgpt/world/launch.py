@@ -16,7 +16,7 @@ from netgpt.core.clock import WallClock
 from netgpt.models.store import search_path
 from netgpt.network.scenario import Scenario
 from netgpt.wire.identity import JoinAuthority
-from netgpt.world.emulated import Build, check_ports, check_replays, find_models, free_port_plan, network_stages, plan_ports
+from netgpt.world.emulated import Build, check_ports, check_replays, declared_nodes, find_models, free_port_plan, network_stages, plan_ports
 from netgpt.world.identities import issue_identities
 from netgpt.world.modelled import check_emulated
 from netgpt.world.networkkey import ensure_network_key, network_key_file
@@ -80,6 +80,7 @@ def _plan(request: UpRequest, scenario: Scenario) -> Standing:
         timing=request.timing,
         supervisor=this_process(),
         processes=(),
+        declared=declared_nodes(scenario, build),
     )
     return Standing(home=home, name=scenario.name, stages=stages, first_state=state)
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,20 @@ class Outcome:
 
 
 def summarise(
-    outcomes: Sequence[Outcome], *, scenario: str, seed: int, duration_s: float, events: int, link_bytes: Mapping[str, int]
+    outcomes: Sequence[Outcome],
+    *,
+    scenario: str,
+    seed: int,
+    duration_s: float,
+    events: int,
+    link_bytes: Mapping[str, int],
+    declared: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The report as one flat table of figures, times in seconds."""
+    """The report as one flat table of figures, times in seconds.
+
+    Args:
+        declared: what nodes' times are those of, by node.
+    """
     done = [outcome for outcome in outcomes if outcome.result in ("stop", "length")]
     failed = Counter(outcome.result for outcome in outcomes if outcome.result not in ("stop", "length"))
     checked = [outcome for outcome in outcomes if outcome.checked]
@@ -56,6 +68,7 @@ def summarise(
         **_quantiles("time_to_first_token", [outcome.time_to_first_token_s for outcome in done]),
         **_quantiles("request_duration", [outcome.duration_s for outcome in done]),
         "link_payload_bytes": dict(sorted(link_bytes.items())),
+        "declared": dict(sorted(declared.items())),
     }
 
 
@@ -82,4 +95,6 @@ def render(report: Mapping[str, Any]) -> str:
             lines.append(f"  {label:<12} p50 {format_duration(report[f'{name}_p50_s'])}, p95 {format_duration(report[f'{name}_p95_s'])}")
     for link, count in report["link_payload_bytes"].items():
         lines.append(f"  link {link:<22} {format_bytes(count)} of payload")
+    for node, machine in report.get("declared", {}).items():
+        lines.append(f"  timing of {node:<17} {machine}, modelled")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from netgpt.api.hosts import reached_at
@@ -50,6 +50,7 @@ class RunState:
     timing: str
     supervisor: ProcessState
     processes: tuple[ProcessState, ...]
+    declared: dict[str, str] = field(default_factory=dict)  # what a node's times are those of, where it is not itself
 
     def all_processes(self) -> Iterator[ProcessState]:
         yield self.supervisor

@@ -46,6 +46,7 @@ from netgpt.wire.identity import JoinAuthority
 from netgpt.wire.memory_transport import MemoryNetwork
 from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
+from netgpt.world.declared import declared_machine
 from netgpt.world.modelled import check_simulated, controller_site
 from netgpt.world.report import Outcome, summarise
 
@@ -54,14 +55,17 @@ TOKEN_TTL_S = 60.0
 _PROMPT_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 
 
-def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storage) -> dict[str, Any]:
+def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storage, home: str = "") -> dict[str, Any]:
     """Run `scenario` for `duration_s` of virtual time; write `events.jsonl` and `report.json` to `output`.
+
+    Args:
+        home: where `this-machine` was measured, for nodes that are declared to be it.
 
     Returns:
         The report; see `world.report.summarise`.
     """
     storage = SimulatedStorage()
-    report = run_virtual(_run(scenario, seed, duration_s, storage))
+    report = run_virtual(_run(scenario, seed, duration_s, storage, home))
     if left_out := check_simulated(scenario):
         report |= {"left_out": left_out}
     output.replace(EVENTS, storage.read(EVENTS))
@@ -69,8 +73,8 @@ def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storag
     return report
 
 
-async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storage) -> dict[str, Any]:
-    world = SimulatedWorld(scenario, seed, storage)
+async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storage, home: str) -> dict[str, Any]:
+    world = SimulatedWorld(scenario, seed, storage, home=home)
     await world.start()
     for number, user in enumerate(scenario.users):
         world.background.spawn(world.use(user, f"user.{number}"), name=f"user-{number}")
@@ -85,6 +89,7 @@ async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storag
         duration_s=duration_s,
         events=world.log.next_index,
         link_bytes=world.link_bytes(),
+        declared=world.declared(),
     )
 
 
@@ -101,9 +106,10 @@ class _RunningNode:
 class SimulatedWorld:
     """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
 
-    def __init__(self, scenario: Scenario, seed: int, storage: Storage) -> None:
+    def __init__(self, scenario: Scenario, seed: int, storage: Storage, *, home: str = "") -> None:
         check_simulated(scenario)
         self.scenario = scenario
+        self._engines = {node.id: _engine_config(node, scenario.agreement, home) for node in scenario.nodes}
         self.clock = VirtualClock()
         self.chance = SeededChance(seed)
         self.log = EventLog(self.clock, storage, EVENTS)
@@ -119,6 +125,11 @@ class SimulatedWorld:
         self._prompts = common_prompts(list(self._replays.values()))
         self._traces = {path: read_requests(Path(path)) for path in dict.fromkeys(user.trace for user in scenario.users) if path}
         self._closing = False
+
+    def declared(self) -> dict[str, str]:
+        """What nodes' times are those of, by node."""
+        found = {config.node: declared_machine(config) for config in self._engines.values() if config.timing == "declared"}
+        return {node: str(machine) for node, machine in found.items() if machine}
 
     async def start(self) -> None:
         await self.network.transport(CONTROLLER).listen(CONTROLLER, self._controller.handle)
@@ -142,7 +153,7 @@ class SimulatedWorld:
 
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
-        engine = make_engine(_engine_config(spec, self.scenario.agreement), self.clock, replay=self._replays.get(spec.id))
+        engine = make_engine(self._engines[spec.id], self.clock, replay=self._replays.get(spec.id))
         await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.identify).handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
@@ -338,7 +349,7 @@ def _engine_address(node_id: str) -> str:
     return f"{node_id}:engine"
 
 
-def _engine_config(spec: NodeSpec, agreement: float) -> EngineConfig:
+def _engine_config(spec: NodeSpec, agreement: float, home: str) -> EngineConfig:
     return EngineConfig(
         node=spec.id,
         tier=spec.tier,
@@ -349,6 +360,9 @@ def _engine_config(spec: NodeSpec, agreement: float) -> EngineConfig:
         slots=spec.slots,
         profile=spec.profile,
         parameters=spec.parameters,
+        card=spec.card,
+        precision=spec.precision,
+        home=home,
         timing="recorded" if spec.replays and spec.timing != "profile" else "declared",
         port=0,
         network_key_file="",

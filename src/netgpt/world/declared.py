@@ -1,0 +1,50 @@
+"""Which model on which machine a node's engine is declared to be, and hence how long its work takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netgpt.engine.useful_threads import torch_stack
+from netgpt.models.store import read_decoder_config
+from netgpt.network.profile import THIS_MACHINE, find_profile
+from netgpt.network.roofline import Declared, declare
+from netgpt.network.shape import ModelShape, node_shape
+from netgpt.world.config import EngineConfig
+
+PRECISION_OF_DTYPE = {"float32": "fp32", "bfloat16": "bf16"}
+
+
+def declared_machine(config: EngineConfig) -> Declared | None:
+    """What the node's times are those of: the declared model, or its own; None if neither's size is known.
+
+    Raises:
+        ScenarioInvalid: unknown names, `this-machine` has not been measured, or model and KV do not fit the machine.
+    """
+    shape = node_shape(config.card, config.parameters) or own_shape(config.model_folder)
+    if shape is None:
+        return None
+    profile = find_profile(config.profile, Path(config.home) if config.home else None)
+    if profile.id != THIS_MACHINE:
+        return declare(profile, shape, config.precision, slots=config.slots)
+    precision = config.precision or PRECISION_OF_DTYPE.get(config.dtype, "")
+    return declare(profile, shape, precision, slots=config.slots, stack=torch_stack(config.dtype, shape.weights))
+
+
+def own_shape(model_folder: str) -> ModelShape | None:
+    """Of the model in that folder; None without one."""
+    if not model_folder:
+        return None
+    config = read_decoder_config(Path(model_folder))
+    return ModelShape(
+        id=Path(model_folder).name,
+        layers=config.num_layers,
+        hidden=config.hidden_size,
+        heads=config.num_heads,
+        kv_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        intermediate=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        tied=config.tie_embeddings,
+        context_tokens=config.max_position,
+        parameters=config.parameters,
+    )
