@@ -29,7 +29,7 @@ from netgpt.network.schedulers import Claim, Scheduler
 
 LONGEST_PLAN = 512  # opportunities
 LEAST_WANTED_SLOTS = 2.0  # of a UE in a long plan, in slots to itself: else its data is small
-SHORT_PART, LONG_PART = 64, 8  # a plan of several UEs lasts at most this part of the fairness window, while shares move or stand
+SHORT_PART, LONG_PART = 16, 2  # a plan of several UEs lasts at most this part of the fairness window, while shares move or stand
 STANDING = 0.02  # shares that differ by less than this over the two lengths stand
 
 Sink = Callable[[Leg, Queued], None]

@@ -42,7 +42,7 @@ class CellProfile:
     bandwidth_mhz: float = 100.0  # of an FDD cell: each way
     access: Access = field(default_factory=Access)
     scheduler: str = "proportional-fair"
-    fairness_window_s: float = 1.0  # over which the scheduler averages throughput: assumption
+    fairness_window_s: float = 0.2  # over which the scheduler averages throughput: assumption, 100 to 1,000 slots are usual
     overhead_up: float = 0.08  # TS 38.306 clause 4.1.2, FR1: DM-RS, control
     overhead_down: float = 0.14  # as above
     queue_bytes: int = 3_000_000  # of each UE, direction and priority level: what would not fit is dropped
