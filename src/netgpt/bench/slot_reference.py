@@ -184,6 +184,11 @@ class SlotReference:
         """One slot of data: repeats first, then UEs by the ratio of their rate to their average."""
         free = self._blocks
         sides = self._sides[direction].values()
+        window = max(self._profile.fairness_window_s / self._frame.slot_s * self._share(direction), 1.0)
+        if not any(side.waiting or side.repeats for side in sides):
+            for side in sides:
+                side.average *= 1 - 1 / window
+            return
         for side in sides:
             for block in [block for block in side.repeats if block.due_slot <= slot and block.resource_blocks <= free]:
                 free -= block.resource_blocks
@@ -198,7 +203,6 @@ class SlotReference:
             count = min(math.ceil(wants[side.station] / block_bytes[side.station] - 1e-9), free)
             free -= count
             sent[side.station] = self._send(side, slot, count, int(count * block_bytes[side.station]))
-        window = max(self._profile.fairness_window_s / self._frame.slot_s * self._share(direction), 1.0)
         for side in sides:
             side.average += (sent[side.station] - side.average) / window
 
