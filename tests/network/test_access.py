@@ -146,7 +146,10 @@ def test_proportional_fairness_maximises_the_sum_of_logarithms(claimed: list[Cla
     slots = 20
     shares = proportional_fair(claimed, slots, window)
     gained = 1 - math.exp(-slots / window)
-    gains = [gained * c.slot_bytes / ((1 - gained) * c.average_bytes + gained * share * c.slot_bytes + 1e-12) for c, share in zip(claimed, shares, strict=True)]
+    gains = [
+        gained * c.slot_bytes / ((1 - gained) * c.average_bytes + gained * share * c.slot_bytes + 1e-12)
+        for c, share in zip(claimed, shares, strict=True)
+    ]
     givers = [gain for gain, share in zip(gains, shares, strict=True) if share > 1e-6]
     takers = [gain for gain, share, c in zip(gains, shares, claimed, strict=True) if share < c.wanted_slots / slots - 1e-6]
     if givers and takers:

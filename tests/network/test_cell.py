@@ -312,7 +312,7 @@ def test_what_is_wrong_is_refused_with_its_name_and_the_fix() -> None:
             ConstantEfficiency(bad)
         with pytest.raises(ScenarioInvalid, match="sample 1 of the efficiency trace"):
             SampledEfficiency([1.0, bad], 0.1)
-        with pytest.raises(ScenarioInvalid, match="uplink efficiency of UE 'u9'|efficiency at 0 s"):
+        with pytest.raises(ScenarioInvalid, match="efficiency at 0 s"):
             cell.attach("u9", up=SampledFunction(lambda _, bad=bad: bad), down=ConstantEfficiency(1))
     with pytest.raises(ScenarioInvalid, match="trace is empty"):
         SampledEfficiency([], 0.1)
@@ -328,7 +328,7 @@ def test_what_is_wrong_is_refused_with_its_name_and_the_fix() -> None:
         cell_of(bandwidth_mhz=33)
     assert "100 MHz" in invalid.value.hint
     cell.advance(1.0)
-    with pytest.raises(UsageError, match="backwards|was at 1"):
+    with pytest.raises(UsageError, match="was at 1"):
         cell.offer(0.5, "u0", "up", Packet(size_bytes=1))
 
 

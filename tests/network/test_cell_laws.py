@@ -30,7 +30,15 @@ ACCESSES = (
     Access(frame=Frame(0, ""), sr_offset_slots=0),
     Access(grant="configured", harq=Harq(bler=0.3, retransmission_bler=0.4, max_transmissions=2)),
     Access(frame=Frame(1, "DDDDDDDSUU"), sr_period_slots=4, drx=Drx(), rrc=Rrc(inactive_after_s=0.3, idle_after_s=1.0)),
-    Access(frame=Frame(2, "DSUUF"), k2_slots=0, ue_preparation_slots=0, gnb_preparation_slots=0, gnb_processing_slots=0, ue_processing_slots=0, k1_slots=0),
+    Access(
+        frame=Frame(2, "DSUUF"),
+        k2_slots=0,
+        ue_preparation_slots=0,
+        gnb_preparation_slots=0,
+        gnb_processing_slots=0,
+        ue_processing_slots=0,
+        k1_slots=0,
+    ),
 )
 Offer = tuple[float, str, Direction, Packet]
 
@@ -98,7 +106,9 @@ def test_nothing_arrives_before_it_could(profile: CellProfile, offered: list[Off
     for delivery in found:
         number = delivery.packet.content
         way = delivery.direction
-        least_slots = 1 + profile.access.frozen_slots(way) + (profile.access.gnb_processing_slots if way == "up" else profile.access.ue_processing_slots)
+        least_slots = (
+            1 + profile.access.frozen_slots(way) + (profile.access.gnb_processing_slots if way == "up" else profile.access.ue_processing_slots)
+        )
         assert delivery.at_s - began_s[number] > (least_slots - 1e-6) * frame.slot_s - (0 if delivery.lost else 1e-9)
         full_bps = 8 * 106 * 12 * 14 * 5.0 / 8 / frame.slot_s  # all resource blocks of 40 MHz at 5 bit/s/Hz
         assert delivery.lost or delivery.at_s - began_s[number] > 8 * delivery.packet.size_bytes / full_bps

@@ -22,7 +22,7 @@ from netgpt.network.cell import DIRECTIONS, Cell, CellProfile
 from netgpt.network.efficiency import ConstantEfficiency
 from netgpt.network.flow import Flow, flow_named, flow_without_qos
 from netgpt.network.frame import resource_blocks
-from netgpt.network.medium import Delivery, Direction, Packet
+from netgpt.network.medium import Delivery, Packet
 
 SEED = 20261
 EFFICIENCY_UP, EFFICIENCY_DOWN = 2.0, 4.0  # bit/s/Hz

@@ -150,7 +150,7 @@ class Carrier:
     def rate_bps(self, leg: Leg, now_s: float) -> float:
         """What the UE gets now, or would get with an equal share if it sends nothing."""
         run = self._run_of(leg)
-        blocks = run.blocks if run is not None else self._blocks / max(len(self._active | {leg: None}), 1)
+        blocks = run.blocks if run is not None else self._blocks / (len(self._active) + (leg not in self._active))
         bytes_per_slot = blocks * self._slots.mean_symbols * self._bytes_per_symbol * leg.trace.at(now_s)
         return 8 * bytes_per_slot * self._slots.share / self._frame.slot_s
 
@@ -207,7 +207,7 @@ class Carrier:
         later = self._scheduler(endless, long, self._window) if long > short else shares
         if max(abs(one - other) for one, other in zip(shares, later, strict=True)) < STANDING:
             short, shares = long, later
-        lasts = min(claim.wanted_slots / share for claim, share in zip(claims, shares, strict=True) if share > 0)
+        lasts = min((claim.wanted_slots / share for claim, share in zip(claims, shares, strict=True) if share > 0), default=0.0)
         return min(short, int(lasts)), shares
 
     def _horizon(self, number: int, legs: list[Leg]) -> int:

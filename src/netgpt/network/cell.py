@@ -27,6 +27,7 @@ from netgpt.network.medium import Backlog, Delivery, Direction, Packet
 from netgpt.network.schedulers import scheduler_named
 
 BACKGROUND = "background"
+_BACKGROUND_USER = "background:"  # starts the names of the UEs that make background load
 DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
 
 
@@ -191,23 +192,17 @@ class Cell:
         return True
 
     def next_s(self) -> float:
-        """When `advance` may have a delivery, at the earliest; inf while nothing waits. The background's deliveries count too."""
+        """When `advance` may have a delivery, at the earliest; inf while nothing waits. Never before what it was told last."""
         arrives_s = self._deliveries[0][0] if self._deliveries else math.inf
-        return min(arrives_s, *(carrier.next_s() for carrier in self._carriers.values()))
+        return max(min(arrives_s, *(carrier.next_s() for carrier in self._carriers.values())), self._now_s)
 
     def advance(self, now_s: float) -> list[Delivery]:
         """Let time pass until `now_s`; what has arrived by then."""
         self._settle(now_s)
         found: list[Delivery] = []
         while self._deliveries and self._deliveries[0][0] <= self._now_s:
-            delivery = heapq.heappop(self._deliveries)[2]
-            totals = self._totals(delivery.direction, delivery.packet)
-            if delivery.lost:
-                totals.lost += delivery.packet.size_bytes
-            else:
-                totals.delivered += delivery.packet.size_bytes
-            if not delivery.station.startswith(f"{BACKGROUND}:"):
-                found.append(delivery)
+            found.append(heapq.heappop(self._deliveries)[2])
+            self._count(found[-1].direction, found[-1].packet, found[-1].lost)
         return found
 
     def backlog(self, station: str, direction: Direction) -> Backlog:
@@ -243,6 +238,13 @@ class Cell:
     def _totals(self, direction: Direction, packet: Packet) -> FlowTotals:
         return self.totals.setdefault((direction, packet.flow), FlowTotals())
 
+    def _count(self, direction: Direction, packet: Packet, lost: bool) -> None:
+        totals = self._totals(direction, packet)
+        if lost:
+            totals.lost += packet.size_bytes
+        else:
+            totals.delivered += packet.size_bytes
+
     def _fits(self, leg: Leg, flow: Flow, packet: Packet) -> bool:
         """Drop tail. A queue that is empty takes a packet of any size."""
         ahead_bytes = leg.queue.level_bytes(flow.priority)
@@ -256,7 +258,7 @@ class Cell:
         """The first slot in which a UE that had nothing to send this way can send what it has just got."""
         legs, access, now_s = self._legs[station], self._access, self._now_s
         leg = legs[direction]
-        other = legs["down" if direction == "up" else "up"]
+        other = legs["down"] if direction == "up" else legs["up"]
         last_active_s = now_s if other.waiting_bytes else leg.activity.last_s
         connected_s = access.rrc.connected_from_s(direction, now_s, last_active_s)
         next_slot = access.frame.slot_of(now_s) + 1
@@ -276,6 +278,9 @@ class Cell:
     def _sent(self, leg: Leg, item: Queued) -> None:
         """A packet is all sent: it arrives, or is known to be lost, when its last piece is."""
         at_s = leg.delivered_s(item)
+        if leg.station.startswith(_BACKGROUND_USER):
+            self._count(leg.direction, item.packet, item.lost)
+            return
         delivery = Delivery(at_s=at_s, station=leg.station, direction=leg.direction, packet=item.packet, lost=item.lost)
         heapq.heappush(self._deliveries, (at_s, item.number, delivery))
 
@@ -294,7 +299,7 @@ class Cell:
     def _background(self) -> Iterator[tuple[float, Direction, str, Packet]]:
         load = self.profile.background
         trace = ConstantEfficiency(load.efficiency)
-        names = [f"{BACKGROUND}:{user}" for user in range(load.users)]
+        names = [f"{_BACKGROUND_USER}{user}" for user in range(load.users)]
         for name in names:
             self.attach(name, up=trace, down=trace)
         streams: dict[Direction, Iterator[tuple[float, int, int]]] = {}
@@ -302,9 +307,9 @@ class Cell:
             generator = SeededChance(self._seed).stream(f"background {self.profile.id} {way}")
             capacity_bps = self._carriers[way].rate_bps(self._legs[names[0]][way], 0.0)
             streams[way] = bursts(load, way, capacity_bps, generator)
-        waiting = {way: burst for way, stream in streams.items() if (burst := next(stream, None))}
+        waiting: dict[Direction, tuple[float, int, int]] = {way: burst for way, stream in streams.items() if (burst := next(stream, None))}
         while waiting:
-            way = min(waiting, key=lambda way: waiting[way][0])
+            way = min(DIRECTIONS, key=lambda one: waiting[one][0] if one in waiting else math.inf)
             at_s, user, size_bytes = waiting[way]
             yield at_s, way, names[user], Packet(size_bytes=size_bytes, flow=BACKGROUND)
             waiting[way] = next(streams[way])

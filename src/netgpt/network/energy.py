@@ -98,7 +98,9 @@ def bandwidth_factor(bandwidth_mhz: float) -> float:
     return 0.4 + 0.6 * (bandwidth_mhz - 20) / 80
 
 
-def spent(activity: Activity, access: Access, now_s: float, *, bandwidth_mhz: float = 100.0, power_dbm: float = 23.0, fit: str = "low-band") -> Energy:
+def spent(
+    activity: Activity, access: Access, now_s: float, *, bandwidth_mhz: float = 100.0, power_dbm: float = 23.0, fit: str = "low-band"
+) -> Energy:
     """The energy of one UE's radio since it was attached.
 
     Args:

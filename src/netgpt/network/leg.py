@@ -25,7 +25,7 @@ class Leg:
 
     def __init__(self, station: str, direction: Direction, trace: EfficiencyTrace, access: Access, activity: Activity, seed: int) -> None:
         self.station = station
-        self.direction = direction
+        self.direction: Direction = direction
         self.trace = trace
         self.access = access
         self.activity = activity
