@@ -29,7 +29,7 @@ ACCESSES = (
     Access(),
     Access(frame=Frame(0, ""), sr_offset_slots=0),
     Access(grant="configured", harq=Harq(bler=0.3, retransmission_bler=0.4, max_transmissions=2)),
-    Access(frame=Frame(1, "DDDDDDDSUU"), sr_period_slots=4, drx=Drx(), rrc=Rrc(inactive_after_s=0.3, idle_after_s=1.0)),
+    Access(frame=Frame(1, "DDDDDDDSUU"), sr_period_slots=4, drx=Drx(), rrc=Rrc(inactive_after_s=0.05, idle_after_s=0.3)),
     Access(
         frame=Frame(2, "DSUUF"),
         k2_slots=0,
@@ -51,7 +51,7 @@ def profiles(draw: st.DrawFn) -> CellProfile:
         access=draw(st.sampled_from(ACCESSES)),
         scheduler=draw(st.sampled_from(("proportional-fair", "strict-priority", "delay-aware"))),
         queue_bytes=draw(st.sampled_from((20_000, 10**9))),
-        background=draw(st.sampled_from((BackgroundLoad(), BackgroundLoad(up=0.5, down=0.3, users=2)))),
+        background=draw(st.sampled_from((BackgroundLoad(), BackgroundLoad(up=0.4, down=0.2, users=2, burst_bytes=200_000)))),
     )
 
 
@@ -61,9 +61,9 @@ def offers(draw: st.DrawFn) -> list[Offer]:
     found: list[Offer] = []
     at_s = 0.0
     for number in range(draw(st.integers(1, 12))):
-        at_s += draw(st.sampled_from((0.0, 0.0004, 0.0025, 0.02, 0.4)))
+        at_s += draw(st.sampled_from((0.0, 0.0004, 0.0025, 0.02, 0.1)))
         packet = Packet(
-            size_bytes=draw(st.sampled_from((0, 1, 64, 1500, 30_000, 100_000))),
+            size_bytes=draw(st.sampled_from((0, 1, 64, 1500, 30_000, 60_000))),
             flow=draw(st.sampled_from(sorted(FLOWS))),
             reliable=draw(st.booleans()),
             content=number,
@@ -93,7 +93,7 @@ def play(cell: Cell, offered: Sequence[Offer], until_s: float, looks_s: Sequence
     return found + cell.advance(until_s), taken
 
 
-laws = settings(max_examples=20, deadline=None)
+laws = settings(max_examples=15, deadline=None)
 
 
 @laws
@@ -102,7 +102,7 @@ def test_nothing_arrives_before_it_could(profile: CellProfile, offered: list[Off
     """A packet is prepared, takes a slot, and is decoded; and it cannot beat the cell's full rate."""
     cell, frame = cell_of(profile), profile.access.frame
     began_s = {offer[3].content: offer[0] for offer in offered}
-    found, _ = play(cell, offered, 8.0)
+    found, _ = play(cell, offered, 5.0)
     for delivery in found:
         number = delivery.packet.content
         way = delivery.direction
@@ -118,7 +118,7 @@ def test_nothing_arrives_before_it_could(profile: CellProfile, offered: list[Off
 @given(profiles(), offers(), st.lists(st.floats(0, 4), max_size=4))
 def test_bytes_are_delivered_or_lost_or_wait(profile: CellProfile, offered: list[Offer], looks_s: list[float]) -> None:
     cell = cell_of(profile)
-    found, taken = play(cell, offered, 8.0, looks_s)
+    found, taken = play(cell, offered, 5.0, looks_s)
     accepted = [offer for offer, was_taken in zip(offered, taken, strict=True) if was_taken]
     assert sorted(delivery.packet.content for delivery in found) == sorted(offer[3].content for offer in accepted)  # type: ignore[type-var]
     assert all(not delivery.packet.reliable for delivery in found if delivery.lost)
@@ -156,7 +156,7 @@ def test_in_the_midst_bytes_are_delivered_or_wait_or_are_in_the_air(profile: Cel
 @laws
 @given(profiles(), offers())
 def test_a_flow_arrives_in_the_order_in_which_it_was_offered(profile: CellProfile, offered: list[Offer]) -> None:
-    found, _ = play(cell_of(profile), offered, 8.0)
+    found, _ = play(cell_of(profile), offered, 5.0)
     orders: defaultdict[tuple[str, Direction, str], list[object]] = defaultdict(list)
     for delivery in found:
         orders[delivery.station, delivery.direction, delivery.packet.flow].append(delivery.packet.content)
@@ -165,12 +165,12 @@ def test_a_flow_arrives_in_the_order_in_which_it_was_offered(profile: CellProfil
 
 
 @laws
-@given(profiles(), offers(), st.lists(st.floats(0, 3), max_size=30))
+@given(profiles(), offers(), st.lists(st.floats(0, 2), max_size=20))
 def test_looking_more_often_changes_nothing(profile: CellProfile, offered: list[Offer], looks_s: list[float]) -> None:
     once, often = cell_of(profile), cell_of(profile)
-    assert play(once, offered, 8.0) == play(often, offered, 8.0, looks_s)
+    assert play(once, offered, 5.0) == play(often, offered, 5.0, looks_s)
     for station in STATIONS:
-        assert once.activity(8.0, station).busy_s == pytest.approx(often.activity(8.0, station).busy_s)
+        assert once.activity(5.0, station).busy_s == pytest.approx(often.activity(5.0, station).busy_s)
 
 
 @laws
@@ -178,7 +178,7 @@ def test_looking_more_often_changes_nothing(profile: CellProfile, offered: list[
 def test_next_s_is_never_late(profile: CellProfile, offered: list[Offer]) -> None:
     """Driven by `next_s` alone, every delivery is handed out at its time; and there are not many looks."""
     driven, looks, found = cell_of(profile), 0, []
-    for offer in [*offered, (8.0, "", "up", Packet(size_bytes=0))]:
+    for offer in [*offered, (5.0, "", "up", Packet(size_bytes=0))]:
         while (next_s := driven.next_s()) <= offer[0]:
             for delivery in driven.advance(next_s):
                 assert delivery.at_s == pytest.approx(next_s, abs=1e-9)
@@ -186,7 +186,7 @@ def test_next_s_is_never_late(profile: CellProfile, offered: list[Offer]) -> Non
             looks += 1
         if offer[1]:
             driven.offer(*offer)
-    expected, _ = play(cell_of(profile), offered, 8.0)
+    expected, _ = play(cell_of(profile), offered, 5.0)
     assert found == expected
     if not profile.background.up:
         assert looks < 3000
@@ -197,10 +197,10 @@ def test_next_s_is_never_late(profile: CellProfile, offered: list[Offer]) -> Non
 @given(offers())
 def test_the_same_seed_gives_the_same_and_another_seed_another_fate(offered: list[Offer]) -> None:
     profile = CellProfile(id="cell1", access=ACCESSES[2])
-    assert play(cell_of(profile), offered, 8.0) == play(cell_of(profile), offered, 8.0)
+    assert play(cell_of(profile), offered, 5.0) == play(cell_of(profile), offered, 5.0)
 
 
 def test_seeds_differ() -> None:
     profile = CellProfile(id="cell1", access=ACCESSES[2])
     offered: list[Offer] = [(0.02 * n, "u0", "up", Packet(size_bytes=64, flow="draft", content=n)) for n in range(50)]
-    assert play(cell_of(profile, seed=1), offered, 8.0) != play(cell_of(profile, seed=2), offered, 8.0)
+    assert play(cell_of(profile, seed=1), offered, 5.0) != play(cell_of(profile, seed=2), offered, 5.0)

@@ -336,7 +336,7 @@ class Carrier:
         size = int(place_C.searchsorted(count))  # blocks that begin within the plan
         place_N = place_C[:size]
         bytes_N = np.minimum(np.cumsum(bytes_C[place_N]), leg.grantable_bytes(int(slots_C[0])))
-        received_N = (slots_C[place_N] + self._received_slots) * self._frame.slot_s
+        received_N = np.asarray((slots_C[place_N] + self._received_slots) * self._frame.slot_s, dtype=np.float64)
         lost_N, given_up_N = np.zeros(size, dtype=np.bool_), np.zeros(size)
         for block in failed:
             if block < size:

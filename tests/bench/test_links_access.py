@@ -1,0 +1,104 @@
+"""The cell against the slot-by-slot reference, and what the access bench reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netgpt.bench import links_access
+from netgpt.bench.links_access import SEED, draw_pictures, measure_qos, measure_rounds
+from netgpt.bench.slot_reference import Offer, SlotReference
+from netgpt.core.chance import SeededChance
+from netgpt.network.access import Access, Drx
+from netgpt.network.cell import Cell, CellProfile
+from netgpt.network.efficiency import ConstantEfficiency
+from netgpt.network.frame import Frame
+from netgpt.network.harq import Harq
+from netgpt.network.medium import Direction, Packet
+
+ACCESSES = {
+    "request": Access(),
+    "configured": Access(grant="configured"),
+    "FDD": Access(frame=Frame(0, "")),
+    "long pattern": Access(frame=Frame(1, "DDDDDDDSUU"), sr_period_slots=20, sr_offset_slots=8),
+    "DRX": Access(drx=Drx(inactivity_s=0.01, on_duration_s=0.005, cycle_s=0.04)),
+    "many errors": Access(harq=Harq(bler=0.4, retransmission_bler=0.3, max_transmissions=3, rlc_recovery_s=0.02)),
+}
+
+
+def delays_ms(access: Access, offers: list[Offer], efficiencies: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each packet in the cell and in the reference."""
+    profile = CellProfile(id="c", bandwidth_mhz=40, access=access, queue_bytes=10**9)
+    traces = {name: (ConstantEfficiency(efficiency), ConstantEfficiency(efficiency)) for name, efficiency in efficiencies.items()}
+    cell = Cell(profile, seed=SEED)
+    for name, (up, down) in traces.items():
+        cell.attach(name, up=up, down=down)
+    for offer in offers:
+        assert cell.offer(*offer)
+    until_s = offers[-1][0] + 2.0
+    found = []
+    for deliveries in (cell.advance(until_s), SlotReference(profile, traces, SeededChance(SEED).stream("reference")).run(offers, until_s)):
+        assert len(deliveries) == len(offers)
+        found.append(np.array([1e3 * (delivery.at_s - offers[links_access._number(delivery)][0]) for delivery in deliveries]))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("name", ACCESSES)
+def test_small_packets_take_as_long_as_slot_by_slot(name: str, direction: Direction) -> None:
+    jitter_N = SeededChance(SEED).stream("test").uniform(0, 0.008, 400)
+    offers: list[Offer] = [
+        (0.02 + 0.012 * n + float(jitter_N[n]), "ue", direction, Packet(size_bytes=64, flow="token", content=n)) for n in range(400)
+    ]
+    cell, reference = delays_ms(ACCESSES[name], offers, {"ue": 3.0})
+    assert np.percentile(cell, 50) == pytest.approx(np.percentile(reference, 50), abs=1.0)
+    assert np.percentile(cell, 90) == pytest.approx(np.percentile(reference, 90), rel=0.15, abs=1.0)
+    assert cell.mean() == pytest.approx(reference.mean(), rel=0.12)
+    assert cell.min() == pytest.approx(reference.min(), abs=0.3)
+
+
+def test_users_beside_each_other_get_what_they_get_slot_by_slot() -> None:
+    """One user with small packets, one with files now and then, one who never stops."""
+    chance = SeededChance(SEED).stream("mixed")
+    plain = [(0.1 + 0.02 * n + float(chance.uniform(0, 0.01)), "small", 64) for n in range(60)]
+    plain += [(0.1 + 0.3 * n + float(chance.uniform(0, 0.1)), "files", 100_000) for n in range(4)]
+    plain += [(0.1, "bulk", 2_000_000)]
+    plain.sort()
+    offers: list[Offer] = [(at_s, name, "up", Packet(size_bytes=size, flow="kv", content=n)) for n, (at_s, name, size) in enumerate(plain)]
+    profile = CellProfile(id="c", bandwidth_mhz=40)
+    traces = {name: (ConstantEfficiency(value), ConstantEfficiency(value)) for name, value in (("small", 3.0), ("files", 2.0), ("bulk", 4.0))}
+    cell = Cell(profile, seed=SEED)
+    for name, (up, down) in traces.items():
+        cell.attach(name, up=up, down=down)
+    for offer in offers:
+        cell.offer(*offer)
+    means: list[dict[str, float]] = []
+    for deliveries in (cell.advance(4.0), SlotReference(profile, traces, SeededChance(SEED).stream("mixed reference")).run(offers, 4.0)):
+        assert len(deliveries) == len(offers)
+        delays = {name: [d.at_s - offers[links_access._number(d)][0] for d in deliveries if d.station == name] for name in traces}
+        means.append({name: float(np.mean(values)) for name, values in delays.items()})
+    for name in traces:
+        assert means[0][name] == pytest.approx(means[1][name], rel=0.15), name
+
+
+def test_qos_halves_the_rounds_tail_and_costs_the_background_little() -> None:
+    figures = measure_qos(3.0)
+    assert figures["qos_round_p95_ratio"] <= 0.5
+    assert abs(figures["qos_background_throughput_loss"]) < 0.05
+    assert figures["qos_with_background_mbps"] > 30
+
+
+def test_rounds_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(links_access, "ROUND_INTERVALS_S", (0.01, 0.5))
+    rounds = measure_rounds(30)
+    by_access = {name: rows[0]["p50_ms"] for name, rows in rounds.items()}
+    assert by_access["configured grant"] < by_access["grant on request"]
+    sparse = rounds["grant on request, DRX"][1]
+    assert sparse["interval_ms"] == 500
+    percentiles = {"cell": list(range(1, 100)), "reference": list(range(1, 100))}
+    report = {"charts": {"rounds": rounds, "uplink_cdf": {"64B_1ms": percentiles, "burst_1MB": percentiles}}}
+    paths = draw_pictures(report, tmp_path)
+    assert all(path.stat().st_size > 5_000 for path in paths)
