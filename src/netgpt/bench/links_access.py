@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from netgpt.bench.conditions import conditions
-from netgpt.bench.slot_reference import Offer, SlotReference
-from netgpt.core.chance import SeededChance
+from netgpt.bench.slot_reference import Fails, Offer, SlotReference, chance_to_fail
+from netgpt.core.chance import SeededChance, digest64
 from netgpt.core.errors import MissingExtra
 from netgpt.network.access import Access, Drx
 from netgpt.network.background import BackgroundLoad, bursts
@@ -22,11 +22,12 @@ from netgpt.network.cell import DIRECTIONS, Cell, CellProfile
 from netgpt.network.efficiency import ConstantEfficiency
 from netgpt.network.flow import Flow, flow_named, flow_without_qos
 from netgpt.network.frame import resource_blocks
-from netgpt.network.medium import Delivery, Packet
+from netgpt.network.harq import Draws
+from netgpt.network.medium import Delivery, Direction, Packet
 
 SEED = 20261
 EFFICIENCY_UP, EFFICIENCY_DOWN = 2.0, 4.0  # bit/s/Hz
-BANDWIDTH_MHZ = 40.0
+BANDWIDTH_MHZ = 40.0  # of rounds and QoS; the uplink cases use `CellProfile`'s defaults
 SMALL_BYTES, BURST_BYTES, VERDICT_BYTES = 64, 1_000_000, 48
 INTERVALS_S = {"1ms": 0.001, "10ms": 0.01, "100ms": 0.1, "1000ms": 1.0}
 PACKETS = {"1ms": 4000, "10ms": 4000, "100ms": 2000, "1000ms": 1000}
@@ -94,23 +95,43 @@ def _small_packets(count: int, interval_s: float) -> tuple[list[float], list[flo
 
 
 def _bursts(count: int) -> tuple[list[float], list[float]]:
-    """As `_small_packets`, for bursts, each on a cell of its own at another phase of the frame."""
+    """As `_small_packets`, for bursts, each on a cell of its own at another phase of the frame.
+
+    A burst's time varies with the number of its blocks that fail, by far more than cell and reference should differ: so
+    the reference meets the errors that the cell drew, block by block.
+    """
     start_N = SeededChance(SEED).stream("bursts").uniform(0.05, 0.06, count)
     pairs = [
-        _delays([(float(start_s), "ue", "up", Packet(size_bytes=BURST_BYTES, flow="kv", content=0))], 1.5, seed=SEED + n)
+        _delays([(float(start_s), "ue", "up", Packet(size_bytes=BURST_BYTES, flow="kv", content=0))], 0.8, seed=SEED + n, same_errors=True)
         for n, start_s in enumerate(start_N)
     ]
     return [cell[0] for cell, _ in pairs], [reference[0] for _, reference in pairs]
 
 
-def _delays(offers: Sequence[Offer], until_s: float, *, seed: int) -> tuple[list[float], list[float]]:
-    profile = _profile(Access())
+def _delays(offers: Sequence[Offer], until_s: float, *, seed: int, same_errors: bool = False) -> tuple[list[float], list[float]]:
+    profile = CellProfile(id="bench")
+    harq = profile.access.harq
     cell = Cell(profile, seed=seed)
     cell.attach("ue", up=_TRACES[0], down=_TRACES[1])
     for offer in offers:
         assert cell.offer(*offer)
-    reference = SlotReference(profile, {"ue": _TRACES}, SeededChance(seed).stream("reference"))
+    fails = errors_of(profile, seed) if same_errors else chance_to_fail(harq, SeededChance(seed).stream("reference"))
+    reference = SlotReference(profile, {"ue": _TRACES}, fails)
     return _delays_of(offers, cell.advance(until_s)), _delays_of(offers, reference.run(offers, until_s))
+
+
+def errors_of(profile: CellProfile, seed: int) -> Fails:
+    """The errors that `Cell(profile, seed=seed)` draws, for the reference."""
+    drawn: dict[tuple[str, Direction], Draws] = {}
+
+    def fails(station: str, direction: Direction, block: int, before: int) -> bool:
+        if (station, direction) not in drawn:
+            drawn[station, direction] = Draws(digest64(digest64(seed, profile.id), station, direction))
+        rounds, attempts = profile.access.harq.outcome(drawn[station, direction].at(block))
+        assert not rounds, "so rare that a bench does not meet it"
+        return before + 1 < attempts
+
+    return fails
 
 
 def _delays_of(offers: Sequence[Offer], deliveries: Sequence[Delivery]) -> list[float]:

@@ -9,7 +9,7 @@ standards and the value classes with the cell, and no logic but the counting of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +18,21 @@ from netgpt.network.cell import CellProfile
 from netgpt.network.efficiency import EfficiencyTrace
 from netgpt.network.flow import flow_named
 from netgpt.network.frame import SUBCARRIERS, resource_blocks
+from netgpt.network.harq import Harq
 from netgpt.network.medium import Delivery, Direction, Packet
 
 Offer = tuple[float, str, Direction, Packet]
+Fails = Callable[[str, Direction, int, int], bool]
+"""(UE, direction, number of the new block, attempts of this round before) -> whether this attempt fails."""
+
+
+def chance_to_fail(harq: Harq, generator: np.random.Generator) -> Fails:
+    """Independent draws, in the order in which attempts are made."""
+
+    def fails(station: str, direction: Direction, block: int, before: int) -> bool:
+        return bool(generator.random() < (harq.retransmission_bler if before else harq.bler))
+
+    return fails
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +55,7 @@ class Block:
     """A transport block on its way."""
 
     pieces: list[tuple[Item, int]]
+    number: int
     resource_blocks: int
     due_slot: int  # of the next attempt
     attempts: int = 0  # of this round of HARQ
@@ -64,6 +77,7 @@ class Side:
     request_known_slot: int | None = None  # of an open scheduling request
     barred_until_slot: int = 0  # asleep, or not connected
     average: float = 0.0
+    blocks: int = 0
 
 
 class SlotReference:
@@ -72,14 +86,14 @@ class SlotReference:
     Args:
         profile: the cell; always scheduled proportional-fair, without background and with unbounded queues.
         traces: of each UE, uplink and downlink.
-        generator: of all chance.
+        fails: whether an attempt at a transport block fails; `chance_to_fail` draws it, `Cell`'s own draws can be given instead.
     """
 
-    def __init__(self, profile: CellProfile, traces: Mapping[str, tuple[EfficiencyTrace, EfficiencyTrace]], generator: np.random.Generator) -> None:
+    def __init__(self, profile: CellProfile, traces: Mapping[str, tuple[EfficiencyTrace, EfficiencyTrace]], fails: Fails) -> None:
         self._profile = profile
         self._access = profile.access
         self._frame = profile.access.frame
-        self._generator = generator
+        self._fails = fails
         self._blocks = resource_blocks(profile.access.frame.numerology, profile.bandwidth_mhz)
         self._sides: dict[Direction, dict[str, Side]] = {
             "up": {name: Side(name, "up", up) for name, (up, _) in traces.items()},
@@ -239,16 +253,17 @@ class SlotReference:
         reported = side.sent + sum(item.unsent for item in self._visible(side, slot))
         side.reports = [*side.reports[-8:], (slot + 1 + self._access.gnb_processing_slots, reported)]
         if pieces:
-            self._attempt(side, Block(pieces, resource_blocks, slot), slot)
+            self._attempt(side, Block(pieces, side.blocks, resource_blocks, slot), slot)
+            side.blocks += 1
         return sent
 
     def _attempt(self, side: Side, block: Block, slot: int) -> None:
         harq = self._access.harq
         self._last_active_s[side.station] = max(self._last_active_s[side.station], self._frame.start_s(slot + 1))
-        chance_to_fail = harq.retransmission_bler if block.attempts else harq.bler
+        failed = self._fails(side.station, side.direction, block.number, block.attempts)
         block.attempts += 1
         decoded_s = self._access.received_s(side.direction, slot)
-        if self._generator.random() >= chance_to_fail:
+        if not failed:
             self._receive(side, block.pieces, decoded_s, lost=False)
         elif block.attempts < harq.max_transmissions:
             block.due_slot = self._repeat_slot(side.direction, slot)
@@ -258,7 +273,7 @@ class SlotReference:
             kept = [piece for piece in block.pieces if not piece[0].lossy]
             if kept:
                 due_slot = slot + max(math.ceil(harq.rlc_recovery_s / self._frame.slot_s), 1)
-                side.repeats.append(Block(kept, block.resource_blocks, due_slot))
+                side.repeats.append(Block(kept, block.number, block.resource_blocks, due_slot))
 
     def _repeat_slot(self, direction: Direction, slot: int) -> int:
         """When a block that failed in a slot is sent again."""
