@@ -16,7 +16,7 @@ from netgpt.bench.conditions import conditions
 from netgpt.bench.slot_reference import Fails, Offer, SlotReference, chance_to_fail
 from netgpt.core.chance import SeededChance, digest64
 from netgpt.core.errors import MissingExtra
-from netgpt.network.access import Access, Drx
+from netgpt.network.access import Access
 from netgpt.network.background import BackgroundLoad, bursts
 from netgpt.network.cell import DIRECTIONS, Cell, CellProfile
 from netgpt.network.efficiency import ConstantEfficiency
@@ -37,7 +37,7 @@ ROUNDS = 1000
 ACCESSES = {
     "grant on request": Access(),
     "configured grant": Access(grant="configured"),
-    "grant on request, DRX": Access(drx=Drx()),
+    "request every 20 ms": Access(sr_period_slots=40),
 }
 VERIFY_S = 0.005  # an edge's time for a draft
 QOS_USERS, QOS_DRAFTING_S, QOS_BURST_BYTES, QOS_S = 8, 0.02, 30_000, 60.0

@@ -259,7 +259,8 @@ class SlotReference:
 
     def _attempt(self, side: Side, block: Block, slot: int) -> None:
         harq = self._access.harq
-        self._last_active_s[side.station] = max(self._last_active_s[side.station], self._frame.start_s(slot + 1))
+        if not block.attempts:  # only new data starts the inactivity timer, TS 38.321 clause 5.7
+            self._last_active_s[side.station] = max(self._last_active_s[side.station], self._frame.start_s(slot + 1))
         failed = self._fails(side.station, side.direction, block.number, block.attempts)
         block.attempts += 1
         decoded_s = self._access.received_s(side.direction, slot)
