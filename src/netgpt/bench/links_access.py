@@ -337,8 +337,8 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
         intervals = [row["interval_ms"] for row in rows]
         axis.plot(intervals, [row["p50_ms"] for row in rows], marker=".", color=colour, label=f"{name}, p50")
         axis.plot(intervals, [row["p95_ms"] for row in rows], linestyle=":", color=colour, label="p95")
-    axis.set(xscale="log", yscale="log", xlabel="interval between drafts, ms", ylabel=f"round time, ms ({1e3 * VERIFY_S:g} ms of it verification)")
+    axis.set(xscale="log", ylim=(0, None), xlabel="interval between drafts, ms", ylabel=f"round time, ms ({1e3 * VERIFY_S:g} ms of it verification)")
     axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize="small", ncols=3)
+    axis.legend(fontsize="small", ncols=3, loc="lower right")
     figure.savefig(paths[1], dpi=80)
     return paths
