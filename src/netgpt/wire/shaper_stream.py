@@ -18,7 +18,7 @@ import math
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -111,8 +111,10 @@ class _Half:
 
     def resume(self) -> None:
         """Read, if there is something to read and room for it."""
-        may = self.inlet is not None and not self.read_all and self.refused is None and self.room >= SEGMENT_BYTES
-        if may and not self.reading and self.pair.is_open:
+        if self.inlet is None or not self.pair.is_open:
+            return
+        may = not self.read_all and self.refused is None and self.room >= SEGMENT_BYTES
+        if may and not self.reading:
             self.reading = True
             self.pair.shaper.loop.add_reader(self.inlet, self.readable)
         elif self.reading and not may:
@@ -360,16 +362,13 @@ class StreamShaper:
         self._listeners: list[socket.socket] = []
         self._waiting: deque[_Half] = deque()
 
-    def listen(self, ways: Sequence[Way]) -> dict[str, int]:
-        """Accept connections for each way.
-
-        Returns:
-            The ports, by the ways' names.
+    def listen(self, way: Way) -> int:
+        """Accept a way's connections; returns the port.
 
         Raises:
-            PortInUse: a way's port is another process's.
+            PortInUse: it is another process's.
         """
-        return {way.name: self.serve(way, listening_socket(way)) for way in ways}
+        return self.serve(way, listening_socket(way))
 
     def serve(self, way: Way, listener: socket.socket) -> int:
         """Accept a way's connections at a socket that listens; returns its port."""

@@ -11,7 +11,8 @@ import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from netgpt.wire.messages import PROTOCOL_VERSION
 from netgpt.world.config import LOOPBACK, Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
 from netgpt.world.identities import authority_folder, identity_file
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
+from netgpt.world.shaping import DirectLinks, Links
 from netgpt.world.supervisor import Ports, ProcessSpec
 from netgpt.world.upstream import upstream_config
 
@@ -54,6 +56,7 @@ class Build:
     allowed_hosts: str = ""
     tls: bool = False
     wire_version: int = PROTOCOL_VERSION
+    links: Links = field(default_factory=DirectLinks)
 
     def identity_file(self, name: str) -> str:
         return str(identity_file(self.home, name)) if self.tls else ""
@@ -68,12 +71,17 @@ def plan_ports(scenario: Scenario, first: int) -> PortPlan:
 
 def free_port_plan(scenario: Scenario) -> PortPlan:
     """Any ports that are free now; another process may take one before it is used."""
+    ports = free_ports(len(scenario.nodes) + 1)
+    return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that are free now, all different."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(len(scenario.nodes) + 1)]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind((LOOPBACK, 0))
-        ports = [each.getsockname()[1] for each in sockets]
-    return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
+        return [each.getsockname()[1] for each in sockets]
 
 
 def is_port_free(port: int, host: str = LOOPBACK) -> bool:
@@ -114,14 +122,14 @@ def find_models(scenario: Scenario, search: Sequence[Path], *, fetch: bool = Tru
 
 
 def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_token: Callable[[str], str]) -> list[list[ProcessSpec]]:
-    """The controller, then all engines, then all doors; a node with an upstream has no engine of its own.
+    """What shapes links, the controller, then all engines, then all doors; a node with an upstream has no engine of its own.
 
     Args:
         join_token: makes a fresh token for a node; called at each start of its door.
     """
     doors = [_door(node, ports, build, join_token) for node in scenario.nodes]
     engines = [_engine(node, scenario, build) for node in scenario.nodes if not node.asks_upstream]
-    return [[_controller(ports, build)], engines, doors]
+    return [*build.links.stages(), [_controller(ports, build)], engines, doors]
 
 
 def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
@@ -129,6 +137,7 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
         return told(
             ControllerConfig(
                 home=str(build.home),
+                host=build.links.host(CONTROLLER),
                 port=known.get(CONTROLLER, {}).get("port", 0),
                 http_port=ports.controller_http,
                 network_key_file=str(build.network_key_file),
@@ -149,6 +158,7 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
         host=build.host,
         configure=configure,
         environment=environment(threads=1),
+        inside=partial(build.links.inside, CONTROLLER),
     )
 
 
@@ -168,7 +178,8 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
                 profile=node.profile,
                 parameters=node.parameters,
                 timing=_timing(node, build),
-                port=known.get(name, {}).get("port", 0),
+                host=build.links.host(node.id),
+                port=known.get(name, {}).get("port", build.links.engine_port(node.id)),
                 network_key_file=str(build.network_key_file),
                 agreement=scenario.agreement,
                 recording=node.recording,
@@ -187,6 +198,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
         port=None,
         configure=configure,
         environment=environment(threads=build.threads),
+        inside=partial(build.links.inside, node.id),
     )
 
 
@@ -194,7 +206,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
     name = f"{node.id}-{DOOR}"
 
     def upstream(known: Ports) -> UpstreamConfig | None:
-        port = known.get(name, {}).get("port", 0)
+        port = known.get(name, {}).get("port", build.links.engine_port(node.id))
         return upstream_config(node, port=port, network_key_file=str(build.network_key_file)) if node.asks_upstream else None
 
     def configure(known: Ports) -> dict[str, object]:
@@ -204,12 +216,13 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 tier=node.tier,
                 home=str(build.home),
                 http_port=ports.doors[node.id],
-                engine_address="" if node.asks_upstream else f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
-                controller_address=f"{LOOPBACK}:{known[CONTROLLER]['port']}",
+                engine_address="" if node.asks_upstream else f"{build.links.host(node.id)}:{known[f'{node.id}-{ENGINE}']['port']}",
+                controller_address=f"{build.links.host(CONTROLLER)}:{known[CONTROLLER]['port']}",
                 join_token=join_token(node.id),
                 model_folder=_model_folder(node, build),
                 engine=_door_engine(node, build),
                 upstream=upstream(known),
+                ways=build.links.ways(node.id, known),
                 http_host=build.host,
                 allowed_hosts=build.allowed_hosts,
                 identity_file=build.identity_file(node.id),
@@ -227,6 +240,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
         host=build.host,
         configure=configure,
         environment=environment(threads=1),
+        inside=partial(build.links.inside, node.id),
     )
 
 

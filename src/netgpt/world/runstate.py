@@ -19,7 +19,7 @@ from netgpt.core.storage import DiskStorage
 from netgpt.world.pids import Pid, is_alive
 
 STATE = "state.json"
-SUPERVISOR, CONTROLLER, ENGINE, DOOR = "supervisor", "controller", "engine", "door"
+SUPERVISOR, CONTROLLER, ENGINE, DOOR, SHAPER = "supervisor", "controller", "engine", "door", "shaper"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class RunState:
     timing: str
     supervisor: ProcessState
     processes: tuple[ProcessState, ...]
+    links: str = "off"  # how links are shaped: off, stream, packet
 
     def all_processes(self) -> Iterator[ProcessState]:
         yield self.supervisor
