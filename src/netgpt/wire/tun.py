@@ -65,6 +65,7 @@ def open_tun(address: str, prefix: int, mtu: int) -> int:
     """
     handle = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        _silence_ipv6()
         fcntl.ioctl(handle, TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), IFF_TUN | IFF_NO_PI))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             _configure(control, address, prefix, mtu)
@@ -75,7 +76,6 @@ def open_tun(address: str, prefix: int, mtu: int) -> int:
 
 
 def _configure(control: socket.socket, address: str, prefix: int, mtu: int) -> None:
-    _silence_ipv6()
     up = struct.pack("16sH22x", b"lo", IFF_UP | IFF_RUNNING)
     fcntl.ioctl(control, SIOCSIFFLAGS, up)
     fcntl.ioctl(control, SIOCSIFADDR, _with_address(address))
