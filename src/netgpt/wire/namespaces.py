@@ -82,6 +82,8 @@ class Namespaces:
             text, handles, _, _ = socket.recv_fds(self._keeper, 4096, 1)
         except OSError as error:
             raise UsageError(f"no network namespaces: their keeper says nothing ({error})", hint=_HINT, param="links") from error
+        for handle in handles:
+            os.set_inheritable(handle, False)  # a child that kept a connection open would keep its end from being seen
         told = json.loads(text) if text else {"error": f"their keeper ended with status {self._process.wait()}"}
         if "error" in told:
             raise UsageError(f"network namespaces are not permitted here: {told['error']}", hint=_HINT, param="links")
