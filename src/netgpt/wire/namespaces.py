@@ -20,7 +20,7 @@ from netgpt.core.errors import UsageError
 
 PREFIX_BITS = 16
 MTU = 1500
-START_S = 20.0
+START_S, END_S = 20.0, 5.0
 _HINT = (
     "shape without namespaces: netgpt up --links stream; or let this user make them: sysctl user.max_user_namespaces, "
     "kernel.apparmor_restrict_unprivileged_userns, and in a container --cap-add NET_ADMIN,SYS_ADMIN --device /dev/net/tun"
@@ -95,7 +95,11 @@ class Namespaces:
                 os.close(handle)
         self.tuns.clear()
         self._keeper.close()
-        self._process.wait()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def __enter__(self) -> Self:
         return self

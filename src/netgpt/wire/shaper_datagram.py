@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from netgpt.core.errors import PortInUse
 from netgpt.wire.shaper_pump import Pump
 from netgpt.wire.shaper_stream import Way
 
@@ -37,7 +38,11 @@ class DatagramShaper:
         self._relays: list[_Relay] = []
 
     def listen(self, way: Way) -> int:
-        """Take datagrams for a way; returns the port."""
+        """Take datagrams for a way; returns the port.
+
+        Raises:
+            PortInUse: it is another process's.
+        """
         relay = _Relay(self._pump, way)
         self._relays.append(relay)
         return relay.port
@@ -56,7 +61,11 @@ class _Relay:
         self._way = way
         self._near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._near.setblocking(False)
-        self._near.bind((way.host, way.port))
+        try:
+            self._near.bind((way.host, way.port))
+        except OSError as error:
+            self._near.close()
+            raise PortInUse(f"UDP port {way.port} on {way.host}: {error.strerror}", hint="start again: netgpt up") from error
         self.port = self._near.getsockname()[1]
         self._far: OrderedDict[tuple[str, int], socket.socket] = OrderedDict()
         self._loop.add_reader(self._near, self._from_source)

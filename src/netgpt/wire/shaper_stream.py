@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from netgpt.core.errors import PortInUse
+from netgpt.core.errors import NetgptError, PortInUse
 from netgpt.wire.shaper_pump import Pump
 
 SEGMENT_BYTES = 1448  # of payload; 1,500 with the headers below
@@ -278,7 +278,7 @@ class _Pair:
             far.setblocking(False)
             tune(far, self.there.window)
             failed = far.connect_ex(self.way.address)
-        except OSError:
+        except (OSError, NetgptError):
             self._refuse()
             return
         self.far = far
