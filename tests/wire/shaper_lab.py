@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal, TypeVar
@@ -42,6 +43,28 @@ def run(work: Awaitable[T]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(within())
+
+
+class Stalls:
+    """How long this process had no processor, or too much to do: what a measured time may exceed the links' own by."""
+
+    TICK_S, USUAL_S = 0.001, 0.003
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+
+    async def __aenter__(self) -> Stalls:
+        self._task = asyncio.ensure_future(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            begin_s = time.monotonic()
+            await asyncio.sleep(self.TICK_S)
+            self.total_s += max(0.0, time.monotonic() - begin_s - self.USUAL_S)
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netgpt.core.chance import SeededChance
@@ -42,6 +42,7 @@ def test_packets_leave_one_after_the_other_and_arrive_a_delay_later() -> None:
     assert medium.next_s() == math.inf
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.floats(0, 0.02), st.integers(1, 1500)), max_size=60),
     st.floats(1e4, 1e9),

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import math
 import socket
-import statistics
 import struct
 import time
 
@@ -31,10 +30,10 @@ from netgpt.wire.shaper_stream import (
     window_bytes,
 )
 
-from .shaper_lab import chain, network_of, run, stream_site
+from .shaper_lab import Stalls, chain, network_of, run, stream_site
 
 SIZE = 10_000_000
-BUSY_S = 0.15  # what a busy machine may add to a time that is measured
+SLACK_S = 0.1  # beyond what the links and `Stalls` account for
 
 
 def content(size: int = SIZE) -> bytes:
@@ -103,23 +102,23 @@ def test_a_link_carries_no_more_than_its_rate() -> None:
     links = chain(LinkSettings(up_bps=16e6, down_bps=16e6))
     size = 1_000_000
 
-    async def work() -> float:
-        async with stream_site(sink, links) as site:
+    async def work() -> tuple[float, float]:
+        async with Stalls() as stalls, stream_site(sink, links) as site:
             begin_s = time.monotonic()
             reader, writer = await site.connect()
             await send_all(writer, bytes(size))
             await reader.read()
             writer.close()
-            return time.monotonic() - begin_s
+            return time.monotonic() - begin_s, stalls.total_s
 
-    took_s = run(work())
+    took_s, stalled_s = run(work())
     least_s = 8 * charged_bytes(size) / 16e6
-    assert least_s <= took_s < least_s + 3 * BUSY_S
+    assert least_s <= took_s < least_s + stalled_s + SLACK_S
 
 
 def test_a_connection_takes_a_round_trip_and_an_answer_another() -> None:
-    async def work() -> tuple[float, list[float]]:
-        async with stream_site(echo, chain(LinkSettings(delay_s=0.02))) as site:
+    async def work() -> tuple[float, list[float], float]:
+        async with Stalls() as stalls, stream_site(echo, chain(LinkSettings(delay_s=0.02))) as site:
             begin_s = time.monotonic()
             reader, writer = await site.connect()
             writer.write(b"x")
@@ -131,24 +130,24 @@ def test_a_connection_takes_a_round_trip_and_an_answer_another() -> None:
                 await reader.readexactly(64)
                 trips.append(time.monotonic() - begin_s)
             writer.close()
-            return first_s, trips
+            return first_s, trips, stalls.total_s
 
-    first_s, trips = run(work())
-    assert 0.08 <= first_s < 0.08 + BUSY_S
+    first_s, trips, stalled_s = run(work())
+    assert 0.08 <= first_s < 0.08 + stalled_s + SLACK_S
     assert min(trips) >= 0.04
-    assert statistics.median(trips) < 0.04 + BUSY_S / 4
+    assert sum(trips) < 0.04 * len(trips) + stalled_s + 2 * SLACK_S
 
 
 def test_what_is_ahead_of_a_new_message_is_at_most_the_stated_queue() -> None:
     queue_s, rate_bps = 0.1, 8e6
     links = chain(LinkSettings(up_bps=rate_bps, down_bps=rate_bps, delay_s=0.01, queue_s=queue_s))
 
-    async def work() -> list[float]:
-        async with stream_site(sink, links) as site:
+    async def work() -> tuple[list[float], float]:
+        async with Stalls() as stalls, stream_site(sink, links) as site:
             busy = [await site.connect() for _ in range(3)]
             senders = [asyncio.ensure_future(send_all(writer, bytes(1_000_000))) for _, writer in busy]
             await asyncio.sleep(0.5)
-            times = []
+            times, before_s = [], stalls.total_s
             for _ in range(3):
                 begin_s = time.monotonic()
                 reader, writer = await site.connect()
@@ -162,12 +161,12 @@ def test_what_is_ahead_of_a_new_message_is_at_most_the_stated_queue() -> None:
             await asyncio.gather(*senders, return_exceptions=True)
             for _, writer in busy:
                 writer.transport.abort()
-            return times
+            return times, stalls.total_s - before_s
 
-    times = run(work())
-    most_s = 2 * (queue_s + 0.02 + 4 * 8 * 1500 / rate_bps) + BUSY_S
-    assert 2 * queue_s / 2 < min(times), "the link is busy"
-    assert statistics.median(times) <= most_s
+    times, stalled_s = run(work())
+    most_s = 2 * (queue_s + 0.02 + 4 * 8 * 1500 / rate_bps)
+    assert max(times) > queue_s, "the link is busy"
+    assert sum(times) <= len(times) * most_s + stalled_s + SLACK_S
 
 
 @pytest.mark.parametrize("who", ["the source", "the target"])

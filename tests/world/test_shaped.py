@@ -135,11 +135,10 @@ def test_what_stays_on_a_node_crosses_no_link(network: Network) -> None:
 
 def test_a_link_that_is_set_slows_the_very_next_answer(network: Network) -> None:
     network.ask()
-    fast_s = min(network.seconds_to_ask() for _ in range(3))
     told, _ = network.run("links", "set", "device1-cloud1", "rate=2Mbps", "delay=400ms", "loss=1%")
     assert "2 Mbps" in told
     assert "400 ms" in told
-    assert min(network.seconds_to_ask() for _ in range(2)) > fast_s + 0.7
+    assert min(network.seconds_to_ask() for _ in range(2)) >= 0.8, "there and back"
     row = network.links()["cloud1", "device1"]
     assert (row["rate_bps"], row["delay_s"], row["loss"]) == (2e6, 0.4, 0.01)
     network.run("links", "set", "cloud1-device1", "rate=1Gbps", "delay=10ms", "loss=0")
