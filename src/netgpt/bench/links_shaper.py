@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -122,11 +123,16 @@ async def one_way_ms(mode: Mode, settings: LinkSettings, *, count: int, interval
     return found[min(10, len(found) // 10) :]  # the first ones also pay for the connection
 
 
-async def goodput_bps(mode: Mode, settings: LinkSettings, *, seconds: float, mtu: int = MTU) -> float:
-    """What one connection carries as fast as it can, in bits of payload a second."""
+async def goodput_bps(mode: Mode, settings: LinkSettings, *, seconds: float, mtu: int = MTU) -> tuple[float, float]:
+    """What one connection carries as fast as it can: bits of payload a second, and a second of the shaper's processor.
+
+    The latter says what the shaper could do on a machine whose processor it does not have to share.
+    """
     async with rig(mode, constant_link(settings), mtu=mtu) as made:
+        begin_s = time.process_time()
         told = await _pair(made, "sink", "send", seconds)
-    return 8 * told["bytes"] / told["seconds"]
+        used_s = time.process_time() - begin_s
+    return 8 * told["bytes"] / told["seconds"], 8 * told["bytes"] / used_s
 
 
 async def backlogged(
@@ -187,11 +193,12 @@ def delay_figures(mode: Mode, *, count: int) -> dict[str, float]:
 
 def rate_figures(mode: Mode, *, seconds: float) -> dict[str, float]:
     """What goes over an unlimited link (packets of 1,500 B, and of 9,000 B apart), and how near a rate of 20 Mbit/s is held."""
-    unlimited_bps = _run(goodput_bps(mode, LinkSettings(), seconds=seconds))
+    unlimited_bps, processor_bps = _run(goodput_bps(mode, LinkSettings(), seconds=seconds))
     settings = LinkSettings(up_bps=20e6, down_bps=20e6, delay_s=0.01)
     figures = {f"shaper_{mode}_unlimited_{unit}": unlimited_bps / scale for unit, scale in (("gbps", 1e9), ("mbps", 1e6))}
+    figures[f"shaper_{mode}_unlimited_mbps_per_cpu"] = processor_bps / 1e6
     if mode == "packet":
-        figures["shaper_packet_unlimited_mtu9000_mbps"] = _run(goodput_bps(mode, LinkSettings(), seconds=seconds, mtu=LARGE_MTU)) / 1e6
+        figures["shaper_packet_unlimited_mtu9000_mbps"] = _run(goodput_bps(mode, LinkSettings(), seconds=seconds, mtu=LARGE_MTU))[0] / 1e6
     figures[f"shaper_{mode}_20mbps_charged_share"] = _run(charged_share(mode, settings, seconds=seconds))
     steady = backlogged(mode, "20mbps", constant_link(settings), lambda begin_s, end_s: 20e6 * (end_s - begin_s) / 8, seconds=seconds)
     return figures | _run(steady)
