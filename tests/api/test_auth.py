@@ -4,6 +4,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from netgpt.api.auth import OPEN_PATHS, USE_PATHS, USE_PREFIX, VIEW_PATHS, Guard
 from netgpt.api.control import create_control_app
 from netgpt.api.key_file import KEYS, KeyFile
 from netgpt.api.keys import KeyRing, KeyWishes, make_key, write_ring
+from netgpt.api.links import create_links_app
 from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
 from netgpt.core.chance import SeededChance
@@ -26,6 +28,7 @@ from netgpt.inference.request import Answer, Delta
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.identity import JoinAuthority
+from netgpt.wire.shaper_network import LinkNetwork
 
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"model": "netgpt-edge", "messages": [{"role": "user", "content": "Hello"}]}
@@ -81,6 +84,10 @@ class Keys:
             Controller(EventLog(clock, SimulatedStorage()), TokenGate(JoinAuthority(b"k" * 32, clock.date_s)), clock), guard=self.guard()
         )
 
+    def shaper(self) -> Starlette:
+        network = LinkNetwork([], {}, full="hold")
+        return create_links_app(SimpleNamespace(network=network, clock=self.clock), mode="stream", guard=self.guard())
+
 
 @pytest.fixture
 def keys() -> Keys:
@@ -107,15 +114,17 @@ def routes(app: Starlette) -> list[Route]:
     return [route for route in app.routes if isinstance(route, Route)]
 
 
-def test_every_route_of_both_servers_is_closed_unless_it_is_on_the_list(keys: Keys, scripted: Any) -> None:
+def test_every_route_of_every_server_is_closed_unless_it_is_on_the_list(keys: Keys, scripted: Any) -> None:
     keys.make()
-    for app in (keys.door(scripted([])), keys.controller()):
+    for app in (keys.door(scripted([])), keys.controller(), keys.shaper()):
         for route in routes(app):
-            path = route.path.replace("{name}", "auto")
-            for method in ("GET", "POST", "OPTIONS", "HEAD"):
+            path = route.path.replace("{name}", "auto").replace("{link}", "edge1-cloud1")
+            for method in ("GET", "POST", "OPTIONS", "HEAD", "PATCH"):
                 reply = get(app, path, method=method)
                 assert (reply.status_code == 401) == (path not in OPEN_PATHS), (method, path)
-            assert path in OPEN_PATHS | VIEW_PATHS | USE_PATHS or path.startswith(USE_PREFIX), "a route whose scope nobody chose needs admin"
+            chosen = path in OPEN_PATHS | VIEW_PATHS | USE_PATHS or path.startswith((USE_PREFIX, "/api/v1/links/"))
+            assert chosen, "a route whose scope nobody chose needs admin"
+    assert needed_scope("/api/v1/links/edge1-cloud1") == "admin"
     assert {"/health", "/ready"} == OPEN_PATHS
 
 

@@ -29,7 +29,7 @@ from netgpt.telemetry.metrics import Metrics
 
 KEY_ID = "netgpt.key"  # where a request's ASGI scope has the id of its key; empty while all is open
 OPEN_PATHS = frozenset({"/health", "/ready"})
-VIEW_PATHS = frozenset({"/metrics", "/api/v1/nodes", "/api/v1/events"})
+VIEW_PATHS = frozenset({"/metrics", "/api/v1/nodes", "/api/v1/events", "/api/v1/links"})
 USE_PREFIX = "/v1/"
 USE_PATHS = frozenset({OPENAPI_PATH, DOCS_PATH})  # what is under the prefix, described
 POLICY_VIOLATION = 1008  # RFC 6455: why a WebSocket is closed

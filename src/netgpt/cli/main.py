@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "certs": ("netgpt.cli.certs", "list, show, revoke and renew certificates"),
     "down": ("netgpt.cli.down", "stop the network"),
     "ps": ("netgpt.cli.ps", "list the network's processes"),
+    "links": ("netgpt.cli.links", "show the links between nodes as they are now, and set them"),
     "log": ("netgpt.cli.log", "show what the network's processes logged"),
     "chat": ("netgpt.cli.chat", "talk to the network"),
     "ask": ("netgpt.cli.ask", "ask the network one question"),

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("engine", "torch|hash"),
         ("dtype", "float32|bfloat16"),
         ("tls", "off|on"),
+        ("links", "off|stream|packet"),
     )
     for name, metavar in options:
         setting = BY_NAME[name]
@@ -100,6 +101,7 @@ def ready_screen(state: RunState, *, home_flag: str, detached: bool, needs_key: 
     netgpt = "netgpt" if shutil.which("netgpt") else _own_command()
     stop = f"{netgpt} down{home_flag}"
     key = "\n    -H 'Authorization: Bearer ngpt_...' \\" if needs_key else ""
+    links = f"\n  {netgpt} links{home_flag}" if state.links != "off" else ""
     return f"""
 {format_table(["NODE", "TIER", "MODEL", "DOOR", "STATE"], rows)}
 {_timing_lines(state)}
@@ -115,7 +117,7 @@ The network {state.scenario!r} is up. You enter at {state.default_node}'s door, 
   {netgpt} ask{home_flag} {shlex.quote(QUESTION)}
   {netgpt} chat{home_flag}
   {netgpt} ps{home_flag}
-  {netgpt} log{home_flag}
+  {netgpt} log{home_flag}{links}
 
 Stop it with {stop if detached else f"Ctrl-C, or {stop} in another terminal"}.""".lstrip("\n")
 

@@ -196,6 +196,13 @@ SETTINGS: tuple[Setting, ...] = (
         help="whether the processes of netgpt up speak mutual TLS, as those of netgpt controller and netgpt node always do",
     ),
     Setting(
+        name="links",
+        kind="off, stream or packet",
+        default="off",
+        parse=_one_of("off", "stream", "packet"),
+        help="whether netgpt up shapes the links between nodes: stream needs no privilege, packet carries IP between network namespaces",
+    ),
+    Setting(
         name="wire_version",
         kind="1 or 2",
         default=2,

@@ -6,7 +6,8 @@ configuration holds addresses and folders, never a key: keys stay in the files t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from netgpt.wire.messages import PROTOCOL_VERSION
@@ -94,10 +95,28 @@ class DoorConfig:
     model_folder: str  # whose tokenizer it uses; empty where no torch runs
     engine: Literal["torch", "hash", "replay", "openai"]
     upstream: UpstreamConfig | None = None  # of engine "openai"
+    ways: Mapping[str, str] = field(default_factory=dict)  # by an engine's address: where the link shaper lets this node reach it
     http_host: str = LOOPBACK
     allowed_hosts: str = ""
     identity_file: str = ""
     wire_version: int = PROTOCOL_VERSION
 
 
-Config = ControllerConfig | EngineConfig | DoorConfig
+@dataclass(frozen=True, kw_only=True)
+class ShaperConfig:
+    """The link shaper."""
+
+    home: str
+    mode: Literal["stream", "packet"]
+    scenario: str  # a name, or an absolute path
+    http_port: int  # of its own API; 0: any free one
+    first_life: bool = True
+    engines: Mapping[str, int] = field(default_factory=dict)  # stream: the engine's port, by node
+    listen: Mapping[str, int] = field(default_factory=dict)  # stream: the port of each way in an earlier life
+    doors: Mapping[str, int] = field(default_factory=dict)  # packet: the ports of HTTP that this machine's users call, by network
+    door_host: str = LOOPBACK  # packet: where they call them
+    http_host: str = LOOPBACK
+    allowed_hosts: str = ""
+
+
+Config = ControllerConfig | EngineConfig | DoorConfig | ShaperConfig

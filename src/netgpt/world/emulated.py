@@ -11,7 +11,8 @@ import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from netgpt.world.config import LOOPBACK, Config, ControllerConfig, DoorConfig, 
 from netgpt.world.declared import declared_machine
 from netgpt.world.identities import authority_folder, identity_file
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
+from netgpt.world.shaping import DirectLinks, Links
 from netgpt.world.supervisor import Ports, ProcessSpec
 from netgpt.world.upstream import upstream_config
 
@@ -55,6 +57,7 @@ class Build:
     allowed_hosts: str = ""
     tls: bool = False
     wire_version: int = PROTOCOL_VERSION
+    links: Links = field(default_factory=DirectLinks)
 
     def identity_file(self, name: str) -> str:
         return str(identity_file(self.home, name)) if self.tls else ""
@@ -73,15 +76,24 @@ def free_port_plan(scenario: Scenario, host: str = LOOPBACK) -> PortPlan:
     Raises:
         UsageError: `host` is no address of this machine.
     """
+    ports = free_ports(len(scenario.nodes) + 1, host)
+    return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
+
+
+def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
+    """Ports of `host` that are free now, all different.
+
+    Raises:
+        UsageError: `host` is no address of this machine.
+    """
     with ExitStack() as stack:
         try:
-            sockets = [stack.enter_context(socket.socket(family_of(host))) for _ in range(len(scenario.nodes) + 1)]
+            sockets = [stack.enter_context(socket.socket(family_of(host))) for _ in range(count)]
             for each in sockets:
                 each.bind((host, 0))
         except OSError as error:
             raise UsageError(f"cannot listen on {host}: {error.strerror}", hint="use an address of this machine", param="host") from error
-        ports = [each.getsockname()[1] for each in sockets]
-    return PortPlan(doors=dict(zip((node.id for node in scenario.nodes), ports, strict=False)), controller_http=ports[-1])
+        return [each.getsockname()[1] for each in sockets]
 
 
 def family_of(host: str) -> socket.AddressFamily:
@@ -126,14 +138,14 @@ def find_models(scenario: Scenario, search: Sequence[Path], *, fetch: bool = Tru
 
 
 def network_stages(scenario: Scenario, ports: PortPlan, build: Build, *, join_token: Callable[[str], str]) -> list[list[ProcessSpec]]:
-    """The controller, then all engines, then all doors; a node with an upstream has no engine of its own.
+    """What shapes links, the controller, then all engines, then all doors; a node with an upstream has no engine of its own.
 
     Args:
         join_token: makes a fresh token for a node; called at each start of its door.
     """
     doors = [_door(node, ports, build, join_token) for node in scenario.nodes]
     engines = [_engine(node, scenario, build) for node in scenario.nodes if not node.asks_upstream]
-    return [[_controller(ports, build)], engines, doors]
+    return [*build.links.stages(), [_controller(ports, build)], engines, doors]
 
 
 def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
@@ -141,6 +153,7 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
         return told(
             ControllerConfig(
                 home=str(build.home),
+                host=build.links.host(CONTROLLER),
                 port=known.get(CONTROLLER, {}).get("port", 0),
                 http_port=ports.controller_http,
                 network_key_file=str(build.network_key_file),
@@ -161,6 +174,7 @@ def _controller(ports: PortPlan, build: Build) -> ProcessSpec:
         host=build.host,
         configure=configure,
         environment=environment(threads=1),
+        inside=partial(build.links.inside, CONTROLLER),
     )
 
 
@@ -168,7 +182,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
     name = f"{node.id}-{ENGINE}"
 
     def configure(known: Ports) -> dict[str, object]:
-        return told(_engine_config(node, scenario, build, port=known.get(name, {}).get("port", 0)))
+        return told(_engine_config(node, scenario, build, port=known.get(name, {}).get("port", build.links.engine_port(node.id))))
 
     return ProcessSpec(
         name=name,
@@ -179,6 +193,7 @@ def _engine(node: NodeSpec, scenario: Scenario, build: Build) -> ProcessSpec:
         port=None,
         configure=configure,
         environment=environment(threads=build.threads),
+        inside=partial(build.links.inside, node.id),
     )
 
 
@@ -194,6 +209,7 @@ def _engine_config(node: NodeSpec, scenario: Scenario, build: Build, *, port: in
         profile=node.profile,
         parameters=node.parameters,
         timing=_timing(node, build),
+        host=build.links.host(node.id),
         port=port,
         network_key_file=str(build.network_key_file),
         agreement=scenario.agreement,
@@ -222,7 +238,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
     name = f"{node.id}-{DOOR}"
 
     def upstream(known: Ports) -> UpstreamConfig | None:
-        port = known.get(name, {}).get("port", 0)
+        port = known.get(name, {}).get("port", build.links.engine_port(node.id))
         return upstream_config(node, port=port, network_key_file=str(build.network_key_file)) if node.asks_upstream else None
 
     def configure(known: Ports) -> dict[str, object]:
@@ -232,12 +248,13 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 tier=node.tier,
                 home=str(build.home),
                 http_port=ports.doors[node.id],
-                engine_address="" if node.asks_upstream else f"{LOOPBACK}:{known[f'{node.id}-{ENGINE}']['port']}",
-                controller_address=f"{LOOPBACK}:{known[CONTROLLER]['port']}",
+                engine_address="" if node.asks_upstream else f"{build.links.host(node.id)}:{known[f'{node.id}-{ENGINE}']['port']}",
+                controller_address=f"{build.links.host(CONTROLLER)}:{known[CONTROLLER]['port']}",
                 join_token=join_token(node.id),
                 model_folder=_model_folder(node, build),
                 engine=_door_engine(node, build),
                 upstream=upstream(known),
+                ways=build.links.ways(node.id, known),
                 http_host=build.host,
                 allowed_hosts=build.allowed_hosts,
                 identity_file=build.identity_file(node.id),
@@ -255,6 +272,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
         host=build.host,
         configure=configure,
         environment=environment(threads=1),
+        inside=partial(build.links.inside, node.id),
     )
 
 

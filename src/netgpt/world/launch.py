@@ -16,12 +16,24 @@ from netgpt.core.clock import WallClock
 from netgpt.models.store import search_path
 from netgpt.network.scenario import Scenario
 from netgpt.wire.identity import JoinAuthority
-from netgpt.world.emulated import Build, check_ports, check_replays, declared_nodes, find_models, free_port_plan, network_stages, plan_ports
+from netgpt.world.emulated import (
+    Build,
+    PortPlan,
+    check_ports,
+    check_replays,
+    declared_nodes,
+    find_models,
+    free_port_plan,
+    free_ports,
+    network_stages,
+    plan_ports,
+)  # fmt: skip
 from netgpt.world.identities import issue_identities
 from netgpt.world.modelled import check_emulated
 from netgpt.world.networkkey import ensure_network_key, network_key_file
 from netgpt.world.request import UpRequest, requested_scenario
-from netgpt.world.runstate import RunState
+from netgpt.world.runstate import CONTROLLER, RunState
+from netgpt.world.shaping import DirectLinks, Links, PacketLinks, StreamLinks, check_packets
 from netgpt.world.upkeep import Say, Standing, WhenReady, keep_up, this_process
 from netgpt.world.upstream import check_upstreams
 
@@ -57,6 +69,7 @@ def _plan(request: UpRequest, scenario: Scenario) -> Standing:
     models = find_models(scenario, search_path(home, request.models)) if request.engine == "torch" else {}
     ports = plan_ports(scenario, request.port) if request.port else free_port_plan(scenario, request.host)
     check_ports(ports.all(), request.host)
+    links = _links(request, scenario, ports)
     build = Build(
         home=home,
         network_key_file=network_key_file(home),
@@ -69,6 +82,7 @@ def _plan(request: UpRequest, scenario: Scenario) -> Standing:
         allowed_hosts=request.allowed_hosts,
         tls=request.tls == "on",
         wire_version=request.wire_version,
+        links=links,
     )
     keys.renew_local()
     stages = network_stages(scenario, ports, build, join_token=_join_tokens(scenario, build))
@@ -81,8 +95,25 @@ def _plan(request: UpRequest, scenario: Scenario) -> Standing:
         supervisor=this_process(),
         processes=(),
         declared=declared_nodes(scenario, build),
+        links=request.links,
     )
     return Standing(home=home, name=scenario.name, stages=stages, first_state=state)
+
+
+def _links(request: UpRequest, scenario: Scenario, ports: PortPlan) -> Links:
+    """How nodes reach each other.
+
+    Raises:
+        UsageError: the machine or the scenario does not permit what was asked for.
+    """
+    match request.links:
+        case "off":
+            return DirectLinks()
+        case "stream":
+            return StreamLinks(scenario, request, dict(zip((node.id for node in scenario.nodes), free_ports(len(scenario.nodes)), strict=True)))
+        case "packet":
+            check_packets(scenario)
+            return PacketLinks(scenario, request, {**ports.doors, CONTROLLER: ports.controller_http})
 
 
 def _join_tokens(scenario: Scenario, build: Build) -> Callable[[str], str]:

@@ -27,12 +27,12 @@ import uvloop
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import NetgptError
 from netgpt.telemetry.log import Log
-from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
+from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConfig, ShaperConfig, UpstreamConfig
 from netgpt.world.logs import join_library_logs
 
 ORPHAN_GRACE_S = 1.5  # an orphan that has not stopped by itself by then is ended
 GC_THRESHOLDS = (10_000, 20, 50)  # a door's requests leave few cycles, and each look at a thousand open streams takes milliseconds
-CONFIGS: dict[str, type[Config]] = {"controller": ControllerConfig, "engine": EngineConfig, "door": DoorConfig}
+CONFIGS: dict[str, type[Config]] = {"controller": ControllerConfig, "engine": EngineConfig, "door": DoorConfig, "shaper": ShaperConfig}
 
 Ready = Callable[[dict], None]
 Work = Callable[[Ready, asyncio.Event], Awaitable[None]]
@@ -126,6 +126,10 @@ async def serve(role: str, config: Config, ready: Ready, stop: asyncio.Event) ->
             await serve_engine(config, ready, stop)
         case DoorConfig():
             await serve_door(config, ready, stop)
+        case ShaperConfig():
+            from netgpt.world.shaper import serve_shaper
+
+            await serve_shaper(config, ready, stop)
 
 
 def read_config(role: str, path: Path) -> Config:

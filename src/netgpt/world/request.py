@@ -30,6 +30,7 @@ class UpRequest:
     default_node: str = ""  # empty: as the scenario says
     agreement: float | None = None  # None: as the scenario says
     tls: Literal["off", "on"] = "off"
+    links: Literal["off", "stream", "packet"] = "off"
     wire_version: int = PROTOCOL_VERSION
 
 

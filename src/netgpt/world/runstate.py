@@ -19,7 +19,7 @@ from netgpt.core.storage import DiskStorage
 from netgpt.world.pids import Pid, is_alive
 
 STATE = "state.json"
-SUPERVISOR, CONTROLLER, ENGINE, DOOR = "supervisor", "controller", "engine", "door"
+SUPERVISOR, CONTROLLER, ENGINE, DOOR, SHAPER = "supervisor", "controller", "engine", "door", "shaper"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class RunState:
     supervisor: ProcessState
     processes: tuple[ProcessState, ...]
     declared: dict[str, str] = field(default_factory=dict)  # what a node's times are those of, where it is not itself
+    links: str = "off"  # how links are shaped: off, stream, packet
 
     def all_processes(self) -> Iterator[ProcessState]:
         yield self.supervisor

@@ -25,7 +25,8 @@ from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.near_transport import NearTransport
 from netgpt.wire.own_identity import Identity, IdentityFile
-from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig, address
+from netgpt.wire.routed_transport import RoutedTransport
+from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig, ShaperConfig, address
 from netgpt.world.identities import make_check, make_transport, revocation_file, token_authority
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ Ready = Callable[[dict[str, int]], None]
 FIRST_LOOK_S = 3.0  # a door whose upstream does not answer is up all the same
 
 
-def make_guard(config: ControllerConfig | DoorConfig, clock: Clock, metrics: Metrics) -> Guard:
+def make_guard(config: ControllerConfig | DoorConfig | ShaperConfig, clock: Clock, metrics: Metrics) -> Guard:
     """Who may call this process over HTTP, by the keys of its home.
 
     Raises:
@@ -114,7 +115,7 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
     """
     clock = WallClock()
     own = IdentityFile(Path(config.identity_file)) if config.identity_file else None
-    transport = NearTransport(make_transport(config.identity_file), lambda: own.read().facts.peer if own else None)
+    transport = NearTransport(RoutedTransport(make_transport(config.identity_file), config.ways), lambda: own.read().facts.peer if own else None)
     if config.upstream is None:
         await _serve_users(config, transport, clock, lambda port: ready({"http_port": port}), stop)
         return

@@ -52,6 +52,7 @@ class ProcessSpec:
     configure: Callable[[Ports], Mapping[str, object]]
     environment: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
+    inside: Callable[[Ports], Sequence[str]] = lambda known: ()  # a command that runs the process's own, as `nice` does
 
 
 def next_backoff_s(last_s: float, healthy_s: float) -> float:
@@ -142,9 +143,8 @@ class Supervisor:
         config = f"{spec.name}.json"
         self._files.replace(config, json.dumps(spec.configure(self._ports)).encode())
         try:
-            child = await Child.spawn(
-                spec.name, self._command(spec, self._files.root / config), environment=spec.environment, log=log_file(self._home, spec.name)
-            )
+            command = [*spec.inside(self._ports), *self._command(spec, self._files.root / config)]
+            child = await Child.spawn(spec.name, command, environment=spec.environment, log=log_file(self._home, spec.name))
             self._children[spec.name] = child
             self._update(spec, state="starting", pid=child.pid)
             self._ports[spec.name] = await child.ready(deadline_s=READY_DEADLINE_S)

@@ -10,7 +10,7 @@ from netgpt.world.pids import end_processes, is_alive
 from netgpt.world.runlock import run_lock
 from netgpt.world.runstate import RunState, read_state, run_folder
 
-SUPERVISOR_GRACE_S = 25.0  # it gives each of three stages 5 s
+SUPERVISOR_GRACE_S = 25.0  # it gives each of four stages 5 s
 ORPHAN_GRACE_S = 3.0  # orphans stop by themselves in less
 
 

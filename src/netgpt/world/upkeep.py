@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from netgpt.core.clock import Clock, WallClock
-from netgpt.core.errors import CertificateRevoked, DeadlineExceeded, NetgptError
+from netgpt.core.errors import CertificateRevoked, DeadlineExceeded, NetgptError, NotRunning
 from netgpt.core.storage import DiskStorage
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.log import Log
@@ -31,7 +31,7 @@ from netgpt.world.supervisor import ProcessSpec, Supervisor
 from netgpt.world.teardown import clear_leftovers
 
 DOORS_READY_DEADLINE_S = 30.0
-FATAL = (CertificateRevoked,)  # no restart helps against these
+FATAL = (CertificateRevoked, NotRunning)  # no restart helps against these
 
 Say = Callable[[str], None]
 WhenReady = Callable[[RunState], None]

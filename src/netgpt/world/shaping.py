@@ -1,0 +1,171 @@
+"""How the nodes of an emulated network reach each other: directly, or through the link shaper in one of its modes.
+
+The plan asks here where things listen and where others find them. Directly, all is loopback. In mode `stream` each
+node finds the other nodes' engines at ports of the shaper. In mode `packet` each node's processes run in a network
+namespace, at an address of its own. What the controller is asked and says crosses no link: it stands at no node.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
+
+from netgpt.core.chance import Chance
+from netgpt.core.errors import UsageError
+from netgpt.network.scenario import Scenario
+from netgpt.wire.namespaces import check_namespaces, enter_command, node_address
+from netgpt.wire.routed_transport import NO_WAY
+from netgpt.wire.shaper_medium import ConstantLink, LinkSettings
+from netgpt.wire.shaper_network import ShapedLink, find_routes
+from netgpt.world.config import LOOPBACK, ShaperConfig
+from netgpt.world.request import UpRequest
+from netgpt.world.runstate import CONTROLLER, SHAPER
+from netgpt.world.supervisor import Ports, ProcessSpec
+
+
+class Links(Protocol):
+    """Where processes listen and find each other."""
+
+    def stages(self) -> list[list[ProcessSpec]]:
+        """What must run before all others."""
+        ...
+
+    def host(self, node: str) -> str:
+        """The address at which a node's engine, or the controller, listens for gRPC."""
+        ...
+
+    def engine_port(self, node: str) -> int:
+        """The port at which it listens first; 0: any free one."""
+        ...
+
+    def ways(self, node: str, known: Ports) -> dict[str, str]:
+        """For a node's door: other engines' addresses, and where to call instead."""
+        ...
+
+    def inside(self, node: str, known: Ports) -> Sequence[str]:
+        """What goes before a command of the node."""
+        ...
+
+
+class DirectLinks:
+    """No shaper: all processes meet on loopback."""
+
+    def stages(self) -> list[list[ProcessSpec]]:
+        return []
+
+    def host(self, node: str) -> str:
+        return LOOPBACK
+
+    def engine_port(self, node: str) -> int:
+        return 0
+
+    def ways(self, node: str, known: Ports) -> dict[str, str]:
+        return {}
+
+    def inside(self, node: str, known: Ports) -> Sequence[str]:
+        return ()
+
+
+class StreamLinks(DirectLinks):
+    """Through a proxy on loopback. Engines' ports are chosen beforehand, since the shaper starts first."""
+
+    def __init__(self, scenario: Scenario, request: UpRequest, engine_ports: Mapping[str, int]) -> None:
+        self._scenario = scenario
+        self._request = request
+        self._engine_ports = engine_ports
+
+    def stages(self) -> list[list[ProcessSpec]]:
+        def configure(known: Ports) -> dict[str, object]:
+            before = known.get(SHAPER, {})
+            ways = {name: port for name, port in before.items() if name != "port"}
+            return _told(self._request, "stream", known, engines=self._engine_ports, listen=ways)
+
+        return [[_process(configure)]]
+
+    def engine_port(self, node: str) -> int:
+        return self._engine_ports[node]
+
+    def ways(self, node: str, known: Ports) -> dict[str, str]:
+        found = known[SHAPER]
+        return {
+            f"{LOOPBACK}:{port}": f"{LOOPBACK}:{found[way]}" if (way := way_name(node, other)) in found else NO_WAY
+            for other, port in self._engine_ports.items()
+            if other != node
+        }
+
+
+class PacketLinks(DirectLinks):
+    """Each node in a network namespace; the shaper owns them, and lets this machine's users in to the doors."""
+
+    def __init__(self, scenario: Scenario, request: UpRequest, http_ports: Mapping[str, int]) -> None:
+        """Args:
+        http_ports: of the doors by node, and of the controller.
+        """
+        self._request = request
+        self._http_ports = http_ports
+        self._addresses = {name: node_address(number) for number, name in enumerate(network_names(scenario))}
+
+    def stages(self) -> list[list[ProcessSpec]]:
+        def configure(known: Ports) -> dict[str, object]:
+            return _told(self._request, "packet", known, doors=self._http_ports, door_host=self._request.host)
+
+        return [[_process(configure)]]
+
+    def host(self, node: str) -> str:
+        return self._addresses[node]
+
+    def inside(self, node: str, known: Ports) -> Sequence[str]:
+        return enter_command(known[SHAPER]["keeper"], known[SHAPER][network_key(node)])
+
+
+def way_name(source: str, target: str) -> str:
+    return f"{source}>{target}"
+
+
+def network_key(name: str) -> str:
+    """Under which the shaper says how a network is entered."""
+    return f"network {name}"
+
+
+def network_names(scenario: Scenario) -> list[str]:
+    """What has a network of its own in mode `packet`."""
+    return [*(node.id for node in scenario.nodes), CONTROLLER]
+
+
+def make_links(scenario: Scenario, chance: Chance) -> list[ShapedLink]:
+    """The scenario's links as media, idle."""
+    links = []
+    for spec in scenario.links:
+        settings = LinkSettings(up_bps=spec.up_bps, down_bps=spec.down_bps, delay_s=spec.delay_s)
+        medium = ConstantLink(spec.between[0], settings, chance.stream(f"link.{spec.id}.loss"))
+        links.append(ShapedLink(ends=spec.between, medium=medium, settings=settings, adjustable=medium))
+    return links
+
+
+def reachable(links: Sequence[ShapedLink]) -> list[tuple[str, str]]:
+    """All pairs of different nodes that links join."""
+    return [(source, target) for source, target in find_routes(links) if source != target]
+
+
+def check_packets(scenario: Scenario) -> None:
+    """Refuse mode `packet` where it cannot work.
+
+    Raises:
+        UsageError: a node asks a server outside its namespace, or namespaces are not permitted.
+    """
+    for node in scenario.nodes:
+        if node.asks_upstream:
+            hint = "shape with a proxy: netgpt up --links stream"
+            raise UsageError(f"node {node.id!r} asks {node.upstream}, which its network namespace does not reach", hint=hint, param="links")
+    check_namespaces()
+
+
+def _told(request: UpRequest, mode: Literal["stream", "packet"], known: Ports, **more: object) -> dict[str, object]:
+    port, first = known.get(SHAPER, {}).get("port", 0), SHAPER not in known
+    config = ShaperConfig(home=request.home, mode=mode, scenario=request.scenario, http_port=port, first_life=first)
+    return dataclasses.asdict(config) | {name: dict(value) if isinstance(value, Mapping) else value for name, value in more.items()}
+
+
+def _process(configure: Callable[[Ports], Mapping[str, object]]) -> ProcessSpec:
+    return ProcessSpec(name=SHAPER, node=None, tier=None, role=SHAPER, model=None, port=None, configure=configure)

@@ -1,0 +1,205 @@
+"""The emulated world with shaped links: the real command, real processes, both modes of the link shaper."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netgpt.cli.main import main
+from netgpt.core.errors import UsageError
+from netgpt.wire.namespaces import check_namespaces
+
+DEADLINE_S = 120.0
+pytestmark = pytest.mark.timeout(600)  # a whole network starts, on machines of any load
+SCENARIO = """
+name = "two"
+default_node = "device1"
+[[node]]
+id = "cloud1"
+tier = "cloud"
+model = "netgpt-cloud"
+profile = "cloud-server"
+[[node]]
+id = "device1"
+tier = "device"
+model = "netgpt-device"
+profile = "phone"
+[[link]]
+between = ["device1", "cloud1"]
+up = "50Mbps"
+down = "100Mbps"
+delay = "10ms"
+"""
+ISLAND = """
+[[node]]
+id = "edge2"
+tier = "edge"
+model = "netgpt-edge"
+profile = "edge-server"
+"""
+KNOWN = {"shaper": {"port": 9, "keeper": 4711, "network device1": 5, "network cloud1": 6, "device1>cloud1": 7001, "device1>edge1": 7002}}
+
+
+class Network:
+    """`netgpt up` with shaped links on a home of its own."""
+
+    def __init__(self, folder: Path, mode: str) -> None:
+        self.home, self.mode = folder / "home", mode
+        (folder / "two.toml").write_text(SCENARIO)
+        self.up(folder / "two.toml", "--links", mode)
+        rows = self.processes()
+        self.url = f"http://127.0.0.1:{rows['device1-door']['port']}"
+
+    def up(self, scenario: Path, *words: str) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+        command = [sys.executable, "-m", "netgpt.cli.main", "up", str(scenario), "--detach", "--engine", "hash", "--port", "0"]
+        done = subprocess.run([*command, *words, "--home", str(self.home)], env=clean, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def run(self, *words: str, status: int = 0) -> tuple[str, str]:
+        """What a command says on standard output and error. It needs no process of its own."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            assert main([*words, "--home", str(self.home)]) == status, err.getvalue()
+        return out.getvalue(), err.getvalue()
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        return {row["name"]: row for row in json.loads(self.run("ps", "--json")[0])}
+
+    def links(self) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(row["from"], row["to"]): row for row in json.loads(self.run("links", "--json")[0])["links"]}
+
+    def ask(self, model: str = "netgpt-cloud") -> dict[str, Any]:
+        body = json.dumps({"model": model, "temperature": 0, "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}).encode()
+        request = urllib.request.Request(f"{self.url}/v1/chat/completions", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as reply:
+            return json.load(reply)
+
+    def seconds_to_ask(self) -> float:
+        begin_s = time.monotonic()
+        self.ask()
+        return time.monotonic() - begin_s
+
+
+@pytest.fixture(scope="module", params=["stream", "packet"])
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    if request.param == "packet":
+        try:
+            check_namespaces()
+        except UsageError as error:
+            pytest.skip(error.message)
+    network = Network(tmp_path_factory.mktemp(request.param), request.param)
+    yield network
+    network.run("down")
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < deadline_s, "it did not become so"
+        time.sleep(0.1)
+
+
+def test_what_nodes_say_to_each_other_crosses_the_links_and_is_charged(network: Network) -> None:
+    before = network.links()
+    answer = network.ask()
+    payload_bytes = answer["netgpt"]["link_bytes"]["cloud1"]
+    after = network.links()
+    for way, kind in ((("device1", "cloud1"), "sent"), (("cloud1", "device1"), "received")):
+        charged = after[way]["charged_bytes"] - before[way]["charged_bytes"]
+        assert charged > payload_bytes.get(kind, 1), way
+    assert (after["device1", "cloud1"]["rate_bps"], after["cloud1", "device1"]["rate_bps"]) == (50e6, 100e6)
+
+
+def test_what_stays_on_a_node_crosses_no_link(network: Network) -> None:
+    network.ask()
+    until(lambda: network.links() == network.links())  # what the cloud was asked before has been acknowledged
+    before = network.links()
+    network.ask("netgpt-device")
+    for way, row in network.links().items():
+        assert row["charged_bytes"] - before[way]["charged_bytes"] < 1000, "keepalive at most"
+
+
+def test_a_link_that_is_set_slows_the_very_next_answer(network: Network) -> None:
+    network.ask()
+    told, _ = network.run("links", "set", "device1-cloud1", "rate=2Mbps", "delay=400ms", "loss=1%")
+    assert "2 Mbps" in told
+    assert "400 ms" in told
+    assert min(network.seconds_to_ask() for _ in range(2)) >= 0.8, "there and back"
+    row = network.links()["cloud1", "device1"]
+    assert (row["rate_bps"], row["delay_s"], row["loss"]) == (2e6, 0.4, 0.01)
+    network.run("links", "set", "cloud1-device1", "rate=1Gbps", "delay=10ms", "loss=0")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("set", "device1-cloud", "rate=2Mbps"), "unknown link 'device1-cloud'", "did you mean 'device1-cloud1'?"),
+        (("set", "device1-cloud1", "rat=2Mbps"), "unknown key 'rat'", "did you mean 'rate'?"),
+        (("set", "device1-cloud1", "rate=-2Mbps"), "the rate '-2Mbps' is negative", "write it as"),
+        (("set", "device1-cloud1"), "nothing is to be set", "KEY=VALUE"),
+        (("set",), "which link is to be set?", "netgpt links set edge1-cloud1"),
+        (("show", "device1-cloud1"), "takes no 'device1-cloud1'", "netgpt links set"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(network: Network, words: tuple[str, ...], message: str, hint: str) -> None:
+    refused = network.run("links", *words, status=2)[1].splitlines()
+    assert message in refused[0]
+    assert hint in refused[1]
+
+
+def test_the_table_shows_every_link_both_ways(network: Network) -> None:
+    lines = network.run("links")[0].splitlines()
+    assert lines[0].split() == ["LINK", "FROM", "TO", "RATE", "DELAY", "LOSS", "QUEUE", "QUEUED", "NOW", "USE", "CHARGED", "DROPPED", "LOST"]
+    assert [tuple(line.split()[:3]) for line in lines[1:]] == [
+        ("device1-cloud1", "device1", "cloud1"),
+        ("device1-cloud1", "cloud1", "device1"),
+    ]
+
+
+def test_a_dead_shaper_is_restarted_or_ends_what_cannot_go_on(network: Network) -> None:
+    """The last test of a network: of mode `packet` nothing is left."""
+    shaper = network.processes()["shaper"]
+    os.kill(shaper["pid"], signal.SIGKILL)
+    if network.mode == "stream":
+        until(lambda: network.processes()["shaper"]["restarts"] == 1 and network.processes()["shaper"]["state"] == "ready")
+
+        def answers() -> bool:
+            try:
+                return bool(network.ask()["choices"])
+            except urllib.error.HTTPError:
+                return False
+
+        until(answers)
+        assert network.links()["device1", "cloud1"]["charged_bytes"] > 0
+    else:
+        until(lambda: not network.processes())
+        log = (network.home / "log" / "supervisor.log").read_text()
+        assert "the link shaper died, and the nodes' networks with it" in log
+
+
+def test_a_network_without_shaped_links_says_how_to_get_them(tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(SCENARIO)
+    bare = Network.__new__(Network)
+    bare.home = tmp_path / "home"
+    assert "no network runs" in bare.run("links", status=13)[1]
+    bare.up(tmp_path / "two.toml")
+    try:
+        _, refused = bare.run("links", status=13)
+        assert "the links of this network are not shaped" in refused
+        assert "netgpt up --links stream" in refused
+    finally:
+        bare.run("down")
