@@ -135,7 +135,7 @@ def test_the_specs_remember_where_they_stand_and_are_equal_without_it() -> None:
         ('bandwidth = "100MHz"', 'bandwidth = "1MHz"', "'bandwidth' of cell 1 is '1MHz'", "at least 5 MHz"),
         ('tdd = "DDDSU"', 'tdd = "DDDX"', "'DDDX' is no TDD pattern", "DDDSU"),
         ('tdd = "DDDSU"', 'tdd = "DDD"', "'DDD' is no TDD pattern", "DDDSU"),
-        ('tdd = "DDDSU"', 'scheduler = "fair"', "unknown scheduler 'fair' in cell 1", "proportional-fair"),
+        ('tdd = "DDDSU"', 'scheduler = "fair"', "unknown scheduler 'fair' in cell 'cell1'", "proportional-fair"),
         ('tdd = "DDDSU"', "numerology = 45e3", "unknown numerology 45000.0", "known: 15000, 30000"),
         ('tdd = "DDDSU"', 'configured_grant = "5ms"', "half of a configured grant", "configured_grant_bytes"),
         ('tdd = "DDDSU"', 'sr_period = "5.2ms"', "no whole number of slots of 0.5 ms", "multiple of 0.5ms"),
@@ -230,10 +230,11 @@ def test_a_scenario_file_is_read_with_the_paths_beside_it(tmp_path: Path) -> Non
     path.write_text(
         SOUND.replace("requests_per_s = 0.5", 'trace = "day.csv"').replace("efficiency_up = 1.5", 'up_trace = "ue.csv"'), encoding="utf-8"
     )
-    for trace in ("day.csv", "ue.csv"):
+    sound = {"day.csv": "", "ue.csv": "# unit: bps/Hz\ntime_s,value\n0,1.5\n1,2.5\n"}
+    for trace, text in sound.items():
         with pytest.raises(ScenarioInvalid, match=rf"^{path}:\d+: 'trace|up_trace' names the file .*{trace}', which is not there"):
             load_scenario(str(path))
-        (tmp_path / trace).touch()
+        (tmp_path / trace).write_text(text, encoding="utf-8")
     scenario = load_scenario(str(path))
     assert {user.trace for user in scenario.users} == {str(tmp_path / "day.csv")}
     assert {each.up_trace for each in scenario.attachments} == {str(tmp_path / "ue.csv")}
@@ -242,8 +243,24 @@ def test_a_scenario_file_is_read_with_the_paths_beside_it(tmp_path: Path) -> Non
 def test_an_unknown_shipped_trace_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SOUND.replace("efficiency_up = 1.5", 'up_trace = "no-such-trace"'), encoding="utf-8")
-    with pytest.raises(ScenarioInvalid, match="unknown trace 'no-such-trace'"):
+    with pytest.raises(ScenarioInvalid, match=r":\d+: 'up_trace': no trace 'no-such-trace'"):
         load_scenario(str(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "text", "message"),
+    [
+        ("efficiency_up = 1.5", "# unit: Mbps\ntime_s,value\n0,1.5\n1,2.5\n", "wants spectral efficiencies"),
+        ("efficiency_up = 1.5", "# unit: bps/Hz\ntime_s,value\n0,1.5\n0,2.5\n", r"a\.csv"),
+        ('up = "20Mbps"', "# unit: bps/Hz\ntime_s,value\n0,1.5\n1,2.5\n", "a link wants rates"),
+    ],
+)
+def test_a_trace_of_the_wrong_kind_or_a_damaged_one_is_refused_at_its_key(old: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    scenario = SOUND.replace(old, 'up_trace = "a.csv"', 1)
+    (tmp_path / "mine.toml").write_text(scenario, encoding="utf-8")
+    with pytest.raises(ScenarioInvalid, match=rf"mine\.toml:{line_of(scenario, 'up_trace')}: 'up_trace': .*{message}"):
+        load_scenario(str(tmp_path / "mine.toml"))
 
 
 def shipped() -> list[Scenario]:

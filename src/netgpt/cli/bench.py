@@ -17,6 +17,7 @@ SUITES: dict[str, tuple[str, str]] = {
     "engine": ("netgpt.bench.engine", "decoding speed beside transformers, and batching"),
     "gateway": ("netgpt.bench.gateway", "what a door adds to a request to an upstream, beside LiteLLM, vllm-router and sglang-router"),
     "hardware": ("netgpt.bench.hardware", "how far modelled times are off published ones, and off this machine"),
+    "links": ("netgpt.bench.links", "what radio access costs small packets beside a slot-by-slot reference, and what the link shaper adds"),
     "models": ("netgpt.bench.models", "how right the tiers' models are, beside controls, and where they err together"),
     "overload": ("netgpt.bench.overload", "goodput and a polite key's latency while another floods a door with three times its capacity"),
 }
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", choices=sorted(SUITES), help=suites)
     parser.add_argument("--quick", action="store_true", help="fewer repeats and tiers: under a minute")
     parser.add_argument("--json", action="store_true", help="print figures and conditions as JSON")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (models)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (links, models)")
 
 
 def run(args: argparse.Namespace) -> int:

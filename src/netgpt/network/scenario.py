@@ -30,16 +30,13 @@ from netgpt.network.scenario_key import (
     Place,
     Table,
 )  # fmt: skip
+from netgpt.network.schedulers import SCHEDULERS
 
 TIERS = ("device", "edge", "cloud")
 NODE_ENGINES = ("replay", "openai")
 REPLAY_TIMINGS = ("recorded", "profile")
-SCHEDULERS = ("proportional-fair", "strict-priority", "delay-aware")
 MOBILITIES = ("static", "line", "random-waypoint")
 QOS_CLASSES = ("interactive", "standard", "background")
-FLOW_KINDS = ("heartbeat", "verdict", "draft", "token", "activation", "prompt", "kv", "update", "model", "background")
-SR_PERIODS_SLOTS = (1, 2, 4, 5, 8, 10, 16, 20, 40, 80, 160, 320, 640)  # TS 38.331 SchedulingRequestResourceConfig
-FIVE_QI = (5, 6, 7, 8, 9, 80, 82, 83)  # of TS 23.501 table 5.7.4-1: those that are not for guaranteed rates of voice and video
 NOWHERE = Place()
 
 
@@ -165,7 +162,15 @@ class CellSpec:
         str,
         Key(kind=TEXT, meaning="slots of a period in time division: `D` down, `U` up, `S` special: `DDDSU`; without it: a carrier each way"),
     ] = ""
-    scheduler: Annotated[str, Key(kind=TEXT, known=SCHEDULERS, meaning="who gets the resource blocks of a slot")] = "proportional-fair"
+    scheduler: Annotated[
+        str,
+        Key(
+            kind=TEXT,
+            meaning="who gets the resource blocks of a slot: "
+            + ", ".join(f"`{name}`" for name in SCHEDULERS)
+            + ", or one that an installed package offers under `netgpt.schedulers`",
+        ),
+    ] = "proportional-fair"
     flows: Annotated[
         Mapping[str, int],
         Key(kind=NUMBERS, meaning="the 5QI of kinds of AI flow instead of the default ones: `flows = { draft = 82, update = 9 }`"),

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields
 from functools import cache
-from importlib import resources
 from itertools import product
 from pathlib import Path
 
-from netgpt.core.errors import NetgptError
+from netgpt.core.errors import NetgptError, UsageError
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.units import parse_duration_s
+from netgpt.network.access import SR_PERIODS
+from netgpt.network.flow import FIVE_QI, FLOWS
 from netgpt.network.profile import THIS_MACHINE, find_profile
 from netgpt.network.roofline import declare
-from netgpt.network.scenario import FIVE_QI, FLOW_KINDS, SR_PERIODS_SLOTS, AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario, UserSpec
+from netgpt.network.scenario import AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario, UserSpec
 from netgpt.network.scenario_count import members_of
 from netgpt.network.scenario_key import Place, refusal
+from netgpt.network.schedulers import scheduler_named
 from netgpt.network.shape import node_shape
+from netgpt.network.trace import EFFICIENCY, Trace
+from netgpt.network.trace_file import load_trace
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TAKEN = "controller"  # the control plane's own name
@@ -51,26 +55,22 @@ def check_scenario(scenario: Scenario) -> None:
 
 
 def check_files(scenario: Scenario) -> None:
-    """The traces that it names are there.
+    """The traces that it names are there and sound: rates of links, spectral efficiencies of devices in cells.
 
     Raises:
         ScenarioInvalid: names the key's file and line.
     """
+    load = cache(load_trace)  # every device of a group asks
     for link in scenario.links:
-        _check_trace(link.up_trace, link.place, "up_trace")
-        _check_trace(link.down_trace, link.place, "down_trace")
+        for key, name in (("up_trace", link.up_trace), ("down_trace", link.down_trace)):
+            if name:
+                _check_trace(name, link.place, key, lambda name: load(name).service())
     for user in scenario.users:
         _check_file(user.trace, user.place, "trace")
     for attach in scenario.attachments:
-        _check_trace(attach.up_trace, attach.place, "up_trace")
-        _check_trace(attach.down_trace, attach.place, "down_trace")
-
-
-@cache  # every device of a group asks
-def shipped_traces() -> tuple[str, ...]:
-    """Names of the traces that come with the package."""
-    folder = resources.files("netgpt.network") / "traces"
-    return tuple(sorted(entry.name.partition(".")[0] for entry in folder.iterdir())) if folder.is_dir() else ()
+        for key, name in (("up_trace", attach.up_trace), ("down_trace", attach.down_trace)):
+            if name:
+                _check_trace(name, attach.place, key, lambda name: _check_efficiency(load(name)))
 
 
 def is_file_name(trace: str) -> bool:
@@ -78,12 +78,18 @@ def is_file_name(trace: str) -> bool:
     return "/" in trace or "." in trace
 
 
-def _check_trace(trace: str, place: Place, key: str) -> None:
-    if is_file_name(trace):
-        _check_file(trace, place, key)
-    elif trace and trace not in (known := shipped_traces()):
-        hint = did_you_mean(trace, known) if known else "no trace ships with this release: give a file, or a number"
-        raise refusal(place, key, f"unknown trace {trace!r}", hint)
+def _check_trace(name: str, place: Place, key: str, use: Callable[[str], object]) -> None:
+    if is_file_name(name):
+        _check_file(name, place, key)
+    try:
+        use(name)
+    except NetgptError as error:
+        raise refusal(place, key, f"{key!r}: {error.message}", error.hint) from error
+
+
+def _check_efficiency(trace: Trace) -> None:
+    if trace.unit != EFFICIENCY:
+        raise UsageError(f"trace {trace.name!r} has rates, a device in a cell wants spectral efficiencies", hint="use it in a [[link]]")
 
 
 def _check_file(path: str, place: Place, key: str) -> None:
@@ -169,6 +175,10 @@ def _check_cell(cell: CellSpec, scenario: Scenario) -> None:
         raise refusal(cell.place, "", f"cell {cell.id!r} has half of a configured grant", "give configured_grant and configured_grant_bytes")
     if cell.drx_cycle_s is None and (cell.drx_on_s is not None or cell.drx_inactivity_s is not None):
         raise refusal(cell.place, "", f"cell {cell.id!r} has parts of DRX and no cycle", "add drx_cycle, or leave drx_on and drx_inactivity out")
+    try:
+        scheduler_named(cell.scheduler)
+    except UsageError as error:
+        raise refusal(cell.place, "scheduler", f"{error.message} in cell {cell.id!r}", error.hint) from error
     _check_slots(cell)
     _check_flows(cell)
 
@@ -185,15 +195,15 @@ def _check_slots(cell: CellSpec) -> None:
                 f"{key!r} of cell {cell.id!r} is no whole number of slots of {slot_s * 1e3:g} ms",
                 f"give a multiple of {slot_s * 1e3:g}ms",
             )
-        if key == "sr_period" and slots not in SR_PERIODS_SLOTS:
-            known = ", ".join(f"{count * slot_s * 1e3:g}ms" for count in SR_PERIODS_SLOTS)
+        if key == "sr_period" and slots not in SR_PERIODS:
+            known = ", ".join(f"{count * slot_s * 1e3:g}ms" for count in SR_PERIODS)
             raise refusal(cell.place, key, f"{key!r} of cell {cell.id!r} is {slots} slots, which TS 38.331 does not have", f"known: {known}")
 
 
 def _check_flows(cell: CellSpec) -> None:
     for kind, five_qi in cell.flows.items():
-        if kind not in FLOW_KINDS:
-            raise refusal(cell.place, "flows", f"unknown kind of flow {kind!r} in cell {cell.id!r}", did_you_mean(kind, FLOW_KINDS))
+        if kind not in FLOWS:
+            raise refusal(cell.place, "flows", f"unknown kind of flow {kind!r} in cell {cell.id!r}", did_you_mean(kind, FLOWS))
         if five_qi not in FIVE_QI:
             hint = f"known: {', '.join(map(str, FIVE_QI))}; see TS 23.501 table 5.7.4-1"
             raise refusal(cell.place, "flows", f"unknown 5QI {five_qi} of flow {kind!r} in cell {cell.id!r}", hint)

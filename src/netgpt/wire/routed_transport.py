@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 
 from netgpt.core.errors import NodeUnreachable
-from netgpt.core.transport import Connection, Handler, Listener, Transport
+from netgpt.core.transport import Connection, Handler, Listener, Payload, Transport
 
 NO_WAY = ""
 
@@ -31,10 +31,12 @@ class RoutedTransport:
 class _Nowhere:
     """A connection to a node that no links join to this one."""
 
+    near = False
+
     def __init__(self, address: str, peer: str) -> None:
         self._what = peer or address
 
-    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+    async def call(self, method: str, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Payload, None]:
         raise NodeUnreachable(f"no links lead to {self._what!r}", hint="see the links: netgpt links")
         yield b""  # makes it a generator
 

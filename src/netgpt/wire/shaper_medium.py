@@ -133,7 +133,7 @@ class ConstantLink:
         self._now_s = max(self._now_s, now_s)
         both: list[tuple[float, Direction, Packet]] = []
         for direction, lane in self._lanes.items():
-            both += [(at_s, direction, packet) for at_s, packet in lane.arrived(now_s)]
+            both.extend((at_s, direction, packet) for at_s, packet in lane.arrived(now_s))
         if len(both) > 1:
             both.sort(key=lambda one: one[0])
         return [Delivery(at_s=at_s, station=self._station, direction=way, packet=packet, lost=self._is_lost(packet)) for at_s, way, packet in both]
