@@ -40,7 +40,6 @@ REAL = os.environ.get("REQUEST_TRACE", "")  # a file in the Azure format: read w
 @pytest.mark.parametrize(
     ("change", "to", "line", "said"),
     [
-        ('up = "20Mbps"', 'up_trace = "lte.up"', 15, "link 'ue1-edge1' follows 'lte.up'"),
         ("requests_per_s = 1", 'requests_per_s = 1\nqos = "interactive"', 21, "users of class 'interactive'"),
         ("[[link]]", '[[cell]]\nid = "c"\nat = "edge1"\nbandwidth = 1e8\n[[link]]', 13, "cell 'c'"),
         ('between = ["ue", "edge1"]', 'between = ["ue1", "edge1"]', 8, "node 'ue2' has no path to 'edge1'"),
@@ -61,6 +60,18 @@ def test_what_is_left_out_is_told_once_for_a_group() -> None:
     told = check_simulated(parse_scenario(text, where="test.toml"))
     assert len(told) == 3
     assert all(line.endswith(": ue-edge1") for line in told)
+
+
+def test_a_link_that_follows_a_trace_carries_nothing_in_its_outage(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("# unit: Mbps\n# period_s: 1000\ntime_s,value\n0,20\n10,0\n20,20\n", encoding="utf-8")
+    path = tmp_path / "traced.toml"
+    path.write_text(TEXT.replace('up = "20Mbps"', 'up_trace = "a.csv"'), encoding="utf-8")
+    reports = {}
+    for name, scenario in (("traced", load_scenario(str(path))), ("constant", parse_scenario(TEXT, where="test.toml"))):
+        asking = replace(scenario, users=tuple(replace(user, model="netgpt-edge") for user in scenario.users))
+        reports[name] = simulate(asking, seed=1, duration_s=40, output=SimulatedStorage())
+    assert all((report["answers_wrong"], report["finished"] > 20) == (0, True) for report in reports.values())
+    assert reports["traced"]["time_to_first_token_p95_s"] > 5 > reports["constant"]["time_to_first_token_p95_s"], "some ask just after 10 s"
 
 
 def test_campus_runs_everywhere_and_nothing_of_it_is_left_out() -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from netgpt.core.errors import NotRunning, UsageError
+from netgpt.core.chance import SeededChance
+from netgpt.core.errors import NotRunning, ScenarioInvalid, UsageError
+from netgpt.network.medium import Packet
 from netgpt.network.scenario_file import parse_scenario
 from netgpt.wire.namespaces import check_namespaces
 from netgpt.world.config import ShaperConfig
 from netgpt.world.request import UpRequest
 from netgpt.world.shaper import make_network, serve_shaper
-from netgpt.world.shaping import PacketLinks, StreamLinks, check_packets
+from netgpt.world.shaping import PacketLinks, StreamLinks, check_packets, check_shaped, make_links
 
 SCENARIO = """
 name = "three"
@@ -89,6 +91,37 @@ def test_a_node_that_asks_a_server_outside_is_refused_in_mode_packet() -> None:
     with pytest.raises(UsageError, match="node 'edge2' asks http") as refused:
         check_packets(parse_scenario(SCENARIO + asking, where="test"))
     assert "--links stream" in refused.value.hint
+
+
+def test_links_of_a_scenario_become_media_and_those_with_a_trace_cannot_be_set(tmp_path: Path) -> None:
+    trace = tmp_path / "a.csv"
+    trace.write_text("# unit: Mbps\n# period_s: 30\ntime_s,value\n0,20\n10,0\n20,40\n", encoding="utf-8")
+    text = SCENARIO.replace('up = "50Mbps"', f'up_trace = "{trace}"').replace('delay = "10ms"', 'delay = "10ms"\nloss_up = "1%"\nloss_down = "1%"')
+    traced, constant = make_links(parse_scenario(text, where="test"), SeededChance(1))
+    assert (traced.settings.up_bps, traced.settings.down_bps, traced.adjustable) == (pytest.approx(20e6), 100e6, None)
+    assert (constant.settings.loss, constant.settings.up_bps) == (0.01, 1e9)
+    assert constant.adjustable is constant.medium
+    assert traced.medium.offer(9.9999, "device1", "up", Packet(size_bytes=1000))
+    assert traced.medium.next_s() > 20.005, "the outage is waited out, then the delay"
+
+
+def test_each_direction_loses_its_own_share(tmp_path: Path) -> None:
+    text = SCENARIO.replace('delay = "5ms"', 'delay = "5ms"\nloss_up = "20%"\nloss_burst = 4\nqueue_up = "10s"\nqueue_down = "10s"')
+    medium = make_links(parse_scenario(text, where="test"), SeededChance(1))[0].medium
+    lost = {"up": 0, "down": 0}
+    for number in range(20_000):
+        for way in ("up", "down"):
+            assert medium.offer(number * 0.01, "device1", way, Packet(size_bytes=100, reliable=False))
+    for delivery in medium.advance(1e6):
+        lost[delivery.direction] += delivery.lost
+    assert lost["up"] == pytest.approx(4000, rel=0.15)
+    assert lost["down"] == 0
+
+
+def test_a_scenario_with_a_cell_is_refused_by_the_shaper() -> None:
+    cell = '[[cell]]\nid = "c"\nat = "edge1"\nbandwidth = "100MHz"\n'
+    with pytest.raises(ScenarioInvalid, match=r"^mine\.toml:\d+: cell 'c': the link shaper has no cells yet"):
+        check_shaped(parse_scenario(SCENARIO + cell, where="mine.toml"))
 
 
 # ---- the process's work

@@ -47,6 +47,23 @@ class WallClock:
         await asyncio.sleep(duration_s)
 
 
+class ElapsedClock:
+    """Another clock, whose time begins at zero now."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_s = clock.now_s()
+
+    def now_s(self) -> float:
+        return self._clock.now_s() - self._began_s
+
+    def date_s(self) -> float:
+        return self._clock.date_s()
+
+    async def sleep(self, duration_s: float) -> None:
+        await self._clock.sleep(duration_s)
+
+
 class VirtualClock:
     """The running `VirtualLoop`'s clock; time starts at zero and moves only when nothing else can."""
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from netgpt.network.service import Cursor, Service
+
 Direction = Literal["up", "down"]
 
 
@@ -21,6 +23,7 @@ class LinkProfile:
 
     rate_bps: float
     delay_s: float  # one way, after the last bit was sent
+    service: Service | None = None  # what it sends over time, in place of `rate_bps`
 
 
 def transfer_time_s(payload_bytes: int, rate_bps: float, delay_s: float) -> float:
@@ -32,14 +35,21 @@ class Lane:
     """One direction of a link: a FIFO queue in front of a transmitter."""
 
     def __init__(self, profile: LinkProfile) -> None:
-        self.profile = profile  # replace it to follow a rate trace; what was admitted keeps its time
-        self.free_at_s = 0.0
+        self.profile = profile
+        self._cursor = Cursor()
 
     def admit(self, now_s: float, payload_bytes: int) -> float:
         """Queue a payload at `now_s`; returns the time at which it has arrived at the other end."""
-        start_s = max(now_s, self.free_at_s)
-        self.free_at_s = start_s + transfer_time_s(payload_bytes, self.profile.rate_bps, 0.0)
-        return self.free_at_s + self.profile.delay_s
+        profile = self.profile
+        if profile.service is not None:
+            self._cursor = profile.service.serve(self._cursor, now_s, payload_bytes)
+        else:
+            self._cursor = Cursor(max(now_s, self._cursor.time_s) + transfer_time_s(payload_bytes, profile.rate_bps, 0.0))
+        return self._cursor.time_s + profile.delay_s
+
+    def clear(self) -> None:
+        """Forget what is queued."""
+        self._cursor = Cursor()
 
 
 class SharedLink:
@@ -59,7 +69,7 @@ class SharedLink:
         if self.cut_at_s is None:
             self.cut_at_s = now_s
         for lane in self.lanes.values():
-            lane.free_at_s = 0.0
+            lane.clear()
 
     def heal(self) -> None:
         self.cut_at_s = None

@@ -33,7 +33,7 @@ from netgpt.world.modelled import check_emulated
 from netgpt.world.networkkey import ensure_network_key, network_key_file
 from netgpt.world.request import UpRequest, requested_scenario
 from netgpt.world.runstate import CONTROLLER, RunState
-from netgpt.world.shaping import DirectLinks, Links, PacketLinks, StreamLinks, check_packets
+from netgpt.world.shaping import DirectLinks, Links, PacketLinks, StreamLinks, check_packets, check_shaped
 from netgpt.world.upkeep import Say, Standing, WhenReady, keep_up, this_process
 from netgpt.world.upstream import check_upstreams
 
@@ -106,9 +106,10 @@ def _links(request: UpRequest, scenario: Scenario, ports: PortPlan) -> Links:
     Raises:
         UsageError: the machine or the scenario does not permit what was asked for.
     """
+    if request.links == "off":
+        return DirectLinks()
+    check_shaped(scenario)
     match request.links:
-        case "off":
-            return DirectLinks()
         case "stream":
             return StreamLinks(scenario, request, dict(zip((node.id for node in scenario.nodes), free_ports(len(scenario.nodes)), strict=True)))
         case "packet":

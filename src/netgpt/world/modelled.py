@@ -24,12 +24,6 @@ def check_simulated(scenario: Scenario) -> list[str]:
     for cell in scenario.cells:
         hint = "describe each device's radio by a [[link]] to the edge node, as in: netgpt scenario show campus"
         raise refusal(cell.place, "", f"cell {cell.id!r}: the simulated world has no cells yet", hint)
-    for link in scenario.links:
-        if trace := link.up_trace or link.down_trace:
-            key = "up_trace" if link.up_trace else "down_trace"
-            raise refusal(
-                link.place, key, f"link {link.id!r} follows {trace!r}: the simulated world has no rate traces yet", "give it a constant rate"
-            )
     for user in scenario.users:
         if user.qos != "standard":
             raise refusal(user.place, "qos", f"users of class {user.qos!r}: the simulated world has no classes yet", "leave qos out")

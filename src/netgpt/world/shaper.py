@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from netgpt.core.chance import SystemChance
-from netgpt.core.clock import WallClock
+from netgpt.core.clock import ElapsedClock, WallClock
 from netgpt.core.errors import NotRunning
 from netgpt.network.scenario import Scenario
 from netgpt.network.scenario_file import load_scenario
@@ -48,7 +48,7 @@ async def serve_shaper(config: ShaperConfig, ready: Ready, stop: asyncio.Event) 
     with ExitStack() as stack:
         scenario = load_scenario(config.scenario)
         network = make_network(config, scenario)
-        pump = Pump(network, clock)
+        pump = Pump(network, ElapsedClock(clock))  # so that traces begin at their beginning
         stack.callback(pump.close)
         ports, own_bytes = (_stream if config.mode == "stream" else _packet)(config, scenario, pump, stack)
         app = create_links_app(pump, mode=config.mode, own_bytes=own_bytes, guard=guard)

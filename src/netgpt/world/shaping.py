@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Literal, Protocol
 
 from netgpt.core.chance import Chance
 from netgpt.core.errors import UsageError
-from netgpt.network.scenario import Scenario
+from netgpt.network.scenario import LinkSpec, Scenario
+from netgpt.network.scenario_key import refusal
+from netgpt.network.service import ConstantRate, Service
+from netgpt.network.trace import Trace
+from netgpt.network.trace_file import load_trace
+from netgpt.network.wired import OneWay, PointToPoint, burst_loss, independent_loss
 from netgpt.wire.namespaces import check_namespaces, enter_command, node_address
 from netgpt.wire.routed_transport import NO_WAY
-from netgpt.wire.shaper_medium import ConstantLink, LinkSettings
+from netgpt.wire.shaper_medium import DEFAULT_QUEUE_S, ConstantLink, LinkSettings
 from netgpt.wire.shaper_network import ShapedLink, find_routes
 from netgpt.world.config import LOOPBACK, ShaperConfig
 from netgpt.world.request import UpRequest
@@ -134,13 +140,55 @@ def network_names(scenario: Scenario) -> list[str]:
 
 
 def make_links(scenario: Scenario, chance: Chance) -> list[ShapedLink]:
-    """The scenario's links as media, idle."""
+    """The scenario's links as media, idle. Those that follow traces, lose in bursts or differ each way in queue or loss cannot be set.
+
+    Raises:
+        UsageError: a trace that cannot be read, or has no rates.
+    """
+    load = cache(load_trace)
     links = []
     for spec in scenario.links:
-        settings = LinkSettings(up_bps=spec.up_bps, down_bps=spec.down_bps, delay_s=spec.delay_s)
-        medium = ConstantLink(spec.between[0], settings, chance.stream(f"link.{spec.id}.loss"))
-        links.append(ShapedLink(ends=spec.between, medium=medium, settings=settings, adjustable=medium))
+        up, down = (load(name) if name else None for name in (spec.up_trace, spec.down_trace))
+        settings = LinkSettings(
+            up_bps=_mean_bps(up) if up else spec.up_bps,
+            down_bps=_mean_bps(down) if down else spec.down_bps,
+            delay_s=spec.delay_s,
+            loss=max(spec.loss_up, spec.loss_down),
+            queue_s=spec.queue_up_s or DEFAULT_QUEUE_S,
+        )
+        stream = chance.stream(f"link.{spec.id}.loss")
+        if not (up or down) and spec.loss_up == spec.loss_down and spec.loss_burst == 1 and spec.queue_up_s == spec.queue_down_s:
+            constant = ConstantLink(spec.between[0], settings, stream)
+            links.append(ShapedLink(ends=spec.between, medium=constant, settings=settings, adjustable=constant))
+            continue
+        medium = PointToPoint(
+            spec.between[0],
+            up=_one_way(spec, up.service() if up else ConstantRate(spec.up_bps), spec.queue_up_s, spec.loss_up),
+            down=_one_way(spec, down.service() if down else ConstantRate(spec.down_bps), spec.queue_down_s, spec.loss_down),
+            seed=int(stream.integers(2**63)),
+        )
+        links.append(ShapedLink(ends=spec.between, medium=medium, settings=settings))
     return links
+
+
+def _one_way(spec: LinkSpec, service: Service, queue_s: float | None, loss: float) -> OneWay:
+    losses = burst_loss(loss, spec.loss_burst) if loss and spec.loss_burst > 1 else independent_loss(loss)
+    return OneWay(service=service, delay_s=spec.delay_s, queue_s=queue_s or DEFAULT_QUEUE_S, loss=losses)
+
+
+def _mean_bps(trace: Trace) -> float:
+    return float(trace.binned(trace.period_s).of().values[0])
+
+
+def check_shaped(scenario: Scenario) -> None:
+    """Refuse what no mode of the shaper has.
+
+    Raises:
+        ScenarioInvalid: names file and line.
+    """
+    for cell in scenario.cells:
+        hint = "describe each device's radio by a [[link]] to the edge node, or start without --links"
+        raise refusal(cell.place, "", f"cell {cell.id!r}: the link shaper has no cells yet", hint)
 
 
 def reachable(links: Sequence[ShapedLink]) -> list[tuple[str, str]]:

@@ -38,7 +38,8 @@ from netgpt.models.recording import read_recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arrivals
 from netgpt.network.link import LinkProfile, SharedLink, shortest_path
-from netgpt.network.scenario import FaultSpec, NodeSpec, Scenario, UserSpec
+from netgpt.network.scenario import FaultSpec, LinkSpec, NodeSpec, Scenario, UserSpec
+from netgpt.network.trace_file import load_trace
 from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
@@ -268,13 +269,18 @@ CONTROLLER = "controller"
 
 
 def links_of(scenario: Scenario) -> dict[str, SharedLink]:
-    """The scenario's links as shared queues, by id. The controller stands beside the first node of the highest tier."""
+    """The scenario's links as shared queues, by id. The controller stands beside the first node of the highest tier.
+
+    Raises:
+        UsageError: a trace that cannot be read, or has no rates.
+    """
+    load = cache(load_trace)
+
+    def profile(link: LinkSpec, rate_bps: float, trace: str) -> LinkProfile:
+        return LinkProfile(rate_bps=rate_bps, delay_s=link.delay_s, service=load(trace).service() if trace else None)
+
     links = [
-        SharedLink(
-            link.between,
-            up=LinkProfile(rate_bps=link.up_bps, delay_s=link.delay_s),
-            down=LinkProfile(rate_bps=link.down_bps, delay_s=link.delay_s),
-        )
+        SharedLink(link.between, up=profile(link, link.up_bps, link.up_trace), down=profile(link, link.down_bps, link.down_trace))
         for link in scenario.links
     ]
     beside = LinkProfile(rate_bps=10e9, delay_s=0.0001)
