@@ -18,6 +18,8 @@ from netgpt.core.errors import NotRunning, ScenarioInvalid, UsageError
 from netgpt.network.medium import Packet
 from netgpt.network.scenario_file import parse_scenario
 from netgpt.wire.namespaces import check_namespaces
+from netgpt.wire.shaper_control import link_rows
+from netgpt.wire.shaper_network import LinkNetwork, find_routes
 from netgpt.world.config import ShaperConfig
 from netgpt.world.request import UpRequest
 from netgpt.world.shaper import make_network, serve_shaper
@@ -105,9 +107,12 @@ def test_links_of_a_scenario_become_media_and_those_with_a_trace_cannot_be_set(t
     assert traced.medium.next_s() > 20.005, "the outage is waited out, then the delay"
 
 
-def test_each_direction_loses_its_own_share(tmp_path: Path) -> None:
+def test_each_direction_loses_its_own_share() -> None:
     text = SCENARIO.replace('delay = "5ms"', 'delay = "5ms"\nloss_up = "20%"\nloss_burst = 4\nqueue_up = "10s"\nqueue_down = "10s"')
-    medium = make_links(parse_scenario(text, where="test"), SeededChance(1))[0].medium
+    links = make_links(parse_scenario(text, where="test"), SeededChance(1))
+    rows = link_rows(LinkNetwork(links, find_routes(links), full="hold"), 0.0)
+    assert [(row["loss"], row["queue_limit_s"], row["adjustable"]) for row in rows[:2]] == [(0.2, 10.0, False), (0.0, 10.0, False)]
+    medium = links[0].medium
     lost = {"up": 0, "down": 0}
     for number in range(20_000):
         for way in ("up", "down"):

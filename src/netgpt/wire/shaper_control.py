@@ -104,7 +104,8 @@ def link_rows(network: LinkNetwork, now_s: float) -> list[dict[str, Any]]:
     rows = []
     for link in network.links.values():
         for direction in DIRECTIONS:
-            carried, backlog, rate_bps = link.carried[direction], network.backlog(link, direction), link.settings.rate_bps(direction)
+            carried, backlog, settings = link.carried[direction], network.backlog(link, direction), link.settings_of(direction)
+            rate_bps = settings.rate_bps(direction)
             carried.roll(now_s)
             held = network.held_bytes(link, direction)
             queue_s = backlog.delay_s + (8 * held / rate_bps)
@@ -115,9 +116,9 @@ def link_rows(network: LinkNetwork, now_s: float) -> list[dict[str, Any]]:
                 "from": source,
                 "to": target,
                 "rate_bps": _finite(rate_bps),
-                "delay_s": link.settings.delay_s,
-                "loss": link.settings.loss,
-                "queue_limit_s": link.settings.queue_s,
+                "delay_s": settings.delay_s,
+                "loss": settings.loss,
+                "queue_limit_s": settings.queue_s,
                 "queue_s": _finite(queue_s),
                 "queue_bytes": backlog.bytes + held,
                 "carried_bps": 8 * carried.last_bytes,

@@ -35,6 +35,7 @@ class ShapedLink:
     ends: tuple[str, str]
     medium: Medium
     settings: LinkSettings  # of a medium that is not adjustable: nominal ones, for buffers and listings
+    settings_down: LinkSettings | None = None  # where queue and loss differ that way, of a medium that is not adjustable
     adjustable: Adjustable | None = None  # the medium, if its settings can be changed
     carried: dict[Direction, Carried] = field(default_factory=lambda: {"up": Carried(), "down": Carried()})
 
@@ -45,6 +46,9 @@ class ShapedLink:
     @property
     def station(self) -> str:
         return self.ends[0]
+
+    def settings_of(self, direction: Direction) -> LinkSettings:
+        return self.settings_down if direction == "down" and self.settings_down else self.settings
 
 
 @dataclass(kw_only=True)

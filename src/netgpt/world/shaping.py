@@ -153,7 +153,7 @@ def make_links(scenario: Scenario, chance: Chance) -> list[ShapedLink]:
             up_bps=_mean_bps(up) if up else spec.up_bps,
             down_bps=_mean_bps(down) if down else spec.down_bps,
             delay_s=spec.delay_s,
-            loss=max(spec.loss_up, spec.loss_down),
+            loss=spec.loss_up,
             queue_s=spec.queue_up_s or DEFAULT_QUEUE_S,
         )
         stream = chance.stream(f"link.{spec.id}.loss")
@@ -167,7 +167,8 @@ def make_links(scenario: Scenario, chance: Chance) -> list[ShapedLink]:
             down=_one_way(spec, down.service() if down else ConstantRate(spec.down_bps), spec.queue_down_s, spec.loss_down),
             seed=int(stream.integers(2**63)),
         )
-        links.append(ShapedLink(ends=spec.between, medium=medium, settings=settings))
+        back = dataclasses.replace(settings, loss=spec.loss_down, queue_s=spec.queue_down_s or DEFAULT_QUEUE_S)
+        links.append(ShapedLink(ends=spec.between, medium=medium, settings=settings, settings_down=back))
     return links
 
 
