@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from netgpt.core.clock import VirtualClock, run_virtual
+from netgpt.core.clock import ElapsedClock, VirtualClock, run_virtual
 from netgpt.core.scheduling import TaskGroup
 
 
@@ -92,3 +92,15 @@ def test_a_group_cancels_its_tasks_in_creation_order():
 
     run_virtual(main())
     assert ended == list(range(50))
+
+
+def test_an_elapsed_clocks_zero_is_when_it_was_made_and_it_runs_as_the_other_does() -> None:
+    async def main() -> tuple[float, float, float]:
+        clock = VirtualClock()
+        await clock.sleep(3.0)
+        elapsed = ElapsedClock(clock)
+        began_s = elapsed.now_s()
+        await elapsed.sleep(2.0)
+        return began_s, elapsed.now_s(), elapsed.date_s()
+
+    assert run_virtual(main()) == (0.0, 2.0, 5.0)

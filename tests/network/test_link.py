@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netgpt.network.link import Lane, LinkProfile, SharedLink, shortest_path, transfer_time_s
+from netgpt.network.service import RateSteps
 
 SLOW = LinkProfile(rate_bps=8000, delay_s=0.5)  # a thousand bytes a second
 
@@ -74,3 +75,13 @@ def test_the_path_has_the_least_delay_then_the_fewest_hops(direct_s: float, hops
 def test_no_path_and_no_way_to_go() -> None:
     assert shortest_path([link("a", "b"), link("c", "d")], "a", "d") is None
     assert shortest_path([], "a", "a") == ()
+
+
+def test_a_lane_follows_rates_over_time_and_waits_out_an_outage():
+    steps = RateSteps([0.0, 10.0, 20.0], [8000, 0, 16_000], 30.0)
+    lane = Lane(LinkProfile(rate_bps=0.0, delay_s=0.5, service=steps))
+    assert lane.admit(0.0, 1000) == pytest.approx(1.5)
+    assert lane.admit(9.5, 1000) == pytest.approx(20.75)  # half of it before the outage, half at the double rate after it
+    assert lane.admit(9.6, 0) == pytest.approx(20.75), "a sign does not overtake"
+    lane.clear()
+    assert lane.admit(25.0, 2000) == pytest.approx(26.5)
