@@ -62,7 +62,7 @@ MODES: tuple[tuple[str, dict[str, Any], int], ...] = (
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Measure; some 10 minutes, or about one if `quick`.
+    """Measure; some 12 minutes, or two if `quick`; half of them are LiteLLM's.
 
     Returns:
         {"suite": "gateway", "figures": {name: number}, "conditions": {...}}; `conditions["absent"]` says which peers
