@@ -38,7 +38,7 @@ class DirectConnection:
     def __init__(self, service: EngineService) -> None:
         self._service = service
 
-    def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+    def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = "standard") -> AsyncGenerator[bytes, None]:
         return self._service.handle(Call(method=method, payload=payload))
 
     async def close(self) -> None: ...

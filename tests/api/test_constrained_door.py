@@ -82,7 +82,7 @@ class DirectConnection:
         self.calls = 0
         self.lost_after: int | None = None
 
-    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+    async def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = "standard") -> AsyncGenerator[bytes, None]:
         self.calls += 1
         count = 0
         async for reply in self._service.handle(Call(method=method, payload=payload)):

@@ -60,7 +60,7 @@ class Connection:
     service: EngineService
     breaks_after: int | None = None
 
-    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+    async def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = "standard") -> AsyncGenerator[bytes, None]:
         async with aclosing(self.service.handle(Call(method=method, payload=payload))) as replies:
             count = 0
             async for reply in replies:

@@ -1,87 +1,67 @@
-"""Links as shared queues."""
+"""Links, and ways through links and cells."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from netgpt.network.link import Lane, LinkProfile, SharedLink, shortest_path, transfer_time_s
-from netgpt.network.service import RateSteps
-
-SLOW = LinkProfile(rate_bps=8000, delay_s=0.5)  # a thousand bytes a second
-
-
-def link(first: str, second: str, delay_s: float = 0.1) -> SharedLink:
-    profile = LinkProfile(rate_bps=1e6, delay_s=delay_s)
-    return SharedLink((first, second), up=profile, down=profile)
+from netgpt.network.link import Link, Ways
+from netgpt.network.medium import Packet
+from netgpt.network.radio import Radio
+from netgpt.network.scenario_file import load_scenario
+from netgpt.network.service import ConstantRate
+from netgpt.network.wired import OneWay
 
 
-def test_a_free_link_takes_transmission_plus_delay() -> None:
-    assert transfer_time_s(1000, 8000, 0.5) == 1.5
-    assert Lane(SLOW).admit(10.0, 1000) == 11.5
-
-
-def test_a_payload_waits_for_those_before_it() -> None:
-    lane = Lane(SLOW)
-    assert [lane.admit(0.0, 1000), lane.admit(0.0, 2000), lane.admit(10.0, 1000)] == [1.5, 3.5, 11.5]
-
-
-def test_directions_do_not_wait_for_each_other() -> None:
-    both = SharedLink(("a", "b"), up=SLOW, down=SLOW)
-    assert both.lanes["up"].admit(0.0, 1000) == both.lanes["down"].admit(0.0, 1000) == 1.5
-
-
-@given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 10_000)), min_size=1))
-def test_nothing_overtakes_and_the_rate_is_never_exceeded(payloads: list[tuple[float, int]]) -> None:
-    lane, now_s, arrivals_s = Lane(SLOW), 0.0, []
-    for wait_s, payload_bytes in payloads:
-        now_s += wait_s
-        arrivals_s.append(lane.admit(now_s, payload_bytes))
-        assert arrivals_s[-1] >= now_s + transfer_time_s(payload_bytes, SLOW.rate_bps, SLOW.delay_s) - 1e-9
-    assert arrivals_s == sorted(arrivals_s)
-    assert arrivals_s[-1] >= sum(size for _, size in payloads) / 1000 + SLOW.delay_s - 1e-9
-
-
-def test_a_cut_link_forgets_its_queue() -> None:
-    slow = SharedLink(("a", "b"), up=SLOW, down=SLOW)
-    slow.lanes["up"].admit(0.0, 1_000_000)
-    slow.cut(2.0)
-    slow.cut(3.0)
-    assert slow.cut_at_s == 2.0
-    slow.heal()
-    assert slow.cut_at_s is None
-    assert slow.lanes["up"].admit(4.0, 1000) == 5.5
+def link(first: str, second: str, delay_s: float = 0.1) -> Link:
+    profile = OneWay(service=ConstantRate(1e6), delay_s=delay_s)
+    return Link((first, second), up=profile, down=profile)
 
 
 def test_a_path_names_each_link_in_its_direction() -> None:
-    access, backhaul = link("phone", "edge"), link("edge", "cloud")
-    there = shortest_path([access, backhaul], "phone", "cloud")
-    back = shortest_path([access, backhaul], "cloud", "phone")
+    ways = Ways([link("phone", "edge"), link("edge", "cloud")])
+    there, back = ways.path("phone", "cloud"), ways.path("cloud", "phone")
     assert there is not None
     assert back is not None
-    assert [(hop.link.id, hop.direction) for hop in there] == [("phone-edge", "up"), ("edge-cloud", "up")]
-    assert [(hop.link.id, hop.direction) for hop in back] == [("edge-cloud", "down"), ("phone-edge", "down")]
-    assert back[0].lane is backhaul.lanes["down"]
+    assert [(hop.name, hop.direction) for hop in there] == [("phone-edge", "up"), ("edge-cloud", "up")]
+    assert [(hop.name, hop.direction) for hop in back] == [("edge-cloud", "down"), ("phone-edge", "down")]
+    assert back[0].medium is ways.links["edge-cloud"].medium
 
 
 @pytest.mark.parametrize(("direct_s", "hops"), [(0.3, 2), (0.2, 1), (0.1, 1)])
 def test_the_path_has_the_least_delay_then_the_fewest_hops(direct_s: float, hops: int) -> None:
-    path = shortest_path([link("a", "b"), link("b", "c"), link("a", "c", direct_s)], "a", "c")
+    path = Ways([link("a", "b"), link("b", "c"), link("a", "c", direct_s)]).path("a", "c")
     assert path is not None
     assert len(path) == hops
 
 
 def test_no_path_and_no_way_to_go() -> None:
-    assert shortest_path([link("a", "b"), link("c", "d")], "a", "d") is None
-    assert shortest_path([], "a", "a") == ()
+    assert Ways([link("a", "b"), link("c", "d")]).path("a", "d") is None
+    assert Ways([]).path("a", "a") == ()
+    assert Ways([]).path("a", "b") is None
 
 
-def test_a_lane_follows_rates_over_time_and_waits_out_an_outage():
-    steps = RateSteps([0.0, 10.0, 20.0], [8000, 0, 16_000], 30.0)
-    lane = Lane(LinkProfile(rate_bps=0.0, delay_s=0.5, service=steps))
-    assert lane.admit(0.0, 1000) == pytest.approx(1.5)
-    assert lane.admit(9.5, 1000) == pytest.approx(20.75)  # half of it before the outage, half at the double rate after it
-    assert lane.admit(9.6, 0) == pytest.approx(20.75), "a sign does not overtake"
-    lane.clear()
-    assert lane.admit(25.0, 2000) == pytest.approx(26.5)
+def test_a_device_is_reached_through_the_site_of_the_cell_that_serves_it_now() -> None:
+    radio = Radio(load_scenario("vehicles"), seed=1)
+    ways = Ways([link("edge1", "cloud1"), link("edge2", "cloud1"), link("edge1", "edge2", 0.01)], radio)
+
+    def names(source: str, target: str) -> list[tuple[str, str]]:
+        return [(hop.name, hop.direction) for hop in ways.path(source, target) or ()]
+
+    assert names("cloud1", "east1") == [("edge1-cloud1", "down"), ("cell1", "down")]
+    assert names("east1", "west1") == [("cell1", "up"), ("edge1-edge2", "up"), ("cell2", "down")]
+    assert names("east1", "east2") == [("cell1", "up"), ("cell1", "down")], "two devices of one cell meet at its site"
+    radio.advance(26.0)
+    assert names("cloud1", "east1") == [("edge2-cloud1", "down"), ("cell2", "down")]
+    assert names("edge1", "east1") == [("edge1-edge2", "up"), ("cell2", "down")], "what had come to the old site goes on to the new one"
+    assert names("east1", "west1") == [("cell2", "up"), ("edge1-edge2", "down"), ("cell1", "down")]
+
+
+def test_a_cleared_link_forgets_what_waits_and_what_is_under_way() -> None:
+    medium = link("a", "b", 0.5).medium
+    packets = [Packet(size_bytes=125_000, content=number) for number in range(3)]  # a second each
+    for packet, direction in zip(packets, ("up", "up", "down"), strict=True):
+        medium.offer(0.0, "a", direction, packet)
+    assert medium.clear(1.2) == packets, "one is under way, one is being sent, one goes the other way"
+    assert medium.next_s() == float("inf")
+    medium.offer(1.2, "a", "up", packets[0])
+    assert [delivery.at_s for delivery in medium.advance(9.0)] == [pytest.approx(1.2 + 1.0 + 0.5)]

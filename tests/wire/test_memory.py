@@ -13,27 +13,29 @@ from netgpt.core.clock import VirtualClock, WallClock, run_virtual
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, UsageError
 from netgpt.core.scheduling import TaskGroup
 from netgpt.core.transport import Call, Connection
-from netgpt.network.link import LinkProfile, Path, SharedLink, shortest_path
+from netgpt.network.link import Link, Ways
+from netgpt.network.service import ConstantRate
+from netgpt.network.wired import OneWay
 from netgpt.wire.memory_transport import REFUSAL_S, MemoryNetwork
 from netgpt.wire.payload import Sent
+from netgpt.wire.segments import HEADER_BYTES, charged_bytes
 
 from .worlds import Worker, replies
 
 DETECTION_S = 2.0
-ACCESS = LinkProfile(rate_bps=8000, delay_s=0.1)  # a thousand bytes a second
-BACKHAUL = LinkProfile(rate_bps=80_000, delay_s=0.5)
+ACCESS = OneWay(service=ConstantRate(8000), delay_s=0.1)  # a thousand bytes a second
+BACKHAUL = OneWay(service=ConstantRate(80_000), delay_s=0.5)
+KILOBYTE_S = charged_bytes(1000) / 1000  # on the access link
+SIGN_S = HEADER_BYTES / 1000
 
 
 class Campus:
     """phone - edge - cloud, with times that can be checked by hand."""
 
     def __init__(self) -> None:
-        self.access = SharedLink(("phone", "edge"), up=ACCESS, down=ACCESS)
-        self.backhaul = SharedLink(("edge", "cloud"), up=BACKHAUL, down=BACKHAUL)
-        self.network = MemoryNetwork(VirtualClock(), self.path, detection_s=DETECTION_S)
-
-    def path(self, source: str, target: str) -> Path | None:
-        return shortest_path([self.access, self.backhaul], source, target)
+        self.access = Link(("phone", "edge"), up=ACCESS, down=ACCESS)
+        self.backhaul = Link(("edge", "cloud"), up=BACKHAUL, down=BACKHAUL)
+        self.network = MemoryNetwork(VirtualClock(), Ways([self.access, self.backhaul]), detection_s=DETECTION_S)
 
     def connect(self, source: str, target: str) -> Connection:
         return self.network.transport(source).connect(target)
@@ -63,8 +65,8 @@ def test_a_payload_is_stored_and_forwarded_and_counted_on_each_link() -> None:
     async def story(campus: Campus) -> None:
         await campus.network.transport("cloud").listen("cloud", echo)
         assert await replies(campus.connect("phone", "cloud"), "generate", bytes(1000)) == [bytes(1000)]
-        one_way_s = (1.0 + 0.1) + (0.1 + 0.5)
-        assert now_s() == pytest.approx(2 * one_way_s)
+        one_way_s = (KILOBYTE_S + 0.1) + (KILOBYTE_S / 10 + 0.5)
+        assert now_s() == pytest.approx(2 * one_way_s + SIGN_S), "and the end, behind the reply"
         crossed = [(link, direction) for link in ("phone-edge", "edge-cloud") for direction in ("up", "down")]
         assert campus.network.carried == {(*lane, "generate"): Sent(payloads=1, payload_bytes=1000) for lane in crossed}
 
@@ -75,8 +77,8 @@ def test_payloads_of_one_call_follow_each_other_through_the_pipe() -> None:
     async def story(campus: Campus) -> None:
         await campus.network.transport("cloud").listen("cloud", a_thousand_bytes_three_times)
         times_s = [now_s() async for _ in campus.connect("phone", "cloud").call("generate", b"", deadline_s=60)]
-        first_s = 0.6 + (0.1 + 0.5) + (1.0 + 0.1)
-        assert times_s == pytest.approx([first_s, first_s + 1.0, first_s + 2.0])
+        first_s = (1.1 * SIGN_S + 0.6) + (KILOBYTE_S / 10 + 0.5) + (KILOBYTE_S + 0.1)
+        assert times_s == pytest.approx([first_s + number * KILOBYTE_S for number in range(3)])
 
     on_campus(story)
 
@@ -91,7 +93,8 @@ def test_callers_share_a_link_first_come_first_served() -> None:
             ends_s.append(now_s())
 
         await asyncio.gather(call(), call())
-        assert ends_s == pytest.approx([0.1 + 3.0 + 0.1, 0.1 + 6.0 + 0.1])
+        begin_s, one_s = SIGN_S + 0.1, 3 * KILOBYTE_S + SIGN_S
+        assert ends_s == pytest.approx([begin_s + one_s + 0.1, begin_s + 2 * one_s + 0.1])
 
     on_campus(story)
 
@@ -114,7 +117,7 @@ def test_cancellation_reaches_the_server_after_the_delay() -> None:
         closed_s = now_s()
         await got.aclose()
         await worker.closed.wait()
-        assert now_s() == pytest.approx(closed_s + ACCESS.delay_s)
+        assert now_s() == pytest.approx(closed_s + SIGN_S + ACCESS.delay_s)
 
     on_campus(story)
 
@@ -243,7 +246,7 @@ def test_a_run_replays_to_the_same_instant() -> None:
         return log
 
     first = run()
-    assert len(first) > 100
+    assert len(first) > 40
     assert run() == first
 
 
@@ -283,9 +286,8 @@ def test_whatever_breaks_every_call_ends_and_nothing_stays_in_flight(faults: lis
 
 def test_the_network_also_runs_on_a_real_loop() -> None:
     async def main() -> None:
-        fast = LinkProfile(rate_bps=1e9, delay_s=0.0)
-        link = SharedLink(("a", "b"), up=fast, down=fast)
-        network = MemoryNetwork(WallClock(), lambda source, target: shortest_path([link], source, target))
+        fast = OneWay(service=ConstantRate(1e9), delay_s=0.0)
+        network = MemoryNetwork(WallClock(), Ways([Link(("a", "b"), up=fast, down=fast)]))
 
         async def count(call: Call) -> AsyncGenerator[bytes, None]:
             for index in range(500):

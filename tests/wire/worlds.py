@@ -8,7 +8,9 @@ from typing import Protocol
 
 from netgpt.core.clock import VirtualClock, WallClock, run_virtual
 from netgpt.core.transport import Call, Connection, Handler, Listener, Peer, Transport
-from netgpt.network.link import LinkProfile, Path, SharedLink, shortest_path
+from netgpt.network.link import Link, Ways
+from netgpt.network.service import ConstantRate
+from netgpt.network.wired import OneWay
 from netgpt.wire.certificates import new_key, new_request, new_root, public_key_of, sign
 from netgpt.wire.grpc_tls import TlsEnd
 from netgpt.wire.grpc_transport import GrpcTransport
@@ -87,13 +89,11 @@ class Links:
 
     def __init__(self) -> None:
         self.log = ByteLog()
-        self.link = SharedLink(("phone", "edge"), up=LinkProfile(rate_bps=20e6, delay_s=0.01), down=LinkProfile(rate_bps=100e6, delay_s=0.01))
-        self.network = MemoryNetwork(VirtualClock(), self.path)
+        up, down = (OneWay(service=ConstantRate(rate_bps), delay_s=0.01) for rate_bps in (20e6, 100e6))
+        self.link = Link(("phone", "edge"), up=up, down=down)
+        self.network = MemoryNetwork(VirtualClock(), Ways([self.link]))
         self.server: Transport = self.network.transport("edge", observer=self.log)
         self.caller: Transport = self.network.transport("phone", observer=self.log)
-
-    def path(self, source: str, target: str) -> Path | None:
-        return shortest_path([self.link], source, target)
 
 
 def over_sockets(story: Story) -> None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+STANDARD = "standard"  # the class of users who have no other; see `network.scenario.QOS_CLASSES`
 Payload = Any  # bytes; of a near call a message, which nobody changes
 
 
@@ -61,10 +62,13 @@ class Connection(Protocol):
         """Whether it stays within this process, so that payloads are messages as they are."""
         ...
 
-    def call(self, method: str, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Payload, None]:
+    def call(self, method: str, payload: Payload, *, deadline_s: float, qos: str = STANDARD) -> AsyncGenerator[Payload, None]:
         """Send `payload` and yield the reply payloads in order.
 
         Closing the iterator (aclose) cancels the work on the serving side.
+
+        Args:
+            qos: the class of the user for whom it is, where the transport's network tells classes apart.
 
         Raises:
             NodeUnreachable: the peer is not there, or vanished before the last reply.

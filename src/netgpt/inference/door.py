@@ -257,6 +257,7 @@ class Door:
             penalties=request.penalties,
             fit=request.max_tokens is None,
             privacy=request.privacy,
+            qos=request.qos,
             deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
         )
 

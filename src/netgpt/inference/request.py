@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
+from netgpt.core.transport import STANDARD
 from netgpt.models.generation import Penalties, TopLogprobs
 from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
@@ -58,6 +59,7 @@ class ChatRequest:
     privacy: str = "cloud-allowed"
     deadline_s: float | None = None  # from arrival; None: the door's default
     key: str = ""  # id of the API key that asks; empty where none is needed
+    qos: str = STANDARD  # the class of the user, where links and cells tell classes apart
 
     def __post_init__(self) -> None:
         self._check_messages()

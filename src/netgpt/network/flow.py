@@ -7,7 +7,8 @@ class), so the mapping below is a default of this project, made of standardised 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from netgpt.core.errors import UsageError
@@ -73,6 +74,8 @@ FLOWS: dict[str, Flow] = {
         _flow("heartbeat", 5, "um", "a node is alive; signalling, as IMS's"),
         _flow("verdict", 82, "um", "which draft tokens hold: some ids, a burst far under 5QI 82's 255 bytes"),
         _flow("draft", 83, "um", "draft tokens of one round: ids and probabilities, 5QI 83's 1,354 bytes hold them"),
+        _flow("interactive-token", 80, "am", "tokens for a user of the class `interactive`; before those of others", priority=66),
+        _flow("interactive-prompt", 80, "am", "what such a user asks", priority=67),
         _flow("token", 80, "am", "tokens on their way to a reader"),
         _flow("activation", 80, "um", "hidden states between spans of layers; after tokens", priority=69),
         _flow("prompt", 7, "am", "what a user asks"),
@@ -82,6 +85,27 @@ FLOWS: dict[str, Flow] = {
         _flow("background", 9, "am", "everything else"),
     )
 }
+
+
+INTERACTIVE = {"token": "interactive-token", "prompt": "interactive-prompt"}
+
+
+def flows_with(five_qi: Mapping[str, int]) -> dict[str, Flow]:
+    """Flows that take another 5QI than their own, by name. What an interactive user says stays one level before the same of others.
+
+    Raises:
+        UsageError: unknown name.
+        KeyError: unknown 5QI.
+    """
+    found = {name: _with_five_qi(flow_named(name), FIVE_QI[row]) for name, row in five_qi.items()}
+    for kind, interactive in INTERACTIVE.items():
+        if kind in found and interactive not in found:
+            found[interactive] = replace(found[kind], name=interactive, priority=found[kind].priority - 1)
+    return found
+
+
+def _with_five_qi(flow: Flow, row: FiveQi) -> Flow:
+    return replace(flow, five_qi=row.id, priority=row.priority, delay_budget_s=row.delay_budget_s, error_rate=row.error_rate)
 
 
 def flow_named(name: str) -> Flow:

@@ -1,118 +1,88 @@
-"""Links as shared queues: when does a payload arrive?
+"""Links between two nodes, and the ways through a network of links and cells.
 
-A link serialises one payload after the other in each direction, so its users compete; then the payload
-travels for the link's delay. Along a path it is stored and forwarded, link by link. A link knows bytes
-and times only: not what is sent, nor by whom, nor who waits for it.
+A way is found hop by hop: where a device enters the wired part of the network is where its cell stands, and a
+handover changes that while things are on their way. Wired routes are of least delay and fixed, cut links included:
+they do not heal themselves. Nothing here knows what is sent, nor by whom.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple, cast
 
-from netgpt.network.service import Cursor, Service
-
-Direction = Literal["up", "down"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkProfile:
-    """One direction of a link as it is described."""
-
-    rate_bps: float
-    delay_s: float  # one way, after the last bit was sent
-    service: Service | None = None  # what it sends over time, in place of `rate_bps`
+from netgpt.network.medium import Direction, Medium
+from netgpt.network.paths import Edge, least_delay_hops
+from netgpt.network.radio import Radio
+from netgpt.network.wired import OneWay, PointToPoint
 
 
-def transfer_time_s(payload_bytes: int, rate_bps: float, delay_s: float) -> float:
-    """From the first bit sent to the last bit received, over a link that is free."""
-    return 8 * payload_bytes / rate_bps + delay_s
-
-
-class Lane:
-    """One direction of a link: a FIFO queue in front of a transmitter."""
-
-    def __init__(self, profile: LinkProfile) -> None:
-        self.profile = profile
-        self._cursor = Cursor()
-
-    def admit(self, now_s: float, payload_bytes: int) -> float:
-        """Queue a payload at `now_s`; returns the time at which it has arrived at the other end."""
-        profile = self.profile
-        if profile.service is not None:
-            self._cursor = profile.service.serve(self._cursor, now_s, payload_bytes)
-        else:
-            self._cursor = Cursor(max(now_s, self._cursor.time_s) + transfer_time_s(payload_bytes, profile.rate_bps, 0.0))
-        return self._cursor.time_s + profile.delay_s
-
-    def clear(self) -> None:
-        """Forget what is queued."""
-        self._cursor = Cursor()
-
-
-class SharedLink:
+class Link:
     """A link between two nodes. "up" is from the first end to the second."""
 
-    def __init__(self, ends: tuple[str, str], *, up: LinkProfile, down: LinkProfile) -> None:
+    def __init__(self, ends: tuple[str, str], *, up: OneWay, down: OneWay, seed: int = 0) -> None:
         self.ends = ends
-        self.lanes: dict[Direction, Lane] = {"up": Lane(up), "down": Lane(down)}
+        self.medium = PointToPoint(ends[0], up=up, down=down, seed=seed)
+        self.oneway: dict[Direction, OneWay] = {"up": up, "down": down}  # as it is described
         self.cut_at_s: float | None = None  # None while the link is whole
 
     @property
     def id(self) -> str:
         return "-".join(self.ends)
 
-    def cut(self, now_s: float) -> None:
-        """Lose what is queued, and carry nothing until `heal`."""
-        if self.cut_at_s is None:
-            self.cut_at_s = now_s
-        for lane in self.lanes.values():
-            lane.clear()
 
-    def heal(self) -> None:
-        self.cut_at_s = None
+class Hop(NamedTuple):
+    """One link, or one cell between a device and its site, in the direction in which it is crossed."""
 
-
-@dataclass(frozen=True)
-class Hop:
-    """One link, in the direction in which a payload crosses it."""
-
-    link: SharedLink
+    name: str  # of the link or the cell
+    medium: Medium
+    station: str
     direction: Direction
-
-    @property
-    def lane(self) -> Lane:
-        return self.link.lanes[self.direction]
+    target: str  # where it leads to, as of now
+    link: Link | None = None  # None: a cell
 
 
-Path = tuple[Hop, ...]
+class Ways:
+    """All links of a network, and its cells, if it has any."""
 
+    def __init__(self, links: Iterable[Link], radio: Radio | None = None) -> None:
+        self.links = {link.id: link for link in links}
+        self.radio = radio
+        self._edges: dict[str, list[Edge]] = {}
+        self._wired: dict[str, dict[str, tuple[object, ...]]] = {}  # from each node, the hops to all others
+        for link in self.links.values():
+            for direction, (here, there) in zip(("up", "down"), (link.ends, link.ends[::-1]), strict=True):
+                hop = Hop(link.id, link.medium, link.ends[0], direction, there, link)
+                self._edges.setdefault(here, []).append(Edge(there, link.oneway[direction].delay_s, hop))
 
-def shortest_path(links: Iterable[SharedLink], source: str, target: str) -> Path | None:
-    """The path of least total delay, cut links included: routes here are fixed, they do not heal themselves.
+    def next_hop(self, here: str, target: str) -> Hop | None:
+        """The first hop of the way from one node to another node, as the ways are now; None if there is none.
 
-    Returns:
-        The hops in order, () if `source` is `target`, None if nothing joins them. Equal delays are
-        decided by fewer hops, then by the order of `links`.
-    """
-    hops_from: dict[str, list[tuple[str, Hop]]] = {}
-    for link in links:
-        first, second = link.ends
-        hops_from.setdefault(first, []).append((second, Hop(link, "up")))
-        hops_from.setdefault(second, []).append((first, Hop(link, "down")))
-    frontier: list[tuple[float, int, int, str, Path]] = [(0.0, 0, 0, source, ())]
-    reached: set[str] = set()
-    order = 0  # breaks ties, so that paths are never compared
-    while frontier:
-        delay_s, hop_count, _, here, path = heapq.heappop(frontier)
-        if here == target:
-            return path
-        if here in reached:
-            continue
-        reached.add(here)
-        for there, hop in hops_from.get(here, ()):
-            order += 1
-            heapq.heappush(frontier, (delay_s + hop.lane.profile.delay_s, hop_count + 1, order, there, (*path, hop)))
-    return None
+        A device in a cell is reached over the air alone.
+        """
+        radio = self.radio
+        if radio is not None:
+            if here in radio.stations:
+                return self._over_the_air(radio, here, "up", radio.site(here))
+            if target in radio.stations:
+                site = radio.site(target)
+                if here == site:
+                    return self._over_the_air(radio, target, "down", target)
+                target = site
+        if here not in self._wired:
+            self._wired[here] = least_delay_hops(here, self._edges)
+        hops = self._wired[here].get(target)
+        return cast(Hop, hops[0]) if hops else None
+
+    def _over_the_air(self, radio: Radio, device: str, direction: Direction, target: str) -> Hop:
+        return Hop(radio.cell_of(device), radio, device, direction, target)
+
+    def path(self, source: str, target: str) -> tuple[Hop, ...] | None:
+        """The whole way as it is now: () if `source` is `target`, None if nothing joins them."""
+        hops: list[Hop] = []
+        while source != target:
+            hop = self.next_hop(source, target)
+            if hop is None:
+                return None
+            hops.append(hop)
+            source = hop.target
+        return tuple(hops)

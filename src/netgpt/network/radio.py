@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from netgpt.network.activity import Activity
 from netgpt.network.background import BackgroundLoad
 from netgpt.network.cell import Cell, CellProfile
 from netgpt.network.efficiency import ConstantEfficiency, EfficiencyTrace, SampledEfficiency
-from netgpt.network.flow import FIVE_QI, Flow, flow_named
+from netgpt.network.flow import flow_named, flows_with
 from netgpt.network.frame import Frame
 from netgpt.network.harq import Harq
 from netgpt.network.medium import Backlog, Delivery, Direction, Packet
@@ -214,17 +214,12 @@ def cell_profile(spec: CellSpec) -> CellProfile:
 
 
 def _cell(spec: CellSpec, seed: int) -> Cell:
-    flows = {name: _with_five_qi(flow_named(name), five_qi) for name, five_qi in spec.flows.items()}
+    flows = flows_with(spec.flows)
     try:
         return Cell(cell_profile(spec), seed=seed, flow_of=lambda name: flows.get(name) or flow_named(name))
     except ScenarioInvalid as error:
         where = f"{spec.place.of('bandwidth')}: " if spec.place.file else ""
         raise ScenarioInvalid(f"{where}cell {spec.id!r}: {error.message}", hint=error.hint) from error
-
-
-def _with_five_qi(flow: Flow, five_qi: int) -> Flow:
-    row = FIVE_QI[five_qi]
-    return replace(flow, five_qi=row.id, priority=row.priority, delay_budget_s=row.delay_budget_s, error_rate=row.error_rate)
 
 
 def _access(spec: CellSpec) -> Access:

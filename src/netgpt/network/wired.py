@@ -158,6 +158,15 @@ class _Lane:
             self.cursor = spec.service.serve(self.cursor, now_s, rest)
             sent.done_s = self.cursor.time_s
 
+    def clear(self, now_s: float) -> list[_Sent]:
+        """Forget all that has not arrived."""
+        self.settle(now_s)
+        gone = [*self.flying, *self.waiting]
+        self.flying.clear()
+        self.waiting.clear()
+        self.cursor, self.last_at_s = Cursor(now_s), -math.inf
+        return gone
+
 
 class PointToPoint:
     """A medium with one station: the nearer end of a link. "up" is from the station to the other end."""
@@ -201,6 +210,11 @@ class PointToPoint:
     def change(self, now_s: float, direction: Direction, spec: OneWay) -> None:
         """From `now_s` on the link is like this. What has left keeps its arrival; nothing is dropped, and nobody overtakes."""
         self._lanes[direction].change(spec, self._pass_to(now_s))
+
+    def clear(self, now_s: float) -> list[Packet]:
+        """Lose all that waits and all that is under way, reliable or not; returns it."""
+        now_s = self._pass_to(now_s)
+        return [sent.packet for lane in self._lanes.values() for sent in lane.clear(now_s)]
 
     def _lane(self, station: str, direction: Direction) -> _Lane:
         if station != self.station:

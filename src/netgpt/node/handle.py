@@ -56,7 +56,8 @@ class NodeHandle:
         request = pack(message, near=near)
         session.count_bytes(self.id, sent=size_of(request))
         finished = False
-        async with aclosing(self._connection.call("generate", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
+        left_s = session.deadline_s - self._clock.now_s()
+        async with aclosing(self._connection.call("generate", request, deadline_s=left_s, qos=session.qos)) as replies:
             async for payload in replies:
                 if not near:
                     session.count_bytes(self.id, received=size_of(payload))
@@ -119,7 +120,8 @@ class NodeHandle:
         check_understood("embed", message, self.member.protocol_version, node=self.id)
         request = pack(message, near=self._connection.near)
         session.count_bytes(self.id, sent=size_of(request))
-        async with aclosing(self._connection.call("embed", request, deadline_s=session.deadline_s - self._clock.now_s())) as replies:
+        left_s = session.deadline_s - self._clock.now_s()
+        async with aclosing(self._connection.call("embed", request, deadline_s=left_s, qos=session.qos)) as replies:
             async for payload in replies:
                 session.count_bytes(self.id, received=size_of(payload))
                 return decode(Embedding, payload)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
+from netgpt.core.transport import STANDARD
 from netgpt.models.generation import Generate, Penalties, Sampling, Text, Timings, TopLogprobs, Turn
 from netgpt.models.grammar import Grammar
 
@@ -63,6 +64,7 @@ class Session:
     penalties: Penalties | None = None  # of its tokens
     fit: bool = False  # max_tokens is an upper bound: nobody asked for so many
     privacy: str = "cloud-allowed"
+    qos: str = STANDARD  # the class of the user for whom it is
     deadline_s: float  # on the entry node's clock
     epoch: int = 0
     accepted: list[Piece] = field(default_factory=list)

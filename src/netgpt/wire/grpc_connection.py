@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable, Overloaded
+from netgpt.core.transport import STANDARD
 from netgpt.wire.fault import decode_error
 from netgpt.wire.grpc_listener import BEARER, FAULT_KEY, SERVICE
 from netgpt.wire.grpc_tls import TlsEnd, refusal
@@ -53,7 +54,7 @@ class GrpcConnection:
         self._retired: list[grpc.aio.Channel] = []  # of an older certificate
         self._closed = False
 
-    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+    async def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = STANDARD) -> AsyncGenerator[bytes, None]:
         check_size(method, payload)
         channel = self._open()
         replies = channel.unary_stream(SERVICE + method)(payload, timeout=deadline_s, metadata=self._metadata)

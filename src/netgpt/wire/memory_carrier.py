@@ -1,67 +1,154 @@
-"""Moves parcels over shared links under a clock, and counts what each link was given to carry.
+"""Moves parcels over the links and cells of a simulated network, and counts what each was given to carry.
 
-Knows parcels, links and times; not calls. No task and no thread: each hop is one timer of the running
-loop, so that under the virtual clock a run is a pure function of what was sent.
+Knows streams, parcels and times; not calls. A parcel finds its way hop by hop, so that a device that is handed over
+to another cell is reached there. No task and no thread: timers of the running loop alone, so that under the virtual
+clock a run is a pure function of what was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
-from netgpt.core.clock import Clock
-from netgpt.network.link import Lane, Path, SharedLink
+from netgpt.network.link import Hop, Link, Ways
+from netgpt.network.medium import Delivery, Packet
+from netgpt.wire.memory_drive import Drive
 from netgpt.wire.payload import Sent
+from netgpt.wire.segments import HEADER_BYTES, SEGMENT_BYTES, charged_bytes
+
+PIECE_S = 0.0005  # a payload is cut into pieces that take this long on its first link, or into segments
+MOST_PIECE_SEGMENTS = 181  # 256 KiB
+AIR_PIECE_SEGMENTS = 8  # a cell divides what it carries by itself
 
 
-@dataclass(frozen=True)
+class Stream:
+    """One way of one call: what goes in comes out whole and in the same order, whatever way each parcel takes."""
+
+    def __init__(self, method: str, flow: str, source: str, target: str, lost: Callable[[], None]) -> None:
+        """Args:
+        lost: called when something of it was lost for good.
+        """
+        self.method = method
+        self.flow = flow
+        self.source = source
+        self.target = target
+        self.lost = lost
+        self.is_open = True  # once False, what is on its way is dropped where it is
+        self._sent = 0  # parcels
+        self._due = 0  # the number of the parcel that comes out next
+        self._early: dict[int, Parcel] = {}
+
+    @property
+    def under_way(self) -> int:
+        """Parcels that went in and did not come out."""
+        return self._sent - self._due
+
+    def parcel(self, payload_bytes: int, *, first: bool, arrive: Callable[[], None] | None) -> Parcel:
+        """The next one to go in."""
+        self._sent += 1
+        return Parcel(self, self._sent - 1, payload_bytes, charged_bytes(payload_bytes) or HEADER_BYTES, first, arrive)
+
+    def take(self, parcel: Parcel) -> None:
+        """A parcel has reached the target."""
+        self._early[parcel.number] = parcel
+        while self.is_open and (next_one := self._early.pop(self._due, None)) is not None:
+            self._due += 1
+            if next_one.arrive is not None:
+                next_one.arrive()
+
+
+@dataclass(slots=True, eq=False)
 class Parcel:
-    """Something under way from one node to another."""
+    """A payload or a piece of one, or a sign (end, error, cancel), which is a header alone."""
 
-    method: str
-    payload: bytes | None  # None: a sign (end, error, cancel), which weighs nothing
-    deliver: Callable[[], None]
-    wanted: Callable[[], bool]  # once False, the parcel is dropped where it is
+    stream: Stream
+    number: int
+    payload_bytes: int
+    size_bytes: int  # headers included
+    first: bool  # piece of its payload
+    arrive: Callable[[], None] | None  # called when the last piece has come
 
 
 class Carrier:
     """All parcels of one network."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        # Parcels of one lane arrive in the order in which they were admitted, also where timers of one
-        # instant run in any order: each timer takes the lane's oldest parcel, whichever timer it is.
-        self._under_way: dict[Lane, deque[Callable[[], None]]] = {}
-        self.carried: dict[tuple[str, str, str], Sent] = {}  # by (link id, direction, method)
+    def __init__(self, ways: Ways) -> None:
+        self._ways = ways
+        self._drives: dict[Link | None, Drive[Stream]] = {}  # None: all cells together
+        self.carried: dict[tuple[str, str, str], Sent] = {}  # by (name of link or cell, direction, method)
 
-    def send(self, path: Path, parcel: Parcel) -> None:
-        """Carry `parcel` along `path`; it is delivered later, even over a path without links."""
-        asyncio.get_running_loop().call_soon(self._forward, path, parcel)
+    def send(self, stream: Stream, payload: bytes | None, arrive: Callable[[], None]) -> None:
+        """Carry a payload, or a sign, to the stream's target; it arrives later, even where no link is crossed."""
+        asyncio.get_running_loop().call_soon(self._depart, stream, payload, arrive)
 
-    def _forward(self, path: Path, parcel: Parcel) -> None:
-        if not parcel.wanted():
+    def lose(self, link: Link) -> None:
+        """Lose all that is on a link or waits for it."""
+        drive = self._drives.get(link)
+        for packet in (*link.medium.clear(asyncio.get_running_loop().time()), *(drive.clear() if drive else ())):
+            cast(Parcel, packet.content).stream.lost()
+
+    def lose_at(self, device: str) -> None:
+        """Lose all that is on the air from and to a device, or waits for it."""
+        assert self._ways.radio is not None
+        self._ways.radio.drop(asyncio.get_running_loop().time(), device)
+        if drive := self._drives.get(None):
+            drive.clear(device)
+
+    def _depart(self, stream: Stream, payload: bytes | None, arrive: Callable[[], None]) -> None:
+        hop = self._ways.next_hop(stream.source, stream.target) if stream.source != stream.target else None
+        left_bytes, first = len(payload or b""), payload is not None
+        if hop is not None and left_bytes > SEGMENT_BYTES:
+            most_bytes = _piece_bytes(hop)
+            while left_bytes > most_bytes:
+                self._forward(stream.source, stream.parcel(most_bytes, first=first, arrive=None))
+                left_bytes, first = left_bytes - most_bytes, False
+        self._forward(stream.source, stream.parcel(left_bytes, first=first, arrive=arrive))
+
+    def _forward(self, here: str, parcel: Parcel) -> None:
+        """Take a parcel on from a node."""
+        stream = parcel.stream
+        if not stream.is_open:
             return
-        if not path:
-            parcel.deliver()
+        if here == stream.target:
+            stream.take(parcel)
             return
-        hop, rest = path[0], path[1:]
-        payload_bytes = len(parcel.payload or b"")
-        if parcel.payload is not None:
-            key = (hop.link.id, hop.direction, parcel.method)
-            self.carried[key] = self.carried.get(key, Sent()).plus(payload_bytes)
-        now_s = self._clock.now_s()
-        arrival_s = hop.lane.admit(now_s, payload_bytes)
-        under_way = self._under_way.setdefault(hop.lane, deque())
-        under_way.append(lambda: self._forward(rest, parcel))
-        asyncio.get_running_loop().call_later(arrival_s - now_s, _arrive, under_way)
+        hop = self._ways.next_hop(here, stream.target)
+        if hop is None or (hop.link is not None and hop.link.cut_at_s is not None):
+            stream.lost()
+            return
+        self._count(hop, parcel)
+        packet = Packet(size_bytes=parcel.size_bytes, flow=stream.flow, content=parcel)
+        self._drive(hop).offer(hop.station, hop.direction, packet, stream)
 
-    def clear(self, link: SharedLink) -> None:
-        """Start the queues of a link that was cut anew, once every parcel on it is unwanted."""
-        for lane in link.lanes.values():
-            self._under_way.pop(lane, None)  # its timers still run, and find parcels that nobody wants
+    def _count(self, hop: Hop, parcel: Parcel) -> None:
+        if parcel.first or parcel.payload_bytes:
+            key = (hop.name, hop.direction, parcel.stream.method)
+            before = self.carried.get(key, Sent())
+            self.carried[key] = Sent(before.payloads + parcel.first, before.payload_bytes + parcel.payload_bytes)
+
+    def _drive(self, hop: Hop) -> Drive[Stream]:
+        drive = self._drives.get(hop.link)
+        if drive is None:
+            arrived = self._arrived_over_the_air if hop.link is None else partial(self._arrived, hop.link)
+            drive = self._drives[hop.link] = Drive(hop.medium, arrived)
+        return drive
+
+    def _arrived(self, link: Link, delivery: Delivery) -> None:
+        self._forward(link.ends[delivery.direction == "up"], cast(Parcel, delivery.packet.content))
+
+    def _arrived_over_the_air(self, delivery: Delivery) -> None:
+        radio = self._ways.radio
+        assert radio is not None
+        here = delivery.station if delivery.direction == "down" else radio.site(delivery.station)
+        self._forward(here, cast(Parcel, delivery.packet.content))
 
 
-def _arrive(under_way: deque[Callable[[], None]]) -> None:
-    under_way.popleft()()
+def _piece_bytes(hop: Hop) -> int:
+    """Payload of a piece: whole segments, so that a message which comes later has few bytes ahead beyond what is queued."""
+    if hop.link is None:
+        return AIR_PIECE_SEGMENTS * SEGMENT_BYTES
+    rate_bps = hop.link.oneway[hop.direction].service.rate_bps(asyncio.get_running_loop().time())
+    return max(1, int(min(rate_bps * PIECE_S / (8 * (SEGMENT_BYTES + HEADER_BYTES)), MOST_PIECE_SEGMENTS))) * SEGMENT_BYTES

@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from netgpt.core.errors import NodeUnreachable
 from netgpt.core.scheduling import TaskOwner
-from netgpt.core.transport import Call, Handler
+from netgpt.core.transport import STANDARD, Call, Handler
 from netgpt.wire.fault import log_bug
 from netgpt.wire.memory_exchange import Exchange
 from netgpt.wire.payload import Observer, check_size
@@ -41,7 +41,7 @@ class MemoryListener:
             async with aclosing(self._handler(call)) as replies:  # closed, it learns that the caller went away
                 async for reply in replies:
                     check_size(call.method, reply)
-                    self._observer(exchange.route.caller, "reply", call.method, len(reply))
+                    self._observer(exchange.caller, "reply", call.method, len(reply))
                     await exchange.reply(reply)
         except asyncio.CancelledError:
             exchange.end(NodeUnreachable(f"{self._address} does not answer: the node stops", hint="see which nodes run: netgpt ps"))
@@ -63,19 +63,19 @@ class MemoryConnection:
 
     near = False
 
-    def __init__(self, address: str, open_call: Callable[[str, bytes], Exchange], observer: Observer) -> None:
+    def __init__(self, address: str, open_call: Callable[[str, bytes, str], Exchange], observer: Observer) -> None:
         self._address = address
         self._open_call = open_call
         self._observer = observer
         self._calls: dict[Exchange, None] = {}
         self._closed = False
 
-    async def call(self, method: str, payload: bytes, *, deadline_s: float) -> AsyncGenerator[bytes, None]:
+    async def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = STANDARD) -> AsyncGenerator[bytes, None]:
         check_size(method, payload)
         if self._closed:
             raise self._closed_error()
         deadline_at_s = asyncio.get_running_loop().time() + deadline_s
-        exchange = self._open_call(method, payload)
+        exchange = self._open_call(method, payload, qos)
         self._calls[exchange] = None
         self._observer(self._address, "request", method, len(payload))
         try:

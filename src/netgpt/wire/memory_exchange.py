@@ -7,35 +7,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
-from netgpt.network.link import Path
 from netgpt.wire.fault import decode_error, encode_error
-from netgpt.wire.memory_carrier import Carrier, Parcel
+from netgpt.wire.memory_carrier import Carrier, Stream
+from netgpt.wire.method_flow import flow_of
 
 WINDOW = 64  # replies that may wait unread at the caller; then the serving side waits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Route:
-    """From the node that calls to the address called, and back."""
-
-    caller: str
-    address: str
-    out: Path
-    back: Path
 
 
 class Exchange:
     """A call from its first byte until both ends have let go of it; `settled` is then called."""
 
-    def __init__(self, route: Route, method: str, carrier: Carrier, settled: Callable[[Exchange], None]) -> None:
-        self.route = route
+    def __init__(
+        self,
+        method: str,
+        qos: str,
+        *,
+        caller: str,
+        address: str,
+        target: str,
+        carrier: Carrier,
+        detection_s: float,
+        settled: Callable[[Exchange], None],
+    ) -> None:
+        """Args:
+        qos: the class of the user for whom it is.
+        caller, target: the nodes at its ends.
+        detection_s: from the loss of something on its way to its notice at both ends.
+        """
         self.method = method
-        self.lost = False  # a link or node on its way is gone: nothing crosses any more
+        self.caller = caller
+        self.address = address
+        self.target = target
+        self.lost = False  # something on its way is gone: nothing crosses any more
         self._carrier = carrier
+        self._detection_s = detection_s
         self._settled = settled
+        self._out = Stream(method, flow_of(method, "request", qos), caller, target, self.break_off)
+        self._back = Stream(method, flow_of(method, "reply", qos), target, caller, self.break_off)
         self._inbox: asyncio.Queue[bytes | NetgptError | None] = asyncio.Queue()  # None: the last reply was read
         self._window = asyncio.Semaphore(WINDOW)
         self._task: asyncio.Task[None] | None = None  # serves it
@@ -44,8 +54,8 @@ class Exchange:
 
     # ---- the calling side
 
-    def request(self, payload: bytes, deliver: Callable[[], None]) -> None:
-        self._send(self.route.out, payload, deliver)
+    def request(self, payload: bytes, arrive: Callable[[], None]) -> None:
+        self._send(self._out, payload, arrive)
 
     async def next_reply(self, deadline_at_s: float, deadline_s: float) -> bytes | None:
         """The next reply, or None after the last. `deadline_at_s` is a time of the running loop."""
@@ -53,7 +63,7 @@ class Exchange:
             async with asyncio.timeout_at(deadline_at_s):
                 item = await self._inbox.get()
         except TimeoutError:
-            what = f"{self.method!r} at {self.route.address} took longer than {deadline_s:g} s"
+            what = f"{self.method!r} at {self.address} took longer than {deadline_s:g} s"
             raise DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps") from None
         self._window.release()
         if isinstance(item, NetgptError):
@@ -68,7 +78,7 @@ class Exchange:
         """The caller reads no more. The serving side learns it when the news has crossed."""
         self._caller_done = True
         if not self._server_done:
-            self._send(self.route.out, None, self.stop)
+            self._send(self._out, None, self.stop)
         self._settle()
 
     # ---- the serving side
@@ -81,12 +91,12 @@ class Exchange:
     async def reply(self, payload: bytes) -> None:
         """Send one reply, once the caller has room for it."""
         await self._window.acquire()
-        self._send(self.route.back, payload, lambda: self._inbox.put_nowait(payload))
+        self._send(self._back, payload, lambda: self._inbox.put_nowait(payload))
 
     def end(self, error: Exception | None) -> None:
         """No reply follows. An error crosses as it would on a real wire."""
         item = None if error is None else decode_error(encode_error(error))
-        self._send(self.route.back, None, lambda: self._inbox.put_nowait(item))
+        self._send(self._back, None, lambda: self._inbox.put_nowait(item))
         if self._task is None:
             self._finish()
 
@@ -97,20 +107,22 @@ class Exchange:
 
     # ---- both
 
-    def break_off(self, detection_s: float) -> None:
-        """Something on the way is gone. Both ends notice it `detection_s` from now."""
-        self.lost = True
-        asyncio.get_running_loop().call_later(detection_s, self._notice)
+    def break_off(self, after_s: float | None = None) -> None:
+        """Something on the way is gone. Both ends notice it later, in the detection time if nothing else is said."""
+        if not self.lost:
+            self.lost = True
+            self._out.is_open = self._back.is_open = False
+            asyncio.get_running_loop().call_later(self._detection_s if after_s is None else after_s, self._notice)
 
     def _notice(self) -> None:
-        self.fail(NodeUnreachable(f"{self.route.address} does not answer", hint="see which nodes run: netgpt ps"))
+        self.fail(NodeUnreachable(f"{self.address} does not answer", hint="see which nodes run: netgpt ps"))
         self.stop()
         if self._task is None:
             self._finish()
 
-    def _send(self, path: Path, payload: bytes | None, deliver: Callable[[], None]) -> None:
-        if not self.lost:
-            self._carrier.send(path, Parcel(self.method, payload, deliver, wanted=lambda: not self.lost))
+    def _send(self, stream: Stream, payload: bytes | None, arrive: Callable[[], None]) -> None:
+        if stream.is_open:
+            self._carrier.send(stream, payload, arrive)
 
     def _finish(self) -> None:
         self._server_done = True

@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
 from netgpt.core.scheduling import Deadline
-from netgpt.core.transport import Call, Connection, Handler, Listener, Payload, Peer, Transport
+from netgpt.core.transport import STANDARD, Call, Connection, Handler, Listener, Payload, Peer, Transport
 from netgpt.wire.fault import decode_error, encode_error, log_bug
 
 
@@ -61,7 +61,7 @@ class _NearConnection:
         self._credential = credential
         self._own = own
 
-    async def call(self, method: str, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Payload, None]:
+    async def call(self, method: str, payload: Payload, *, deadline_s: float, qos: str = STANDARD) -> AsyncGenerator[Payload, None]:
         handler = self._served.get(self._address)
         if handler is None:
             raise NodeUnreachable(f"nothing listens at {self._address} any more", hint="see which nodes run: netgpt ps")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 
 from netgpt.core.errors import NodeUnreachable
-from netgpt.core.transport import Connection, Handler, Listener, Payload, Transport
+from netgpt.core.transport import STANDARD, Connection, Handler, Listener, Payload, Transport
 
 NO_WAY = ""
 
@@ -36,7 +36,7 @@ class _Nowhere:
     def __init__(self, address: str, peer: str) -> None:
         self._what = peer or address
 
-    async def call(self, method: str, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Payload, None]:
+    async def call(self, method: str, payload: Payload, *, deadline_s: float, qos: str = STANDARD) -> AsyncGenerator[Payload, None]:
         raise NodeUnreachable(f"no links lead to {self._what!r}", hint="see the links: netgpt links")
         yield b""  # makes it a generator
 

@@ -10,12 +10,12 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from netgpt.core.errors import UsageError
 from netgpt.core.spelling import did_you_mean
-from netgpt.network.link import LinkProfile, SharedLink, shortest_path
 from netgpt.network.medium import Backlog, Delivery, Direction, Medium, Packet
+from netgpt.network.paths import Edge, least_delay_hops
 from netgpt.wire.shaper_medium import UNLIMITED, LinkSettings
 
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.0002, 0.005  # of what found a full queue
@@ -268,20 +268,9 @@ class LinkNetwork:
 
 def find_routes(links: Sequence[ShapedLink]) -> dict[tuple[str, str], Route]:
     """The way of least delay between all nodes that links join."""
-    by_id = {link.id: link for link in links}
-    shared = [
-        SharedLink(
-            link.ends,
-            up=LinkProfile(rate_bps=link.settings.up_bps, delay_s=link.settings.delay_s),
-            down=LinkProfile(rate_bps=link.settings.down_bps, delay_s=link.settings.delay_s),
-        )
-        for link in links
-    ]
+    edges: dict[str, list[Edge]] = {}
+    for link in links:
+        for direction, (here, there) in zip(DIRECTIONS, (link.ends, link.ends[::-1]), strict=True):
+            edges.setdefault(here, []).append(Edge(there, link.settings.delay_s, Crossing(link, direction)))
     nodes = list(dict.fromkeys(end for link in links for end in link.ends))
-    routes: dict[tuple[str, str], Route] = {}
-    for source in nodes:
-        for target in nodes:
-            path = shortest_path(shared, source, target)
-            if path is not None:
-                routes[source, target] = tuple(Crossing(by_id[hop.link.id], hop.direction) for hop in path)
-    return routes
+    return {(source, target): cast(Route, hops) for source in nodes for target, hops in least_delay_hops(source, edges).items()}

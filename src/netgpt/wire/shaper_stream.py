@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from netgpt.core.errors import NetgptError, PortInUse
+from netgpt.wire.segments import HEADER_BYTES, SEGMENT_BYTES, charged_bytes, segments
 from netgpt.wire.shaper_pump import Pump
 
-SEGMENT_BYTES = 1448  # of payload; 1,500 with the headers below
-HEADER_BYTES = 52  # IPv4 20, TCP 20, timestamps 12 (RFC 7323)
 HANDSHAKE_BYTES = 60  # of a SYN: IPv4 20, TCP 20, options 20
 RESET_BYTES = 40
 SEGMENTS_AN_ACK = 2  # RFC 1122 4.2.3.2
@@ -55,15 +54,6 @@ class Way:
     @property
     def name(self) -> str:
         return f"{self.source}>{self.target}"
-
-
-def charged_bytes(payload_bytes: int) -> int:
-    """What TCP over IPv4 sends for so much payload, in full segments."""
-    return payload_bytes + HEADER_BYTES * segments(payload_bytes)
-
-
-def segments(payload_bytes: int) -> int:
-    return -(-payload_bytes // SEGMENT_BYTES)
 
 
 def window_bytes(rate_bps: float, round_trip_s: float) -> int:

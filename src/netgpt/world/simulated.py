@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
-from netgpt.core.chance import SeededChance
+from netgpt.core.chance import Chance, SeededChance
 from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import NetgptError, ScenarioInvalid
 from netgpt.core.ids import new_id
@@ -37,9 +38,12 @@ from netgpt.models.generation import Sampling
 from netgpt.models.recording import read_recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arrivals
-from netgpt.network.link import LinkProfile, SharedLink, shortest_path
+from netgpt.network.link import Link, Ways
+from netgpt.network.radio import Radio
 from netgpt.network.scenario import FaultSpec, LinkSpec, NodeSpec, Scenario, UserSpec
+from netgpt.network.service import ConstantRate
 from netgpt.network.trace_file import load_trace
+from netgpt.network.wired import OneWay, burst_loss, independent_loss
 from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
@@ -114,8 +118,9 @@ class SimulatedWorld:
         self.clock = VirtualClock()
         self.chance = SeededChance(seed)
         self.log = EventLog(self.clock, storage, EVENTS)
-        self.links = links_of(scenario)
-        self.network = MemoryNetwork(self.clock, cache(partial(shortest_path, tuple(self.links.values()))))
+        self.links = links_of(scenario, self.chance)
+        self.radio = Radio(scenario, seed=_seed(self.chance, "radio")) if scenario.cells else None
+        self.network = MemoryNetwork(self.clock, Ways(self.links.values(), self.radio))
         self.background = TaskOwner()
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
@@ -135,8 +140,7 @@ class SimulatedWorld:
     async def start(self) -> None:
         await self.network.transport(CONTROLLER).listen(CONTROLLER, self._controller.handle)
         self.background.spawn(self._controller.watch(), name="watch")
-        for spec in self.scenario.nodes:
-            await self._start_node(spec)
+        await asyncio.gather(*(self._start_node(spec) for spec in self.scenario.nodes))
 
     def door(self, node_id: str) -> Door:
         """The door of a node that is up."""
@@ -243,22 +247,26 @@ class SimulatedWorld:
     async def break_and_mend(self, fault: FaultSpec) -> None:
         """One fault of the scenario, from its beginning to its end."""
         await self.clock.sleep(fault.at_s)
-        self.log.record("fault.began", fault.node, link=fault.link)
+        self.log.record("fault.began", fault.node, **_where(fault))
         if fault.node:
             self.network.kill(fault.node)
             await self._stop_node(fault.node)
+        elif fault.cell:
+            self.network.fail(fault.cell, fault.for_s)
         else:
             self.network.cut(self.links[fault.link])
         await self.clock.sleep(fault.for_s)
-        self.log.record("fault.ended", fault.node, link=fault.link)
+        self.log.record("fault.ended", fault.node, **_where(fault))
         if fault.node:
             self.network.revive(fault.node)
             await self._start_node(self.scenario.node(fault.node))
+        elif fault.cell:
+            self.network.mend(fault.cell)
         else:
             self.network.heal(self.links[fault.link])
 
     def link_bytes(self) -> dict[str, int]:
-        """Payload bytes that each direction of each link was given, calls of all kinds together."""
+        """Payload bytes that each direction of each link and cell was given, calls of all kinds together."""
         total: Counter[str] = Counter()
         for (link, direction, _), sent in self.network.carried.items():
             total[f"{link} {direction}"] += sent.payload_bytes
@@ -268,23 +276,41 @@ class SimulatedWorld:
 CONTROLLER = "controller"
 
 
-def links_of(scenario: Scenario) -> dict[str, SharedLink]:
-    """The scenario's links as shared queues, by id. The controller stands beside the first node of the highest tier.
+def links_of(scenario: Scenario, chance: Chance) -> dict[str, Link]:
+    """The scenario's links, by id, and the controller's: it stands beside the first node of the highest tier.
 
     Raises:
         UsageError: a trace that cannot be read, or has no rates.
     """
     load = cache(load_trace)
 
-    def profile(link: LinkSpec, rate_bps: float, trace: str) -> LinkProfile:
-        return LinkProfile(rate_bps=rate_bps, delay_s=link.delay_s, service=load(trace).service() if trace else None)
+    def one_way(link: LinkSpec, rate_bps: float, trace: str, queue_s: float | None, loss: float) -> OneWay:
+        return OneWay(
+            service=load(trace).service() if trace else ConstantRate(rate_bps),
+            delay_s=link.delay_s,
+            queue_s=math.inf if queue_s is None else queue_s,
+            loss=burst_loss(loss, link.loss_burst) if loss and link.loss_burst > 1 else independent_loss(loss),
+        )
 
     links = [
-        SharedLink(link.between, up=profile(link, link.up_bps, link.up_trace), down=profile(link, link.down_bps, link.down_trace))
+        Link(
+            link.between,
+            up=one_way(link, link.up_bps, link.up_trace, link.queue_up_s, link.loss_up),
+            down=one_way(link, link.down_bps, link.down_trace, link.queue_down_s, link.loss_down),
+            seed=_seed(chance, f"link.{link.id}"),
+        )
         for link in scenario.links
     ]
-    beside = LinkProfile(rate_bps=10e9, delay_s=0.0001)
-    return {link.id: link for link in (*links, SharedLink((CONTROLLER, controller_site(scenario).id), up=beside, down=beside))}
+    beside = OneWay(service=ConstantRate(10e9), delay_s=0.0001)
+    return {link.id: link for link in (*links, Link((CONTROLLER, controller_site(scenario).id), up=beside, down=beside))}
+
+
+def _seed(chance: Chance, name: str) -> int:
+    return int(chance.stream(name).integers(2**63))
+
+
+def _where(fault: FaultSpec) -> dict[str, str]:
+    return {"cell": fault.cell} if fault.cell else {"link": fault.link}
 
 
 def read_replays(scenario: Scenario) -> dict[str, Replay]:
@@ -338,7 +364,9 @@ def expected_text(scenario: Scenario, request: ChatRequest, finish: Finish, repl
 def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequence[tuple[tuple[str, str], ...]]) -> ChatRequest:
     if recorded:
         messages = recorded[int(stream.integers(len(recorded)))]
-        return ChatRequest(request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature, key=user.key)
+        return ChatRequest(
+            request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature, key=user.key, qos=user.qos
+        )
     prompt_tokens = int(stream.integers(user.prompt_tokens[0], user.prompt_tokens[1] + 1))
     prompt = bytes(stream.choice(_PROMPT_LETTERS, prompt_tokens)).decode()
     return ChatRequest(
@@ -348,6 +376,7 @@ def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequenc
         max_tokens=int(stream.integers(user.answer_tokens[0], user.answer_tokens[1] + 1)),
         temperature=user.temperature,
         key=user.key,
+        qos=user.qos,
     )
 
 
