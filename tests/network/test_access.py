@@ -56,6 +56,13 @@ def test_a_grant_reaches_k2_slots_ahead(known: int, slot: int) -> None:
     assert Access().granted_slot(known) == slot
 
 
+@given(st.sampled_from(["DSU", "DDDSU", "DDSUU", ""]), st.integers(1, 20), st.integers(0, 9), st.integers(0, 200))
+def test_a_configured_grant_that_falls_on_no_uplink_slot_is_the_next_one(pattern: str, period: int, offset: int, slot: int) -> None:
+    access = Access(frame=Frame(1, pattern), grant="configured", configured_period_slots=period, sr_offset_slots=offset)
+    nominals = range(offset - 20 * period, slot + 20 * period, period)
+    assert access.configured_slot(slot) == min(up for nominal in nominals if (up := access.frame.opportunities["up"].next(nominal)) >= slot)
+
+
 def test_retransmissions_wait_for_feedback_and_a_slot() -> None:
     access = Access()
     assert access.retransmission_slots["up"] == (0, 0, 0, 0, 5)  # heard of in slot 7, granted there, sent in slot 9

@@ -135,8 +135,10 @@ class Access:
 
     def configured_slot(self, slot: int) -> int:
         """The first slot of a configured grant from `slot` on."""
-        nominal = slot + (self.sr_offset_slots - slot) % self.configured_period_slots
-        return self.frame.opportunities["up"].next(nominal)
+        up = self.frame.opportunities["up"]
+        nominal = slot - (slot - self.sr_offset_slots) % self.configured_period_slots  # the last one: if it has no uplink, the next uplink slot is it
+        last = up.next(nominal)
+        return last if last >= slot else up.next(nominal + self.configured_period_slots)
 
     @cached_property
     def retransmission_slots(self) -> dict[Direction, tuple[int, ...]]:
