@@ -126,6 +126,22 @@ def test_decoding_waits_while_a_prompt_is_computed():
     run_virtual(main())
 
 
+def test_a_machine_is_at_work_while_it_computes_a_prompt_or_decodes_for_anybody():
+    async def main() -> None:
+        clock = VirtualClock()
+        timed = TimedEngine(HashEngine(CARD, clock), PHONE, clock)
+        await asyncio.gather(*(finish_of(timed, f"s{number}", 21) for number in range(4)))
+        assert timed.busy_s() == pytest.approx(clock.now_s(), rel=1e-6), "it was never idle, and works for four at once"
+        await clock.sleep(5.0)
+        before_s = timed.busy_s()
+        asking = asyncio.ensure_future(timed.prefill(Prefill(session="other", ids=PROMPT * 40)))
+        await clock.sleep(PHONE.prefill_s(200) / 2)
+        assert timed.busy_s() - before_s == pytest.approx(PHONE.prefill_s(200) / 2)
+        await asking
+
+    run_virtual(main())
+
+
 def test_results_that_take_longer_than_modelled_are_overruns_and_come_at_once():
     async def main() -> None:
         clock = VirtualClock()

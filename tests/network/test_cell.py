@@ -262,6 +262,16 @@ def test_the_queue_ahead_of_a_packet_lasts_no_longer_than_stated() -> None:
     assert cell.totals["up", "update"].delivered == taken
 
 
+def test_utilisation_is_the_share_of_the_resource_blocks_that_were_used() -> None:
+    idle, busy, half = cell_of(3.0), cell_of(3.0, 2.0), cell_of(3.0, background=BackgroundLoad(up=0.5, efficiency=3.0))
+    served_bytes(busy, "up", from_s=0.0, to_s=4.0, each=20 * MB)
+    assert idle.utilisation(4.0, "up") == idle.served_bytes("up") == 0
+    assert busy.utilisation(4.0, "up") == pytest.approx(1.0, abs=0.02)
+    assert busy.utilisation(4.0, "down") == 0
+    assert half.utilisation(30.0, "up") == pytest.approx(0.5, abs=0.06)
+    assert half.served_bytes("up") == half.totals["up", "background"].delivered
+
+
 def test_background_load_competes_and_is_not_handed_out() -> None:
     quiet, busy = cell_of(3.0), cell_of(3.0, background=BackgroundLoad(up=0.6, efficiency=3.0))
     rates: list[float] = []

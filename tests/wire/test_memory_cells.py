@@ -68,17 +68,17 @@ class Sites:
 
     async def listen(self, node: str) -> None:
         async def take(call: Call) -> AsyncGenerator[bytes, None]:
-            self.uploaded[call.method] += len(call.payload)
+            self.uploaded[call.credential] += len(call.payload)
             yield b""
 
         await self.network.transport(node).listen(node, take)
 
     def upload(self, source: str, target: str = "edge1", size: int = PIECE, calls: int = 4) -> None:
-        """Keep a node's queue full. What it uploads travels as one flow under its own name."""
+        """Keep a node's queue full, with prompts."""
 
         async def forever() -> None:
             while True:
-                await replies(self.network.transport(source).connect(target), source, bytes(size))
+                await replies(self.network.transport(source).connect(target, credential=source), "embed", bytes(size))
 
         for number in range(calls):
             self.work.spawn(forever(), name=f"{source}-{number}")
@@ -126,8 +126,8 @@ def test_a_users_rate_falls_when_a_neighbour_uploads() -> None:
     assert both["ue1"] == pytest.approx(alone["ue1"] / 2, rel=0.05)
 
 
-def new_message_s(sites: Sites, source: str, target: str) -> Awaitable[float]:
-    """How long a small message takes to come, whatever its flow has waiting."""
+def new_message_s(sites: Sites, source: str, target: str, qos: str = "standard") -> Awaitable[float]:
+    """How long a small prompt takes to come, whatever waits."""
 
     async def came(call: Call) -> AsyncGenerator[bytes, None]:
         arrived.set_result(asyncio.get_running_loop().time())
@@ -138,7 +138,8 @@ def new_message_s(sites: Sites, source: str, target: str) -> Awaitable[float]:
     async def send() -> float:
         await sites.network.transport(target).listen(f"{target}:small", came)
         sent_s = asyncio.get_running_loop().time()
-        await replies(sites.network.transport(source).connect(f"{target}:small"), "small", bytes(64))
+        async for _ in sites.network.transport(source).connect(f"{target}:small").call("embed", bytes(64), deadline_s=60, qos=qos):
+            break
         return await arrived - sent_s
 
     return send()
@@ -166,6 +167,23 @@ def test_ahead_of_a_new_message_there_is_at_most_the_stated_queue_of_a_cell() ->
         assert 0.02 < took_s <= 0.1 + 0.03, "30 ms: its own time on the air, and a piece that went in when there was room"
 
     on_sites(story, keys='queue = "100ms"')
+
+
+@pytest.mark.parametrize("scheduler", ["proportional-fair", "strict-priority", "delay-aware"])
+def test_what_an_interactive_user_asks_goes_before_what_others_have_waiting(scheduler: str) -> None:
+    took_s: dict[str, float] = {}
+
+    async def story(sites: Sites) -> None:
+        await sites.listen("edge1")
+        for device in ("ue1", "ue2", "ue3"):
+            sites.upload(device, size=100_000)
+        await asyncio.sleep(1.0)
+        took_s[qos] = await new_message_s(sites, "ue1", "edge1", qos)
+
+    for qos in ("interactive", "standard"):
+        on_sites(story, 3, keys=f'queue = "300ms"\nscheduler = "{scheduler}"')
+    assert took_s["standard"] > 0.15
+    assert took_s["interactive"] < 0.03
 
 
 @pytest.mark.parametrize("queue", ["", 'queue = "20ms"'])
@@ -217,8 +235,7 @@ def test_a_failed_cell_breaks_calls_off_and_serves_again_when_it_is_mended() -> 
         failed_s = asyncio.get_running_loop().time()
         sites.network.fail("cell1", 10.0)
         with pytest.raises(NodeUnreachable):
-            while True:
-                await anext(got)
+            await anext(got)
         assert asyncio.get_running_loop().time() == pytest.approx(failed_s + DETECTION_S)
         with pytest.raises(NodeUnreachable):
             await replies(connection, "generate")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netgpt.network.flow import FLOWS, flow_named
+from netgpt.network.flow import FLOWS, flow_named, flows_with
 from netgpt.network.scenario import QOS_CLASSES
 from netgpt.wire.method_flow import FLOWS_OF, FLOWS_OF_CLASS, flow_of
 from netgpt.wire.schema import FILE
@@ -37,6 +37,12 @@ def test_a_flow_depends_on_method_way_and_class(method: str, way: str, qos: str,
 
 def test_what_an_interactive_user_says_goes_before_others_and_after_rounds() -> None:
     for flow in ("token", "prompt"):
-        assert (
-            flow_named("draft").priority < flow_named(f"interactive-{flow}").priority < flow_named(flow).priority < flow_named("background").priority
-        )
+        levels = [flow_named(name).priority for name in ("draft", f"interactive-{flow}", flow, "background")]
+        assert levels == sorted(set(levels))
+
+
+def test_an_interactive_user_stays_ahead_where_a_cell_gives_a_kind_another_5qi() -> None:
+    changed = flows_with({"token": 82})
+    assert changed["token"].priority == flow_named("verdict").priority
+    assert changed["interactive-token"].priority == changed["token"].priority - 1
+    assert flows_with({"token": 82, "interactive-token": 80})["interactive-token"].five_qi == 80

@@ -59,6 +59,8 @@ class TimedEngine:
         self._answers: list[_Pace] = []  # those that are being decoded
         self._free_s = 0.0  # when the machine has computed the prompts that it was given
         self._stalled_s = 0.0  # how long prompts have taken in all
+        self._worked_s = 0.0  # how long the machine is at work, until `_works_until_s`
+        self._works_until_s = 0.0
         self.releases = 0
         self.overruns = 0
 
@@ -98,9 +100,20 @@ class TimedEngine:
 
     def _take_prompt(self, start_s: float, duration_s: float) -> float:
         """When the machine will have computed a prompt that could begin at `start_s`."""
-        self._free_s = max(self._free_s, start_s) + duration_s
+        begin_s = max(self._free_s, start_s)
+        self._free_s = begin_s + duration_s
         self._stalled_s += duration_s
+        self._work(begin_s, self._free_s)
         return self._free_s
+
+    def _work(self, begin_s: float, end_s: float) -> None:
+        """The machine is at work in that time, on this and perhaps on more."""
+        self._worked_s += max(end_s - max(begin_s, self._works_until_s), 0.0)
+        self._works_until_s = max(self._works_until_s, end_s)
+
+    def busy_s(self) -> float:
+        """How long the declared machine has been at work: computed a prompt, or decoded for one session or several."""
+        return self._worked_s - max(self._works_until_s - self._clock.now_s(), 0.0)
 
     def _join(self, pace: _Pace) -> None:
         pace.stalled_s = self._stalled_s  # what came before has been waited for
@@ -115,6 +128,7 @@ class TimedEngine:
             plan_s += steps * step_s + self._stalled_s - pace.stalled_s
             pace.stalled_s = self._stalled_s
             pace.context += steps
+            self._work(plan_s - steps * step_s, plan_s)
         overrun = made_s > plan_s and made_s - asked_s > max(plan_s - pace.due_s, 0.0)
         pace.overruns += overrun
         pace.due_s = max(plan_s, made_s)

@@ -89,6 +89,7 @@ class Carrier:
         self._next = 0  # opportunity
         self._plan: Plan | None = None
         self._repeats: list[tuple[int, float]] = []  # (slot in which it is due, resource blocks)
+        self._used_blocks = 0.0  # resource blocks, counted for each opportunity
 
     # --- what the cell asks ---
 
@@ -153,6 +154,10 @@ class Carrier:
         blocks = run.blocks if run is not None else self._blocks / (len(self._active) + (leg not in self._active))
         bytes_per_slot = blocks * self._slots.mean_symbols * self._bytes_per_symbol * leg.trace.at(now_s)
         return 8 * bytes_per_slot * self._slots.share / self._frame.slot_s
+
+    def utilisation(self, last_slot: int) -> float:
+        """The share of the resource blocks that were used in all slots up to that one, which have run."""
+        return min(self._used_blocks / (self._blocks * max(self._slots.number(last_slot + 1), 1)), 1.0)
 
     def start_s(self, leg: Leg) -> float:
         """When the next transmission of a UE that has data starts; inf in an endless outage."""
@@ -285,6 +290,7 @@ class Carrier:
             heapq.heappush(self._repeats, (due_slot, float(blocks)))
         leg.block += 1
         leg.sent_bytes += size
+        self._used_blocks += blocks * (1 + len(repeats))
         leg.average_in(number, 1, size, self._window)
         flow_bytes: dict[str, int] = {}
         for item, taken in leg.queue.take(size):
@@ -348,6 +354,7 @@ class Carrier:
         if count <= plan.done:
             return
         for run in plan.runs:
+            self._used_blocks += run.blocks * (count - plan.done)
             blocks = int(run.place_N.searchsorted(count))
             if blocks > run.sent_blocks:
                 self._note(plan, run, count, self._send_run(run, int(run.bytes_N[blocks - 1]), blocks))
@@ -390,6 +397,7 @@ class Carrier:
             leg.block += run.sent_blocks
             leg.average_in(plan.first, plan.done, run.sent_bytes, self._window)
             owed = int(run.taken_N[run.sent_blocks - 1]) - plan.done if run.sent_blocks else 0
+            self._used_blocks += run.blocks * max(owed, 0)
             for later in range(owed):
                 heapq.heappush(self._repeats, (self._slots.slot(self._next + later), run.blocks))
             leg.after(last_slot)

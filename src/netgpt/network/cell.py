@@ -237,6 +237,15 @@ class Cell:
         self._settle(now_s)
         return self._legs_of(station)["up"].activity
 
+    def utilisation(self, now_s: float, direction: Direction) -> float:
+        """The share of the resource blocks that were used until now, by the background load too."""
+        self._settle(now_s)
+        return self._carriers[direction].utilisation(self._access.frame.slot_of(self._now_s))
+
+    def served_bytes(self, direction: Direction) -> int:
+        """What was delivered over the air, the background load included."""
+        return sum(totals.delivered for (way, _), totals in self.totals.items() if way == direction)
+
     # --- inside ---
 
     def _legs_of(self, station: str) -> dict[Direction, Leg]:

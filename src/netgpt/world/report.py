@@ -41,11 +41,13 @@ def summarise(
     events: int,
     link_bytes: Mapping[str, int],
     declared: Mapping[str, str] = MappingProxyType({}),
+    spent: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The report as one flat table of figures, times in seconds.
 
     Args:
         declared: what nodes' times are those of, by node.
+        spent: what cells carried and what radios and machines spent; figures of `world.spent`.
     """
     done = [outcome for outcome in outcomes if outcome.result in ("stop", "length")]
     failed = Counter(outcome.result for outcome in outcomes if outcome.result not in ("stop", "length"))
@@ -68,6 +70,7 @@ def summarise(
         **_quantiles("time_to_first_token", [outcome.time_to_first_token_s for outcome in done]),
         **_quantiles("request_duration", [outcome.duration_s for outcome in done]),
         "link_payload_bytes": dict(sorted(link_bytes.items())),
+        **spent,
         "declared": dict(sorted(declared.items())),
     }
 
@@ -77,6 +80,12 @@ def _quantiles(name: str, values_s: Sequence[float]) -> dict[str, float | None]:
         return {f"{name}_p50_s": None, f"{name}_p95_s": None}
     p50, p95 = np.percentile(values_s, [50, 95])
     return {f"{name}_p50_s": round(float(p50), 6), f"{name}_p95_s": round(float(p95), 6)}
+
+
+def _energy_lines(report: Mapping[str, Any]) -> list[str]:
+    """Joules by what spends them: all devices' radios, all machines."""
+    named = (("radio_joules", "radios"), ("compute_joules", "computing, beside being up"), ("idle_joules", "machines being up"))
+    return [f"  energy     {sum(joules.values()):,.0f} J {label}" for key, label in named if (joules := report.get(key))]
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -95,6 +104,11 @@ def render(report: Mapping[str, Any]) -> str:
             lines.append(f"  {label:<12} p50 {format_duration(report[f'{name}_p50_s'])}, p95 {format_duration(report[f'{name}_p95_s'])}")
     for link, count in report["link_payload_bytes"].items():
         lines.append(f"  link {link:<22} {format_bytes(count)} of payload")
+    for cell, share in report.get("cell_utilisation", {}).items():
+        lines.append(f"  cell {cell:<22} {format_bytes(report['cell_served_bytes'][cell])} served, {share:.1%} of its resource blocks used")
+    if "handovers" in report:
+        lines.append(f"  handovers  {report['handovers']}")
+    lines += _energy_lines(report)
     for node, machine in report.get("declared", {}).items():
         lines.append(f"  timing of {node:<17} {machine}, modelled")
     return "\n".join(lines)

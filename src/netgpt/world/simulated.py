@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ import numpy as np
 
 from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
-from netgpt.core.chance import Chance, SeededChance
+from netgpt.core.chance import SeededChance
 from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import NetgptError, ScenarioInvalid
 from netgpt.core.ids import new_id
@@ -32,18 +30,17 @@ from netgpt.core.storage import SimulatedStorage, Storage
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashLaw, absorb
 from netgpt.engine.replay_engine import messages_key
+from netgpt.engine.timed import TimedEngine
 from netgpt.inference.door import Door
 from netgpt.inference.request import ChatRequest, Delta, Finish
 from netgpt.models.generation import Sampling
 from netgpt.models.recording import read_recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arrivals
-from netgpt.network.link import Link, Ways
+from netgpt.network.link import Ways
 from netgpt.network.radio import Radio
-from netgpt.network.scenario import FaultSpec, LinkSpec, NodeSpec, Scenario, UserSpec
-from netgpt.network.service import ConstantRate
-from netgpt.network.trace_file import load_trace
-from netgpt.network.wired import OneWay, burst_loss, independent_loss
+from netgpt.network.roofline import Declared
+from netgpt.network.scenario import FaultSpec, NodeSpec, Scenario, UserSpec
 from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
@@ -52,8 +49,10 @@ from netgpt.wire.memory_transport import MemoryNetwork
 from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
 from netgpt.world.declared import declared_machine
-from netgpt.world.modelled import check_simulated, controller_site
+from netgpt.world.described import CONTROLLER, links_of, seed_of
+from netgpt.world.modelled import check_simulated
 from netgpt.world.report import Outcome, summarise
+from netgpt.world.spent import Worked, cell_figures, compute_figures
 
 EVENTS, REPORT = "events.jsonl", "report.json"
 TOKEN_TTL_S = 60.0
@@ -86,6 +85,7 @@ async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storag
     for number, fault in enumerate(scenario.faults):
         world.background.spawn(world.break_and_mend(fault), name=f"fault-{number}")
     await world.clock.sleep(duration_s)
+    now_s = world.clock.now_s()
     await world.close()
     return summarise(
         world.outcomes,
@@ -95,6 +95,7 @@ async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storag
         events=world.log.next_index,
         link_bytes=world.link_bytes(),
         declared=world.declared(),
+        spent=world.spent(now_s),
     )
 
 
@@ -105,6 +106,7 @@ class _RunningNode:
     spec: NodeSpec
     engine: Engine
     node: Node
+    since_s: float
     work: TaskOwner = field(default_factory=TaskOwner)
 
 
@@ -119,7 +121,7 @@ class SimulatedWorld:
         self.chance = SeededChance(seed)
         self.log = EventLog(self.clock, storage, EVENTS)
         self.links = links_of(scenario, self.chance)
-        self.radio = Radio(scenario, seed=_seed(self.chance, "radio")) if scenario.cells else None
+        self.radio = Radio(scenario, seed=seed_of(self.chance, "radio")) if scenario.cells else None
         self.network = MemoryNetwork(self.clock, Ways(self.links.values(), self.radio))
         self.background = TaskOwner()
         self.outcomes: list[Outcome] = []
@@ -127,6 +129,8 @@ class SimulatedWorld:
         self._authority = JoinAuthority(self.chance.stream("network.key").bytes(32), self.clock.date_s, lambda: token_ids.bytes(12).hex())
         self._controller = Controller(self.log, TokenGate(self._authority), self.clock)
         self._running: dict[str, _RunningNode] = {}
+        self._worked: dict[str, Worked] = {}  # of nodes that have stopped
+        self._machines = {config.node: machine for config in self._engines.values() if (machine := _machine(config))}
         self._replays = read_replays(scenario)
         self._prompts = common_prompts(list(self._replays.values()))
         self._traces = {path: read_requests(Path(path)) for path in dict.fromkeys(user.trace for user in scenario.users) if path}
@@ -134,8 +138,7 @@ class SimulatedWorld:
 
     def declared(self) -> dict[str, str]:
         """What nodes' times are those of, by node."""
-        found = {config.node: declared_machine(config) for config in self._engines.values() if config.timing == "declared"}
-        return {node: str(machine) for node, machine in found.items() if machine}
+        return {node: str(machine) for node, machine in self._machines.items()}
 
     async def start(self) -> None:
         await self.network.transport(CONTROLLER).listen(CONTROLLER, self._controller.handle)
@@ -170,12 +173,16 @@ class SimulatedWorld:
             record=self.log.record,
         )
         await node.membership.join()
-        running = _RunningNode(spec, engine, node)
+        running = _RunningNode(spec, engine, node, self.clock.now_s())
         running.work.spawn(node.membership.live(), name=f"{spec.id}-live")
         self._running[spec.id] = running
 
     async def _stop_node(self, node_id: str) -> None:
         running = self._running.pop(node_id)
+        worked = self._worked.setdefault(node_id, Worked())
+        worked.up_s += self.clock.now_s() - running.since_s
+        if isinstance(running.engine, TimedEngine):
+            worked.busy_s += running.engine.busy_s()
         await running.work.close()
         await running.node.close()
         await running.engine.close()
@@ -272,41 +279,14 @@ class SimulatedWorld:
             total[f"{link} {direction}"] += sent.payload_bytes
         return dict(total)
 
-
-CONTROLLER = "controller"
-
-
-def links_of(scenario: Scenario, chance: Chance) -> dict[str, Link]:
-    """The scenario's links, by id, and the controller's: it stands beside the first node of the highest tier.
-
-    Raises:
-        UsageError: a trace that cannot be read, or has no rates.
-    """
-    load = cache(load_trace)
-
-    def one_way(link: LinkSpec, rate_bps: float, trace: str, queue_s: float | None, loss: float) -> OneWay:
-        return OneWay(
-            service=load(trace).service() if trace else ConstantRate(rate_bps),
-            delay_s=link.delay_s,
-            queue_s=math.inf if queue_s is None else queue_s,
-            loss=burst_loss(loss, link.loss_burst) if loss and link.loss_burst > 1 else independent_loss(loss),
-        )
-
-    links = [
-        Link(
-            link.between,
-            up=one_way(link, link.up_bps, link.up_trace, link.queue_up_s, link.loss_up),
-            down=one_way(link, link.down_bps, link.down_trace, link.queue_down_s, link.loss_down),
-            seed=_seed(chance, f"link.{link.id}"),
-        )
-        for link in scenario.links
-    ]
-    beside = OneWay(service=ConstantRate(10e9), delay_s=0.0001)
-    return {link.id: link for link in (*links, Link((CONTROLLER, controller_site(scenario).id), up=beside, down=beside))}
+    def spent(self, now_s: float) -> dict[str, Any]:
+        """What the run has used, once all nodes have stopped: figures of the report."""
+        cells = cell_figures(self.radio, now_s) if self.radio else {}
+        return cells | compute_figures(self._machines, self._worked)
 
 
-def _seed(chance: Chance, name: str) -> int:
-    return int(chance.stream(name).integers(2**63))
+def _machine(config: EngineConfig) -> Declared | None:
+    return declared_machine(config) if config.timing == "declared" else None
 
 
 def _where(fault: FaultSpec) -> dict[str, str]:
