@@ -89,9 +89,8 @@ def test_without_its_cell_a_device_answers_itself_and_comes_back() -> None:
     ("qos", "prompts", "tokens"), [("interactive", "interactive-prompt", "interactive-token"), ("standard", "prompt", "token"), ("background",) * 3]
 )
 def test_what_users_say_travels_in_the_flows_of_their_class(qos: str, prompts: str, tokens: str) -> None:
-    quiet = replace(
-        load_scenario("rural"), cells=tuple(replace(cell, background_up=0.0, background_down=0.0) for cell in load_scenario("rural").cells)
-    )
+    rural = load_scenario("rural")
+    quiet = replace(rural, cells=tuple(replace(cell, background_up=0.0, background_down=0.0) for cell in rural.cells))
 
     async def main() -> set[tuple[str, str]]:
         world = SimulatedWorld(busy(quiet, 2.0, qos=qos, model="netgpt-edge"), 1, SimulatedStorage())
