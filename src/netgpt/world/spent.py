@@ -22,10 +22,10 @@ class Worked:
 
 def cell_figures(radio: Radio, now_s: float) -> dict[str, Any]:
     """Figures of the report, by cell and direction or by device."""
-    both = [(name, cell, way) for name, cell in sorted(radio.cells.items()) for way in DIRECTIONS]
+    cells = sorted(radio.cells.items())
     return {
-        "cell_served_bytes": {f"{name} {way}": cell.served_bytes(way) for name, cell, way in both},
-        "cell_utilisation": {f"{name} {way}": round(cell.utilisation(now_s, way), 4) for name, cell, way in both},
+        "cell_served_bytes": {f"{name} {way}": cell.served_bytes(way) for name, cell in cells for way in DIRECTIONS},
+        "cell_utilisation": {f"{name} {way}": round(cell.utilisation(now_s, way), 4) for name, cell in cells for way in DIRECTIONS},
         "handovers": radio.handovers,
         "radio_joules": {device: round(radio_joules(radio, now_s, device), 3) for device in sorted(radio.stations)},
     }
