@@ -78,7 +78,12 @@ class Carrier:
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
         self._drives: dict[Link | None, Drive[Stream]] = {}  # None: all cells together
-        self.carried: dict[tuple[str, str, str], Sent] = {}  # by (name of link or cell, direction, method)
+        self._carried: dict[tuple[str, str, str], list[int]] = {}  # [payloads, their bytes]
+
+    @property
+    def carried(self) -> dict[tuple[str, str, str], Sent]:
+        """By (name of link or cell, direction, method)."""
+        return {key: Sent(*counts) for key, counts in self._carried.items()}
 
     def send(self, stream: Stream, payload: bytes | None, arrive: Callable[[], None]) -> None:
         """Carry a payload, or a sign, to the stream's target; it arrives later, even where no link is crossed."""
@@ -125,9 +130,9 @@ class Carrier:
 
     def _count(self, hop: Hop, parcel: Parcel) -> None:
         if parcel.first or parcel.payload_bytes:
-            key = (hop.name, hop.direction, parcel.stream.method)
-            before = self.carried.get(key, Sent())
-            self.carried[key] = Sent(before.payloads + parcel.first, before.payload_bytes + parcel.payload_bytes)
+            counts = self._carried.setdefault((hop.name, hop.direction, parcel.stream.method), [0, 0])
+            counts[0] += parcel.first
+            counts[1] += parcel.payload_bytes
 
     def _drive(self, hop: Hop) -> Drive[Stream]:
         drive = self._drives.get(hop.link)

@@ -46,10 +46,10 @@ class Drive(Generic[S]):
 
     def offer(self, station: str, direction: Direction, packet: Packet, sender: S) -> None:
         """Carry a packet, now or when the queue has room."""
-        place = (station, direction, packet.flow)
-        waiting = self._waiting.get(place)
-        fresh = sender.under_way <= 1
         now_s = self._loop.time()
+        fresh = sender.under_way <= 1
+        place = (station, direction, packet.flow)
+        waiting = self._waiting.get(place) if self._waiting else None
         if (waiting is None or fresh) and self._medium.offer(now_s, station, direction, packet):
             self._arm(self._medium.next_s())
             return
@@ -80,7 +80,8 @@ class Drive(Generic[S]):
             self._arrived(delivery)
         if self._retry_s <= now_s:
             self._retry(now_s)
-        self._arm(min(self._medium.next_s(), self._retry_s))
+        next_s = self._medium.next_s()
+        self._arm(next_s if next_s < self._retry_s else self._retry_s)
 
     def _retry(self, now_s: float) -> None:
         """Let in what waits, as far as there is room."""
