@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import pytest
 from netgpt.core.clock import run_virtual
 from netgpt.core.storage import SimulatedStorage
 from netgpt.network.scenario import AttachSpec, FaultSpec, HandoverSpec, Scenario
-from netgpt.network.scenario_file import load_scenario
+from netgpt.network.scenario_file import load_scenario, parse_scenario
+from netgpt.telemetry.events import parse_event
 from netgpt.world.simulated import EVENTS, SimulatedWorld, simulate
 
 VEHICLES = load_scenario("vehicles")
+SHIPPED = resources.files("netgpt.network") / "scenarios"
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -56,12 +59,37 @@ def test_a_scenario_with_cells_runs_and_answers_right(name: str, load: float) ->
     assert all(0 < share < 1 for share in report["cell_utilisation"].values())
 
 
+@pytest.mark.parametrize(("name", "count"), [("crowd", 200), ("city", 2000)])
+def test_a_scenario_of_many_runs_with_few(name: str, count: int) -> None:
+    text = (SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
+    scenario = parse_scenario(text.replace(f"count = {count}", "count = 6"), where=f"{name}.toml")
+    _, report = run(busy(scenario, 1.0), 1, 5)
+    assert report["answers_wrong"] == 0
+    assert report["failed"].keys() <= {"unfinished"}
+    assert report["finished"] > 10
+    assert len(report["radio_joules"]) == 6 * len(scenario.cells)
+
+
+def test_a_device_that_dies_leaves_nothing_on_the_air_and_comes_back() -> None:
+    dying = replace(busy(VEHICLES, 1.0), faults=(FaultSpec(at_s=3, for_s=4, node="east1"), FaultSpec(at_s=4, for_s=30, node="west1")))
+    events, report = run(dying, 1, 15)
+    assert report["answers_wrong"] == 0
+    assert report["failed"].keys() <= {"unfinished", "entry_lost", "entry_down"}
+    told = [(event.kind, event.node) for event in map(parse_event, events.splitlines()) if event.kind in ("node.lost", "node.joined")]
+    assert told.count(("node.lost", "east1")) == told.count(("node.lost", "west1")) == 1
+    assert (told.count(("node.joined", "east1")), told.count(("node.joined", "west1"))) == (2, 1)
+
+
 def test_the_same_seed_is_the_same_run_with_cells_and_handovers(tmp_path: Path) -> None:
-    first, report = run(VEHICLES, 3, 30)
-    second, again = run(VEHICLES, 3, 30)
+    path = tmp_path / "fast.toml"
+    path.write_text(
+        (SHIPPED / "vehicles.toml").read_text(encoding="utf-8").replace('at = "26s"', 'at = "4s"').replace("0.033", "1.0"), encoding="utf-8"
+    )
+    first, report = run(load_scenario(str(path)), 3, 7)
+    second, again = run(load_scenario(str(path)), 3, 7)
     assert (first, report) == (second, again)
-    assert report["handovers"] == 6
-    command = [sys.executable, "-c", "from netgpt.cli.main import entry; entry()", "simulate", "vehicles", "--seed", "3", "--duration", "30s"]
+    assert (report["handovers"], report["finished"] > 20) == (6, True)
+    command = [sys.executable, "-c", "from netgpt.cli.main import entry; entry()", "simulate", str(path), "--seed", "3", "--duration", "7s"]
     subprocess.run([*command, "--output", str(tmp_path / "fresh")], env={**os.environ, "PYTHONHASHSEED": "12345"}, check=True, capture_output=True)
     assert (tmp_path / "fresh" / "events.jsonl").read_bytes() == first
 

@@ -98,6 +98,8 @@ class MemoryNetwork:
         for exchange in list(self._exchanges):
             if exchange.target == node:
                 exchange.stop()
+        if self._ways.radio is not None and node in self._ways.radio.stations:
+            self._carrier.lose_at(node)
         self._break_off(lambda exchange: node in (exchange.caller, exchange.target))
 
     def revive(self, node: str) -> None:
