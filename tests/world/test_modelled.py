@@ -71,6 +71,16 @@ def test_what_is_left_out_is_told_once_for_a_group() -> None:
     assert all(line.endswith(": ue-edge1") for line in told)
 
 
+def test_a_link_of_a_device_in_a_cell_carries_nothing_and_is_named() -> None:
+    cell = '[[cell]]\nid = "c"\nat = "edge1"\nbandwidth = "20MHz"\n[[attach]]\nnode = "ue1"\ncell = "c"\nefficiency_up = 1\nefficiency_down = 2\n'
+    scenario = parse_scenario(TEXT.replace("requests_per_s = 1", 'requests_per_s = 3\nmodel = "netgpt-edge"') + cell, where="test.toml")
+    assert check_simulated(scenario) == ["devices in cells are reached over the air alone, so these carry nothing: ue-edge1"]
+    report = simulate(scenario, seed=1, duration_s=4, output=SimulatedStorage())
+    assert report["finished"] > 5
+    assert {"c up", "ue2-edge1 up"} <= report["link_payload_bytes"].keys()
+    assert "ue1-edge1 up" not in report["link_payload_bytes"]
+
+
 def test_a_link_that_follows_a_trace_carries_nothing_in_its_outage(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("# unit: Mbps\n# period_s: 1000\ntime_s,value\n0,20\n10,0\n20,20\n", encoding="utf-8")
     path = tmp_path / "traced.toml"

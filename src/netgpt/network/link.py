@@ -42,23 +42,23 @@ class Hop(NamedTuple):
 
 
 class Ways:
-    """All links of a network, and its cells, if it has any."""
+    """All links of a network, and its cells, if it has any. A device in a cell is reached over the air alone, whatever links it has."""
 
     def __init__(self, links: Iterable[Link], radio: Radio | None = None) -> None:
         self.links = {link.id: link for link in links}
         self.radio = radio
         self._edges: dict[str, list[Edge]] = {}
         self._wired: dict[str, dict[str, tuple[object, ...]]] = {}  # from each node, the hops to all others
+        on_air = radio.stations if radio is not None else ()
         for link in self.links.values():
+            if link.ends[0] in on_air or link.ends[1] in on_air:
+                continue
             for direction, (here, there) in zip(("up", "down"), (link.ends, link.ends[::-1]), strict=True):
                 hop = Hop(link.id, link.medium, link.ends[0], direction, there, link)
                 self._edges.setdefault(here, []).append(Edge(there, link.oneway[direction].delay_s, hop))
 
     def next_hop(self, here: str, target: str) -> Hop | None:
-        """The first hop of the way from one node to another node, as the ways are now; None if there is none.
-
-        A device in a cell is reached over the air alone.
-        """
+        """The first hop of the way from one node to another node, as the ways are now; None if there is none."""
         radio = self.radio
         if radio is not None:
             if here in radio.stations:

@@ -5,6 +5,8 @@ The emulated world has a process or two for every node.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from netgpt.network.scenario import TIERS, LinkSpec, NodeSpec, Scenario
 from netgpt.network.scenario_key import refusal
 
@@ -26,13 +28,18 @@ def check_simulated(scenario: Scenario) -> list[str]:
 
 
 def _left_out(scenario: Scenario) -> list[tuple[list[str], str]]:
-    def having(*keys: str) -> list[str]:
-        groups = [(link.group, link) for link in scenario.links if any(getattr(link, key) for key in keys)]
-        return list(dict.fromkeys("-".join(group) if all(group) else link.id for group, link in groups))
+    def named(links: Iterable[LinkSpec]) -> list[str]:
+        return list(dict.fromkeys("-".join(link.group) if all(link.group) else link.id for link in links))
 
+    def having(*keys: str) -> list[str]:
+        return named(link for link in scenario.links if any(getattr(link, key) for key in keys))
+
+    in_cells = {attach.node for attach in scenario.attachments}
+    unused = named(link for link in scenario.links if in_cells.intersection(link.between))
     loss, jitter = having("loss_up", "loss_down"), having("jitter_up_s", "jitter_down_s")
     return [
         (loss, f"nothing is sent as a datagram yet, so nothing is lost: {', '.join(loss)}"),
+        (unused, f"devices in cells are reached over the air alone, so these carry nothing: {', '.join(unused)}"),
         (jitter, f"delays are constant, without jitter: {', '.join(jitter)}"),
     ]
 

@@ -102,10 +102,12 @@ def render(report: Mapping[str, Any]) -> str:
     for name, label in (("queue_time", "queue"), ("time_to_first_token", "first token"), ("request_duration", "whole answer")):
         if report[f"{name}_p50_s"] is not None:
             lines.append(f"  {label:<12} p50 {format_duration(report[f'{name}_p50_s'])}, p95 {format_duration(report[f'{name}_p95_s'])}")
-    for link, count in report["link_payload_bytes"].items():
-        lines.append(f"  link {link:<22} {format_bytes(count)} of payload")
-    for cell, share in report.get("cell_utilisation", {}).items():
-        lines.append(f"  cell {cell:<22} {format_bytes(report['cell_served_bytes'][cell])} served, {share:.1%} of its resource blocks used")
+    cells = report.get("cell_utilisation", {})
+    for way, count in report["link_payload_bytes"].items():
+        lines.append(f"  {'cell' if way in cells else 'link'} {way:<22} {format_bytes(count)} of payload")
+    for way, share in cells.items():
+        served_bytes = format_bytes(report["cell_served_bytes"][way])
+        lines.append(f"  cell {way:<22} {served_bytes} served with the load of others, {share:.1%} of its resource blocks used")
     if "handovers" in report:
         lines.append(f"  handovers  {report['handovers']}")
     lines += _energy_lines(report)
