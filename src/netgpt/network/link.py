@@ -8,7 +8,7 @@ they do not heal themselves. Nothing here knows what is sent, nor by whom.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from netgpt.network.medium import Direction, Medium
 from netgpt.network.paths import Edge, least_delay_hops
@@ -47,8 +47,8 @@ class Ways:
     def __init__(self, links: Iterable[Link], radio: Radio | None = None) -> None:
         self.links = {link.id: link for link in links}
         self.radio = radio
-        self._edges: dict[str, list[Edge]] = {}
-        self._wired: dict[str, dict[str, tuple[object, ...]]] = {}  # from each node, the hops to all others
+        self._edges: dict[str, list[Edge[Hop]]] = {}
+        self._wired: dict[str, dict[str, tuple[Hop, ...]]] = {}  # from each node, the hops to all others
         on_air = radio.stations if radio is not None else ()
         for link in self.links.values():
             if link.ends[0] in on_air or link.ends[1] in on_air:
@@ -71,7 +71,7 @@ class Ways:
         if here not in self._wired:
             self._wired[here] = least_delay_hops(here, self._edges)
         hops = self._wired[here].get(target)
-        return cast(Hop, hops[0]) if hops else None
+        return hops[0] if hops else None
 
     def _over_the_air(self, radio: Radio, device: str, direction: Direction, target: str) -> Hop:
         return Hop(radio.cell_of(device), radio, device, direction, target)

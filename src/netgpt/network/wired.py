@@ -193,13 +193,11 @@ class PointToPoint:
         return True
 
     def next_s(self) -> float:
-        up_s, down_s = self._lanes["up"].next_s(), self._lanes["down"].next_s()
-        return up_s if up_s < down_s else down_s
+        return min(self._lanes["up"].next_s(), self._lanes["down"].next_s())
 
     def advance(self, now_s: float) -> list[Delivery]:
         now_s = self._pass_to(now_s)
-        busy = [(direction, lane) for direction, lane in self._lanes.items() if lane.flying or lane.waiting]
-        arrived: list[tuple[Direction, _Sent]] = [(direction, sent) for direction, lane in busy for sent in lane.arrived(now_s)]
+        arrived: list[tuple[Direction, _Sent]] = [(direction, sent) for direction, lane in self._lanes.items() for sent in lane.arrived(now_s)]
         if len(arrived) > 1:
             arrived.sort(key=lambda one: (one[1].at_s, one[1].order))
         return [Delivery(at_s=sent.at_s, station=self.station, direction=way, packet=sent.packet, lost=sent.lost) for way, sent in arrived]

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol
 
 from netgpt.core.errors import UsageError
 from netgpt.core.spelling import did_you_mean
@@ -268,9 +268,9 @@ class LinkNetwork:
 
 def find_routes(links: Sequence[ShapedLink]) -> dict[tuple[str, str], Route]:
     """The way of least delay between all nodes that links join."""
-    edges: dict[str, list[Edge]] = {}
+    edges: dict[str, list[Edge[Crossing]]] = {}
     for link in links:
         for direction, (here, there) in zip(DIRECTIONS, (link.ends, link.ends[::-1]), strict=True):
             edges.setdefault(here, []).append(Edge(there, link.settings.delay_s, Crossing(link, direction)))
     nodes = list(dict.fromkeys(end for link in links for end in link.ends))
-    return {(source, target): cast(Route, hops) for source in nodes for target, hops in least_delay_hops(source, edges).items()}
+    return {(source, target): hops for source in nodes for target, hops in least_delay_hops(source, edges).items()}
