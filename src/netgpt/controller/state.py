@@ -38,13 +38,11 @@ class NetworkState:
 
 def apply(state: NetworkState, event: Event) -> NetworkState:
     """The state after `event`. Kinds that say nothing of membership change only `index`."""
-    nodes = dict(state.nodes)
-    used = state.used_tokens
-    starts = state.starts
+    nodes, used, starts = state.nodes, state.used_tokens, state.starts
     data = event.data
     match event.kind:
         case "node.joined":
-            nodes[event.node] = NodeState(
+            node = NodeState(
                 id=event.node,
                 tier=data["tier"],
                 engine_address=data["engine_address"],
@@ -53,16 +51,17 @@ def apply(state: NetworkState, event: Event) -> NetworkState:
                 state=data["state"],
                 epoch=data["epoch"],
             )
+            nodes = MappingProxyType({**nodes, event.node: node})
             used = used | {data["token"]} if data["token"] else used
         case "node.lost" | "node.found" | "node.changed":
-            nodes[event.node] = _with_state(nodes[event.node], data["state"], data.get("model"))
+            nodes = MappingProxyType({**nodes, event.node: _with_state(nodes[event.node], data["state"], data.get("model"))})
         case "node.left":
-            nodes.pop(event.node, None)
+            nodes = MappingProxyType({id: node for id, node in nodes.items() if id != event.node})
         case "certificate.issued":
             used = used | {data["token"]} if data["token"] else used
         case "controller.started":
             starts += 1
-    return NetworkState(index=event.index, nodes=MappingProxyType(nodes), used_tokens=used, starts=starts)
+    return NetworkState(index=event.index, nodes=nodes, used_tokens=used, starts=starts)
 
 
 def fold(events: Iterable[Event], start: NetworkState | None = None) -> NetworkState:

@@ -90,29 +90,66 @@ class Hop:
 Path = tuple[Hop, ...]
 
 
-def shortest_path(links: Iterable[SharedLink], source: str, target: str) -> Path | None:
-    """The path of least total delay, cut links included: routes here are fixed, they do not heal themselves.
+class Routes:
+    """The paths of least total delay over some links, cut links included: routes here are fixed, they do not heal themselves.
 
-    Returns:
-        The hops in order, () if `source` is `target`, None if nothing joins them. Equal delays are
-        decided by fewer hops, then by the order of `links`.
+    Equal delays are decided by fewer hops, then by the order of `links`. A path is searched for once. The search passes over nodes
+    that have a single link, since no path leads through them: thousands of devices cost no more than the sites they hang on.
     """
-    hops_from: dict[str, list[tuple[str, Hop]]] = {}
-    for link in links:
-        first, second = link.ends
-        hops_from.setdefault(first, []).append((second, Hop(link, "up")))
-        hops_from.setdefault(second, []).append((first, Hop(link, "down")))
-    frontier: list[tuple[float, int, int, str, Path]] = [(0.0, 0, 0, source, ())]
-    reached: set[str] = set()
-    order = 0  # breaks ties, so that paths are never compared
-    while frontier:
-        delay_s, hop_count, _, here, path = heapq.heappop(frontier)
-        if here == target:
-            return path
-        if here in reached:
-            continue
-        reached.add(here)
-        for there, hop in hops_from.get(here, ()):
-            order += 1
-            heapq.heappush(frontier, (delay_s + hop.lane.profile.delay_s, hop_count + 1, order, there, (*path, hop)))
-    return None
+
+    def __init__(self, links: Iterable[SharedLink]) -> None:
+        self._hops: dict[str, list[tuple[str, Hop]]] = {}
+        for link in links:
+            first, second = link.ends
+            self._hops.setdefault(first, []).append((second, Hop(link, "up")))
+            self._hops.setdefault(second, []).append((first, Hop(link, "down")))
+        self._inner = {node: [(there, hop) for there, hop in hops if not self._is_leaf(there)] for node, hops in self._hops.items()}
+        self._found: dict[tuple[str, str], Path | None] = {}
+
+    def _is_leaf(self, node: str) -> bool:
+        return len(self._hops[node]) == 1
+
+    def __call__(self, source: str, target: str) -> Path | None:
+        """The hops in order, () if `source` is `target`, None if nothing joins them."""
+        key = (source, target)
+        if key not in self._found:
+            self._found[key] = self._path(source, target)
+        return self._found[key]
+
+    def _path(self, source: str, target: str) -> Path | None:
+        if source == target:
+            return ()
+        if source not in self._hops or target not in self._hops:
+            return None
+        if not self._is_leaf(target):
+            return self._search(source, target)
+        ((site, back),) = self._hops[target]
+        if site == source:
+            return (_reversed(back),)
+        before = None if self._is_leaf(site) else self(source, site)
+        return None if before is None else (*before, _reversed(back))
+
+    def _search(self, source: str, target: str) -> Path | None:
+        frontier: list[tuple[float, int, int, str, Path]] = [(0.0, 0, 0, source, ())]
+        reached: set[str] = set()
+        order = 0  # breaks ties, so that paths are never compared
+        while frontier:
+            delay_s, hop_count, _, here, path = heapq.heappop(frontier)
+            if here == target:
+                return path
+            if here in reached:
+                continue
+            reached.add(here)
+            for there, hop in self._inner[here]:
+                order += 1
+                heapq.heappush(frontier, (delay_s + hop.lane.profile.delay_s, hop_count + 1, order, there, (*path, hop)))
+        return None
+
+
+def _reversed(hop: Hop) -> Hop:
+    return Hop(hop.link, "down" if hop.direction == "up" else "up")
+
+
+def shortest_path(links: Iterable[SharedLink], source: str, target: str) -> Path | None:
+    """One path of `Routes`."""
+    return Routes(links)(source, target)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from netgpt.core.chance import SeededChance
 from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import NetgptError, ScenarioInvalid
 from netgpt.core.ids import new_id
-from netgpt.core.scheduling import TaskOwner
+from netgpt.core.scheduling import TaskGroup, TaskOwner, first_error
 from netgpt.core.storage import SimulatedStorage, Storage
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashLaw, absorb
@@ -37,8 +37,8 @@ from netgpt.models.generation import Sampling
 from netgpt.models.recording import read_recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arrivals
-from netgpt.network.link import LinkProfile, SharedLink, shortest_path
-from netgpt.network.scenario import FaultSpec, LinkSpec, NodeSpec, Scenario, UserSpec
+from netgpt.network.link import LinkProfile, Routes, SharedLink
+from netgpt.network.scenario import TIERS, FaultSpec, LinkSpec, NodeSpec, Scenario, UserSpec
 from netgpt.network.trace_file import load_trace
 from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
@@ -53,6 +53,7 @@ from netgpt.world.report import Outcome, summarise
 
 EVENTS, REPORT = "events.jsonl", "report.json"
 TOKEN_TTL_S = 60.0
+JOINS_AT_ONCE = 250  # so that a narrow link carries each well within a call's deadline
 _PROMPT_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 
 
@@ -115,7 +116,7 @@ class SimulatedWorld:
         self.chance = SeededChance(seed)
         self.log = EventLog(self.clock, storage, EVENTS)
         self.links = links_of(scenario)
-        self.network = MemoryNetwork(self.clock, cache(partial(shortest_path, tuple(self.links.values()))))
+        self.network = MemoryNetwork(self.clock, Routes(self.links.values()))
         self.background = TaskOwner()
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
@@ -135,8 +136,10 @@ class SimulatedWorld:
     async def start(self) -> None:
         await self.network.transport(CONTROLLER).listen(CONTROLLER, self._controller.handle)
         self.background.spawn(self._controller.watch(), name="watch")
-        for spec in self.scenario.nodes:
-            await self._start_node(spec)
+        for tier in reversed(TIERS):  # who joins finds those whom it may ask
+            nodes = [node for node in self.scenario.nodes if node.tier == tier]
+            for first in range(0, len(nodes), JOINS_AT_ONCE):
+                await self._start_nodes(nodes[first : first + JOINS_AT_ONCE])
 
     def door(self, node_id: str) -> Door:
         """The door of a node that is up."""
@@ -151,6 +154,14 @@ class SimulatedWorld:
         await self.background.close()
         for node_id in list(self._running):
             await self._stop_node(node_id)
+
+    async def _start_nodes(self, specs: Sequence[NodeSpec]) -> None:
+        try:
+            async with TaskGroup() as tasks:
+                for spec in specs:
+                    tasks.create_task(self._start_node(spec), name=f"{spec.id}-start")
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
 
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
