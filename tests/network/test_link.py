@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netgpt.network.link import Lane, LinkProfile, SharedLink, shortest_path, transfer_time_s
+from netgpt.network.link import Lane, LinkProfile, Path, Routes, SharedLink, shortest_path, transfer_time_s
 from netgpt.network.service import RateSteps
 
 SLOW = LinkProfile(rate_bps=8000, delay_s=0.5)  # a thousand bytes a second
@@ -85,3 +85,48 @@ def test_a_lane_follows_rates_over_time_and_waits_out_an_outage():
     assert lane.admit(9.6, 0) == pytest.approx(20.75), "a sign does not overtake"
     lane.clear()
     assert lane.admit(25.0, 2000) == pytest.approx(26.5)
+
+
+NODES = "abcdefg"
+LINKS = st.lists(st.tuples(st.sampled_from(NODES), st.sampled_from(NODES), st.sampled_from([0.1, 0.2, 0.3])).filter(lambda ends: ends[0] != ends[1]))
+
+
+def every_path(links: list[SharedLink], source: str, target: str, seen: frozenset[str] = frozenset()) -> list[list[SharedLink]]:
+    """All paths without loops, found by trying each."""
+    if source == target:
+        return [[]]
+    found = []
+    for each in links:
+        if source in each.ends:
+            there = each.ends[1] if each.ends[0] == source else each.ends[0]
+            if there not in seen:
+                found += [[each, *rest] for rest in every_path(links, there, target, seen | {source})]
+    return found
+
+
+@given(LINKS.filter(lambda links: len(links) <= 8))
+def test_no_other_path_is_shorter_whatever_hangs_on_it(described: list[tuple[str, str, float]]) -> None:
+    links = [link(*each) for each in described]
+    routes = Routes(links)
+    for source in NODES:
+        for target in NODES:
+            path = routes(source, target)
+            others = every_path(links, source, target)
+            assert (path is None) == (not others)
+            if path is not None:
+                assert ends_at(path, source) == target
+                best = min(cost(each) for each in others)
+                assert cost([hop.link for hop in path]) == best
+                assert routes(source, target) is path
+
+
+def ends_at(path: Path, here: str) -> str:
+    for hop in path:
+        first, second = hop.link.ends if hop.direction == "up" else hop.link.ends[::-1]
+        assert first == here
+        here = second
+    return here
+
+
+def cost(links: list[SharedLink]) -> tuple[float, int]:
+    return (round(sum(each.lanes["up"].profile.delay_s for each in links), 6), len(links))

@@ -18,7 +18,7 @@ from typing import cast
 from netgpt.controller.gate import Gate, check_entry
 from netgpt.controller.pace import BEAT_INTERVAL_S, Pace
 from netgpt.controller.roster import Roster
-from netgpt.controller.state import CERTIFIED, CHANGED, FOUND, JOINED, LEFT, LOST, REVOKED, ROOTS_CHANGED, STARTED, NetworkState, apply, fold
+from netgpt.controller.state import CERTIFIED, CHANGED, FOUND, JOINED, LEFT, LOST, REVOKED, ROOTS_CHANGED, STARTED, NetworkState, fold
 from netgpt.core.clock import Clock
 from netgpt.core.errors import AuthenticationFailed, NotSupported
 from netgpt.core.spelling import did_you_mean
@@ -80,7 +80,7 @@ class Controller:
 
     def _absorb(self, event: Event) -> None:
         self._history.append(event)
-        self._state = apply(self._state, event)
+        self._state.apply(event)
         news, self._news = self._news, asyncio.Event()
         news.set()
 

@@ -40,6 +40,7 @@ from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arri
 from netgpt.network.link import LinkProfile, Routes, SharedLink
 from netgpt.network.scenario import TIERS, FaultSpec, LinkSpec, NodeSpec, Scenario, UserSpec
 from netgpt.network.trace_file import load_trace
+from netgpt.node.membership import Membership
 from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
@@ -144,6 +145,10 @@ class SimulatedWorld:
     def door(self, node_id: str) -> Door:
         """The door of a node that is up."""
         return self._running[node_id].node.door
+
+    def membership(self, node_id: str) -> Membership:
+        """The membership of a node that is up."""
+        return self._running[node_id].node.membership
 
     def engines(self) -> list[Engine]:
         """The engines of all nodes that are up."""
