@@ -29,11 +29,11 @@ def test_a_small_network_beats_every_fifth_of_a_second_and_is_lost_after_three_q
 
 
 def test_ten_thousand_devices_come_evenly_at_the_rate_that_the_controller_bears() -> None:
-    heard = beats("device", 10_000, 20.0)
-    later = [(at_s, wait_s) for at_s, wait_s in heard if at_s >= 10]
+    heard = beats("device", 10_000, 40.0)
+    later = [(at_s, wait_s) for at_s, wait_s in heard if at_s >= 30]
     assert len(later) == pytest.approx(10 * BEATS_PER_S, rel=0.01)
     assert {round(wait_s, 2) for _, wait_s in later} == {10_000 / BEATS_PER_S}
-    for tenth in range(100, 200):
+    for tenth in range(300, 400):
         assert sum(int(at_s * 10) == tenth for at_s, _ in later) == pytest.approx(BEATS_PER_S / 10, abs=2)
 
 

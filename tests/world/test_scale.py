@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from netgpt.controller.pace import BEAT_INTERVAL_S, BEATS_PER_S, lost_after_s
 from netgpt.controller.gate import TokenGate
+from netgpt.controller.pace import BEAT_INTERVAL_S, BEATS_PER_S, lost_after_s
 from netgpt.controller.service import CHECK_INTERVAL_S, SETTLING_S, Controller
 from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.storage import SimulatedStorage
@@ -182,7 +183,7 @@ def test_a_node_beats_as_the_controller_says_and_as_ever_beside_an_older_one(wai
         await clock.sleep(5.5)
         live.cancel()
         assert ([member.id for member in membership.members()], membership.doors()) == (["edge1", "cloud1"], 2)
-        gaps_s = [after - before for before, after in zip(beats_s, beats_s[1:], strict=False)]
+        gaps_s = [after - before for before, after in pairwise(beats_s)]
         assert gaps_s == pytest.approx([(wait_s or BEAT_INTERVAL_S) + 0.002] * len(gaps_s), abs=0.001)
         assert len(gaps_s) >= 5
 
