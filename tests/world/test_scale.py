@@ -28,6 +28,7 @@ from netgpt.wire.codec import decode, encode
 from netgpt.wire.identity import JoinAuthority
 from netgpt.wire.memory_transport import MemoryNetwork
 from netgpt.wire.messages import Beat, Heartbeat, Join, Joined
+from netgpt.world.report import render, summarise
 from netgpt.world.simulated import CONTROLLER, SimulatedWorld
 
 CAMPUS = load_scenario("campus")
@@ -237,3 +238,16 @@ def test_a_controller_that_has_just_started_takes_nobody_off_the_doors_lists() -
         assert answer.snapshot.version > known
 
     run_virtual(main())
+
+
+def test_a_report_of_a_thousand_links_is_still_read() -> None:
+    links = {f"phone{number}-edge1 up": number for number in range(1000)}
+    declared = {"edge1": "a server", **{f"phone{number}": "a phone" for number in range(1000)}}
+    report = summarise([], scenario="big", seed=1, duration_s=1.0, events=0, link_bytes=links, declared=declared)
+    lines = render(report).splitlines()
+    assert len(lines) < 50
+    assert sum("of payload" in line for line in lines) == 32
+    assert any("link phone999-edge1 up" in line for line in lines)
+    assert any("968 directions" in line for line in lines)
+    assert [line.split(":")[0].strip() for line in lines if "a phone" in line] == ["timing of phone0 and 999 more"]
+    assert sum("a server" in line for line in lines) == 1
