@@ -17,7 +17,7 @@ def beats(tier: Tier, members: int, duration_s: float) -> list[tuple[float, floa
     heard: list[tuple[float, float]] = []
     while due[0][0] < duration_s:
         now_s, number = heapq.heappop(due)
-        wait_s = pace.wait_s(tier, now_s)
+        wait_s = pace.wait_s(f"node{number}", tier, now_s)
         heard.append((now_s, wait_s))
         heapq.heappush(due, (now_s + wait_s, number))
     return heard
@@ -39,9 +39,19 @@ def test_ten_thousand_devices_come_evenly_at_the_rate_that_the_controller_bears(
 
 def test_devices_do_not_take_the_places_of_edge_and_cloud() -> None:
     pace = Pace()
-    for _ in range(10_000):
-        pace.wait_s("device", 0.0)
-    assert pace.wait_s("edge", 0.0) == BEAT_INTERVAL_S
+    for number in range(10_000):
+        pace.wait_s(f"phone{number}", "device", 0.0)
+    assert pace.wait_s("edge1", "edge", 0.0) == BEAT_INTERVAL_S
+
+
+def test_who_beats_before_its_time_takes_nobodys_place() -> None:
+    pace = Pace()
+    for number in range(1000):
+        pace.wait_s(f"phone{number}", "device", 0.0)
+    told_s = pace.wait_s("phone999", "device", 0.1)
+    for hundredth in range(11, 100):
+        assert pace.wait_s("phone999", "device", hundredth / 100) == pytest.approx(max(0.1 + told_s - hundredth / 100, BEAT_INTERVAL_S))
+    assert pace.wait_s("phone1000", "device", 1.0) == pytest.approx(BEAT_INTERVAL_S + 1000 / BEATS_PER_S - 1.0, abs=0.01)
 
 
 def test_who_is_silent_too_long_is_told_once_and_expected_again_when_heard() -> None:

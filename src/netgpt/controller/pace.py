@@ -27,16 +27,19 @@ class Pace:
 
     def __init__(self) -> None:
         self._next_s: dict[bool, float] = {True: 0.0, False: 0.0}  # the next free place in the devices' row, and in that of all others
+        self._places_s: dict[str, float] = {}  # the place that each member was last given
         self._expected: dict[str, tuple[float, float]] = {}  # when each member was heard, and until when it must be heard again
         self._watched: list[tuple[float, str]] = []  # a heap, each member once: it is due then, later, or not any more
         self._on_heap: set[str] = set()
 
-    def wait_s(self, tier: Tier, now_s: float) -> float:
-        """How long a member that is heard now is to wait; its place is taken."""
-        row = tier == "device"
-        place_s = max(now_s + BEAT_INTERVAL_S, self._next_s[row])
-        self._next_s[row] = place_s + 1 / BEATS_PER_S
-        return place_s - now_s
+    def wait_s(self, node: str, tier: Tier, now_s: float) -> float:
+        """How long a member that is heard now is to wait. Who comes before its time keeps its place: nobody takes places from others."""
+        place_s = self._places_s.get(node, 0.0)
+        if place_s <= now_s:
+            row = tier == "device"
+            place_s = self._places_s[node] = max(now_s + BEAT_INTERVAL_S, self._next_s[row])
+            self._next_s[row] = place_s + 1 / BEATS_PER_S
+        return max(place_s - now_s, BEAT_INTERVAL_S)
 
     def expect(self, node: str, now_s: float, wait_s: float) -> None:
         """The member is heard, or expected for another reason, and was told to wait so long."""
@@ -49,6 +52,7 @@ class Pace:
     def forget(self, node: str) -> None:
         """Expect nothing of it any more."""
         self._expected.pop(node, None)
+        self._places_s.pop(node, None)
 
     def overdue(self, now_s: float) -> list[tuple[str, float]]:
         """Members that should have been heard by now, with the seconds since they were; they are not expected any more."""

@@ -53,7 +53,7 @@ class Controller:
         self._first_version = self._roster.version
         self._settled_s = clock.now_s() + (SETTLING_S if self._state.nodes else 0.0)
         for node in self._state.nodes.values():  # of an earlier life, which has told each how long to wait: as this one would
-            self._pace.expect(node.id, clock.now_s(), self._pace.wait_s(cast(Tier, node.tier), clock.now_s()))
+            self._pace.expect(node.id, clock.now_s(), self._pace.wait_s(node.id, cast(Tier, node.tier), clock.now_s()))
 
     @property
     def state(self) -> NetworkState:
@@ -146,7 +146,7 @@ class Controller:
         member = replace(beat.member, id=node.id, tier=cast(Tier, node.tier), epoch=node.epoch)
         if node.state != member.state or node.model != member.model:
             self.record(FOUND if node.state == "lost" else CHANGED, node.id, state=member.state, model=member.model)
-        wait_s = self._pace.wait_s(member.tier, self._clock.now_s()) if beat.takes_changes else BEAT_INTERVAL_S
+        wait_s = self._pace.wait_s(member.id, member.tier, self._clock.now_s()) if beat.takes_changes else BEAT_INTERVAL_S
         self._remember(member, wait_s)
         snapshot, changes = self._news_for(member, beat)
         return Beat(snapshot=snapshot, changes=changes, wait_s=wait_s, controller_epoch=self._state.starts)

@@ -1,9 +1,9 @@
 """A node's membership: joins the network, tells the controller that it lives, keeps the last snapshot.
 
-It beats as often as the controller says, which is less often the larger the network is, and brings its snapshot up to date
-with what the answers say has changed. Without the controller the node goes on with the snapshot it has. The engine's state is asked for at
-every beat: an engine that does not answer makes the node `degraded`, its door still answers. One answer ends
-it: that the node's certificate was revoked.
+It beats as often as the controller says, which is less often the larger the network is, and brings its snapshot up to
+date with what the answers say has changed. Without the controller the node goes on with the snapshot it has. The
+engine's state is asked for as often: an engine that does not answer makes the node `degraded`, its door still answers.
+One answer ends it: that the node's certificate was revoked.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Membership:
         if not self._connected:
             self._connected = True
             self._record("controller.found", self.member.id)
-        self._wait_s = answer.wait_s or BEAT_INTERVAL_S
+        self._wait_s = max(answer.wait_s, BEAT_INTERVAL_S)
         if answer.snapshot is not None:
             self._snapshot = answer.snapshot
             self._heed_revoked(answer.snapshot.revoked)
