@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from netgpt.network.link import Link, Ways
+from netgpt.network.link import Hop, Link, Ways
 from netgpt.network.medium import Packet
 from netgpt.network.radio import Radio
 from netgpt.network.scenario_file import load_scenario
@@ -65,3 +67,47 @@ def test_a_cleared_link_forgets_what_waits_and_what_is_under_way() -> None:
     assert medium.next_s() == float("inf")
     medium.offer(1.2, "a", "up", packets[0])
     assert [delivery.at_s for delivery in medium.advance(9.0)] == [pytest.approx(1.2 + 1.0 + 0.5)]
+
+
+NODES = "abcdefg"
+LINKS = st.lists(st.tuples(st.sampled_from(NODES), st.sampled_from(NODES), st.sampled_from([0.1, 0.2, 0.3])).filter(lambda ends: ends[0] != ends[1]))
+
+
+def every_path(links: list[Link], source: str, target: str, seen: frozenset[str] = frozenset()) -> list[list[Link]]:
+    """All paths without loops, found by trying each."""
+    if source == target:
+        return [[]]
+    found = []
+    for each in links:
+        if source in each.ends:
+            there = each.ends[1] if each.ends[0] == source else each.ends[0]
+            if there not in seen:
+                found += [[each, *rest] for rest in every_path(links, there, target, seen | {source})]
+    return found
+
+
+@given(LINKS.filter(lambda links: len(links) <= 8 and len({frozenset(each[:2]) for each in links}) == len(links)))
+def test_no_other_path_is_shorter_whatever_hangs_on_it(described: list[tuple[str, str, float]]) -> None:
+    links = [link(*each) for each in described]
+    ways = Ways(links)
+    for source in NODES:
+        for target in NODES:
+            path = ways.path(source, target)
+            others = every_path(links, source, target)
+            assert (path is None) == (not others)
+            if path is not None:
+                assert ends_at(path, source) == target
+                assert cost([hop.link for hop in path if hop.link]) == min(cost(each) for each in others)
+
+
+def ends_at(path: tuple[Hop, ...], here: str) -> str:
+    for hop in path:
+        assert hop.link is not None
+        first, second = hop.link.ends if hop.direction == "up" else hop.link.ends[::-1]
+        assert (first, second) == (here, hop.target)
+        here = second
+    return here
+
+
+def cost(links: list[Link]) -> tuple[float, int]:
+    return (round(sum(each.oneway["up"].delay_s for each in links), 6), len(links))

@@ -36,7 +36,7 @@ from netgpt.models.generation import (
     Verify,
 )
 from netgpt.models.grammar import Form, Grammar
-from netgpt.network.member import Member, Snapshot
+from netgpt.network.member import Changes, Member, Snapshot
 from netgpt.wire import schema
 from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
@@ -44,7 +44,7 @@ from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, 
 KINDS: tuple[type, ...] = (
     Sampling, Penalties, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback,
     Embed, Embedding, Capabilities, Load,
-    ModelCard, Member, Snapshot, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
+    ModelCard, Member, Snapshot, Changes, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {

@@ -1,10 +1,9 @@
-"""The network's state as a fold over events. Pure: the same events give the same state."""
+"""The network's state as a fold over events: the same events give the same state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from netgpt.telemetry.events import Event
 
@@ -26,60 +25,52 @@ class NodeState:
     epoch: int = 0  # counts its joins
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class NetworkState:
-    """All nodes after the event `index`."""
+    """All nodes after the event `index`. It grows event by event: a copy for each would make a network of n nodes cost n²."""
 
     index: int = -1
-    nodes: Mapping[str, NodeState] = field(default_factory=lambda: MappingProxyType({}))
-    used_tokens: frozenset[str] = frozenset()
+    nodes: dict[str, NodeState] = field(default_factory=dict)
+    used_tokens: set[str] = field(default_factory=set)
     starts: int = 0  # of the controller
 
+    def apply(self, event: Event) -> None:
+        """Become the state after `event`. Kinds that say nothing of membership change only `index`."""
+        data = event.data
+        match event.kind:
+            case "node.joined":
+                self.nodes[event.node] = NodeState(
+                    id=event.node,
+                    tier=data["tier"],
+                    engine_address=data["engine_address"],
+                    door_url=data["door_url"],
+                    model=data["model"],
+                    state=data["state"],
+                    epoch=data["epoch"],
+                )
+                self._use(data["token"])
+            case "node.lost" | "node.found" | "node.changed":
+                self.nodes[event.node] = _with_state(self.nodes[event.node], data["state"], data.get("model"))
+            case "node.left":
+                self.nodes.pop(event.node, None)
+            case "certificate.issued":
+                self._use(data["token"])
+            case "controller.started":
+                self.starts += 1
+        self.index = event.index
 
-def apply(state: NetworkState, event: Event) -> NetworkState:
-    """The state after `event`. Kinds that say nothing of membership change only `index`."""
-    nodes = dict(state.nodes)
-    used = state.used_tokens
-    starts = state.starts
-    data = event.data
-    match event.kind:
-        case "node.joined":
-            nodes[event.node] = NodeState(
-                id=event.node,
-                tier=data["tier"],
-                engine_address=data["engine_address"],
-                door_url=data["door_url"],
-                model=data["model"],
-                state=data["state"],
-                epoch=data["epoch"],
-            )
-            used = used | {data["token"]} if data["token"] else used
-        case "node.lost" | "node.found" | "node.changed":
-            nodes[event.node] = _with_state(nodes[event.node], data["state"], data.get("model"))
-        case "node.left":
-            nodes.pop(event.node, None)
-        case "certificate.issued":
-            used = used | {data["token"]} if data["token"] else used
-        case "controller.started":
-            starts += 1
-    return NetworkState(index=event.index, nodes=MappingProxyType(nodes), used_tokens=used, starts=starts)
+    def _use(self, token: str) -> None:
+        if token:
+            self.used_tokens.add(token)
 
 
 def fold(events: Iterable[Event], start: NetworkState | None = None) -> NetworkState:
-    """The state after all `events`."""
-    state = start or NetworkState()
+    """The state after all `events`; `start` stays as it is."""
+    state = replace(start, nodes=dict(start.nodes), used_tokens=set(start.used_tokens)) if start else NetworkState()
     for event in events:
-        state = apply(state, event)
+        state.apply(event)
     return state
 
 
 def _with_state(node: NodeState, state: str, model: str | None) -> NodeState:
-    return NodeState(
-        id=node.id,
-        tier=node.tier,
-        engine_address=node.engine_address,
-        door_url=node.door_url,
-        model=model or node.model,
-        state=state,
-        epoch=node.epoch,
-    )
+    return replace(node, state=state, model=model or node.model)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from netgpt.core.errors import ModelNotFound, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.spelling import did_you_mean
 from netgpt.models.grammar import Grammar
-from netgpt.network.member import Member
+from netgpt.network.member import Member, may_ask
 from netgpt.node.session import may_see_content
 
 AUTO = "auto"
@@ -100,11 +100,9 @@ def _lacks(member: Member) -> set[str]:
 def _may_serve(member: Member, tier: str | None, entry: Member, privacy: str) -> bool:
     if tier is not None and member.tier != tier:
         return False
-    if member.tier == "device" and entry.tier == "device" and member.id != entry.id:
-        return False
     if member.id == entry.id:
         return True  # the content is there already
-    return may_see_content(privacy, member.tier) and privacy != "device-only"
+    return may_ask(entry.tier, member.tier) and may_see_content(privacy, member.tier) and privacy != "device-only"
 
 
 def _preference(member: Member, entry: Member) -> tuple[int, bool, float, str]:

@@ -55,6 +55,7 @@ class Door:
         *,
         entry: Callable[[], Member],
         members: Callable[[], Sequence[Member]],
+        doors: Callable[[], int] | None = None,
         handle: Callable[[Member], NodeHandle],
         tokenizer: Tokenizer,
         clock: Clock,
@@ -65,12 +66,14 @@ class Door:
         strategy: Strategy = direct,
     ) -> None:
         """Args:
-        entry, members: this node and all members, as of the newest snapshot it has.
+        entry, members: this node and the members that it may ask, as of the newest snapshot it has.
+        doors: how many doors the network has, where they are more than `members`.
         handle: a handle to a member's engine; the door asks for it anew for every request.
         record: takes an event's kind, node and data (`EventLog.record`).
         """
         self._entry = entry
         self._members = members
+        self._doors = doors or (lambda: len(members()))
         self._handle = handle
         self._tokenizer = tokenizer
         self._clock = clock
@@ -229,7 +232,7 @@ class Door:
         except NetgptError:
             return ""  # the request finds out for itself
         equals = [node for node in nodes if node.parameters == nodes[0].parameters]
-        return self._rooms.pick(equals, self._admission.running, doors=len(self._members()))
+        return self._rooms.pick(equals, self._admission.running, doors=self._doors())
 
     def _fit(self, nodes: Sequence[Member], request: ChatRequest, prompt_tokens: int) -> Fit:
         return fit_in(

@@ -68,10 +68,17 @@ class Ways:
                 if here == site:
                     return self._over_the_air(radio, target, "down", target)
                 target = site
+        edges = self._edges.get(here, ())
+        if len(edges) == 1 and target != here:  # thousands of devices that hang on one site each are not searched from
+            return edges[0].hop if target in self._reached(edges[0].target) else None
+        hops = self._reached(here).get(target)
+        return hops[0] if hops else None
+
+    def _reached(self, here: str) -> dict[str, tuple[Hop, ...]]:
+        """The hops over wires from a node to every other."""
         if here not in self._wired:
             self._wired[here] = least_delay_hops(here, self._edges)
-        hops = self._wired[here].get(target)
-        return hops[0] if hops else None
+        return self._wired[here]
 
     def _over_the_air(self, radio: Radio, device: str, direction: Direction, target: str) -> Hop:
         return Hop(radio.cell_of(device), radio, device, direction, target)

@@ -1,16 +1,22 @@
-"""Who is in the network, as the controller tells every door: values without behaviour.
+"""Who is in the network, as the controller tells every door.
 
-A door routes on its last `Snapshot`, with or without the controller. A snapshot knows nothing of
-sessions, prompts or tokens, and nothing of how a state was decided.
+A door routes on its last `Snapshot`, with or without the controller. It is told of the members whose engines it
+might ask, and only counts the others: a device's door is told of edge and cloud, not of thousands of devices. A
+snapshot knows nothing of sessions, prompts or tokens, and nothing of how a state was decided.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Tier = Literal["device", "edge", "cloud"]
 State = Literal["starting", "ready", "degraded", "lost"]
+
+
+def may_ask(entry: Tier, other: Tier) -> bool:
+    """Whether a door of tier `entry` ever asks another node of tier `other`: a device's model serves its own user, not other devices'."""
+    return not (entry == other == "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +54,31 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """All members at one version; a higher version replaces a lower one as a whole."""
+    """The members that one door may ask, at one version; a higher version replaces a lower one as a whole."""
 
     version: int = 0
     members: tuple[Member, ...] = ()
     revoked: tuple[str, ...] = ()  # serials of certificates that are refused though they have not expired
     roots: tuple[str, ...] = ()  # ids of the roots that members are to trust, the signing one first
+    untold: int = 0  # how many members there are beside `members`: `may_ask` says why
 
     def find(self, node: str) -> Member | None:
         return next((member for member in self.members if member.id == node), None)
+
+    def after(self, changes: Changes) -> Snapshot:
+        """The snapshot of the version that `changes` lead to."""
+        members = {member.id: member for member in self.members}
+        for node in changes.left:
+            members.pop(node, None)
+        members.update({member.id: member for member in changes.members})
+        return replace(self, version=changes.version, members=tuple(members.values()), untold=changes.untold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What leads from an earlier snapshot of the same door to that of `version`."""
+
+    version: int
+    members: tuple[Member, ...] = ()  # that joined or changed, as they are now
+    left: tuple[str, ...] = ()  # ids
+    untold: int = 0  # as in the snapshot

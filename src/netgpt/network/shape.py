@@ -128,6 +128,7 @@ def node_shape(card: str, parameters: float) -> ModelShape | None:
     return sized_shape(parameters) if parameters else None
 
 
+@cache
 def sized_shape(parameters: float) -> ModelShape:
     """A stand-in for a model of which only the size is known: the published one nearest in size, its matrices scaled."""
     nearest = min(shapes().values(), key=lambda shape: abs(math.log(shape.weights / parameters)))

@@ -1,14 +1,16 @@
 """A node's membership: joins the network, tells the controller that it lives, keeps the last snapshot.
 
-Without the controller the node goes on with the snapshot it has. The engine's state is asked for at
-every beat: an engine that does not answer makes the node `degraded`, its door still answers. One answer ends
-it: that the node's certificate was revoked.
+It beats as often as the controller says, which is less often the larger the network is, and brings its snapshot up to
+date with what the answers say has changed. Without the controller the node goes on with the snapshot it has. The
+engine's state is asked for as often: an engine that does not answer makes the node `degraded`, its door still answers.
+One answer ends it: that the node's certificate was revoked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import get_args
 
 from netgpt import __version__
@@ -23,7 +25,7 @@ from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.certificates import CONTROLLER
 from netgpt.wire.messages import PROTOCOL_VERSION, Beat, Empty, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome, agreed_version
 
-BEAT_INTERVAL_S = 0.2
+BEAT_INTERVAL_S = 0.2  # until the controller says otherwise, and of an engine that is not ready
 CALL_DEADLINE_S = 1.0
 ENGINE_DEADLINE_S = 5.0  # an engine busy with a long prompt is late, not lost
 
@@ -60,6 +62,7 @@ class Membership:
         self.member = member
         self.credential = ""
         self._snapshot = Snapshot()
+        self._wait_s = BEAT_INTERVAL_S
         self._last_load = Load()
         self._controller_address = controller_address
         self._transport = transport
@@ -72,11 +75,20 @@ class Membership:
         self._controller: Connection = transport.connect(controller_address, peer=CONTROLLER)
         self._engine: Connection = transport.connect(member.engine_address, peer=member.id)
         self._connected = False
+        for tier in get_args(Tier):
+            metrics.members_ready.labels(tier=tier).set_function(partial(self._ready, tier))
 
     def members(self) -> Sequence[Member]:
-        """All members, this node as it is now."""
+        """This node as it is now, and all members that its door may ask."""
         others = [member for member in self._snapshot.members if member.id != self.member.id]
         return [self.member, *others]
+
+    def doors(self) -> int:
+        """How many members the network has, those that this node is not told of too."""
+        return max(len(self._snapshot.members) + self._snapshot.untold, 1)
+
+    def _ready(self, tier: Tier) -> int:
+        return sum(member.tier == tier and member.state == "ready" for member in self.members())
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -90,7 +102,8 @@ class Membership:
             AuthenticationFailed: the token is wrong, expired or already used.
             NodeUnreachable: the controller does not answer.
         """
-        joined = await ask(self._controller, "join", Join(token=self._token, member=self.member), Joined, deadline_s=CALL_DEADLINE_S)
+        join = Join(token=self._token, member=self.member, takes_changes=True)
+        joined = await ask(self._controller, "join", join, Joined, deadline_s=CALL_DEADLINE_S)
         await self.close()
         self.credential = joined.credential
         self._controller = self._transport.connect(self._controller_address, credential=joined.credential, peer=CONTROLLER)
@@ -108,14 +121,17 @@ class Membership:
             CertificateRevoked: in a group, once this node is no member any more.
         """
         async with TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self._probe_engine), name=f"{self.member.id}-probe")
-            tasks.create_task(self._repeat(self._beat), name=f"{self.member.id}-beat")
+            tasks.create_task(self._repeat(self._probe_engine, self._until_probe_s), name=f"{self.member.id}-probe")
+            tasks.create_task(self._repeat(self._beat, lambda: self._wait_s), name=f"{self.member.id}-beat")
 
-    async def _repeat(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, act: Callable[[], Awaitable[None]], wait_s: Callable[[], float]) -> None:
         """Apart from each other, so that a silent engine does not make the node look lost."""
         while True:
-            await self._clock.sleep(BEAT_INTERVAL_S)
+            await self._clock.sleep(wait_s())
             await act()
+
+    def _until_probe_s(self) -> float:
+        return self._wait_s if self.member.state == "ready" else BEAT_INTERVAL_S
 
     async def leave(self) -> None:
         """Tell the controller that this node goes on purpose; silent if it is gone itself."""
@@ -175,7 +191,8 @@ class Membership:
             self._record(f"engine.{state}", self.member.id, cause=cause)
 
     async def _beat(self) -> None:
-        beat = Heartbeat(node=self.member.id, epoch=self.member.epoch, member=self.member, known_version=self._snapshot.version)
+        known = self._snapshot.version
+        beat = Heartbeat(node=self.member.id, epoch=self.member.epoch, member=self.member, known_version=known, takes_changes=True)
         try:
             answer = await ask(self._controller, "heartbeat", beat, Beat, deadline_s=CALL_DEADLINE_S)
         except CertificateRevoked:
@@ -186,12 +203,12 @@ class Membership:
         if not self._connected:
             self._connected = True
             self._record("controller.found", self.member.id)
+        self._wait_s = max(answer.wait_s, BEAT_INTERVAL_S)
         if answer.snapshot is not None:
             self._snapshot = answer.snapshot
             self._heed_revoked(answer.snapshot.revoked)
-            for tier in get_args(Tier):
-                ready = sum(member.tier == tier and member.state == "ready" for member in self.members())
-                self._metrics.members_ready.labels(tier=tier).set(ready)
+        elif answer.changes is not None and self._snapshot.version == known:
+            self._snapshot = self._snapshot.after(answer.changes)
 
     def _lose_controller(self, cause: str) -> None:
         if self._connected:

@@ -119,7 +119,7 @@ TABLE: tuple[MetricRow, ...] = (
         kind="gauge",
         unit="nodes",
         labels=("tier",),
-        help="Members of the network that are ready, as this process last heard.",
+        help="Members of the network that are ready, as this process last heard: a device's door hears of itself, edge and cloud.",
     ),
 )
 

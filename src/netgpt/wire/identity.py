@@ -46,7 +46,7 @@ class JoinAuthority:
     def __init__(self, secret: bytes, date_s: Callable[[], float], new_token_id: Callable[[], str] = lambda: secrets.token_hex(12)) -> None:
         if len(secret) < MIN_SECRET_BYTES:
             raise UsageError(f"the network secret has {len(secret)} bytes", hint=f"use at least {MIN_SECRET_BYTES} random bytes")
-        self._secret = secret
+        self._keys = {kind: hmac.digest(secret, kind.encode(), hashlib.sha256) for kind in (_TOKEN, _CREDENTIAL)}  # neither passes for the other
         self._date_s = date_s
         self._new_token_id = new_token_id
         self._good: dict[str, str] = {}  # credential -> node: at most one for each node
@@ -106,8 +106,7 @@ class JoinAuthority:
         return body
 
     def _mac(self, kind: str, body: bytes) -> bytes:
-        key = hmac.digest(self._secret, kind.encode(), hashlib.sha256)  # tokens never pass for credentials
-        return hmac.digest(key, body, hashlib.sha256)
+        return hmac.digest(self._keys[kind], body, hashlib.sha256)
 
 
 def check_peer(call: Call, revoked: Container[str]) -> Peer:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from netgpt.core.errors import NotSupported
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
-from netgpt.network.member import Member, Snapshot
+from netgpt.network.member import Changes, Member, Snapshot
 
 PROTOCOL_VERSION = 2
 
@@ -51,6 +51,7 @@ class Join:
     token: str = ""
     credential: str = ""
     member: Member
+    takes_changes: bool = False  # and partial snapshots: older nodes want to be told of everybody
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,14 +81,17 @@ class Heartbeat:
     epoch: int = 0  # of the node's start
     member: Member
     known_version: int = 0  # of the snapshot that the node has
+    takes_changes: bool = False  # and partial snapshots, and waits as it is told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
     """The controller's answer."""
 
-    snapshot: Snapshot | None = None  # None: the node's is the newest
+    snapshot: Snapshot | None = None  # None: the node's is the newest, or will be with `changes`
     controller_epoch: int = 0  # counts the controller's starts
+    changes: Changes | None = None  # since the node's `known_version`
+    wait_s: float = 0.0  # until the node's next heartbeat; 0: as nodes do that are not told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

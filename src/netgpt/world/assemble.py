@@ -185,6 +185,7 @@ class Node:
         self.door = Door(
             entry=lambda: self.membership.member,
             members=self.membership.members,
+            doors=self.membership.doors,
             handle=self.handle,
             tokenizer=tokenizer,
             clock=clock,

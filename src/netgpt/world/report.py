@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from netgpt.core.units import format_bytes, format_duration
+
+MOST_LINKS, MOST_ALIKE = 32, 8  # lines for people; the report has all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +105,33 @@ def render(report: Mapping[str, Any]) -> str:
         if report[f"{name}_p50_s"] is not None:
             lines.append(f"  {label:<12} p50 {format_duration(report[f'{name}_p50_s'])}, p95 {format_duration(report[f'{name}_p95_s'])}")
     cells = report.get("cell_utilisation", {})
-    for way, count in report["link_payload_bytes"].items():
-        lines.append(f"  {'cell' if way in cells else 'link'} {way:<22} {format_bytes(count)} of payload")
+    lines += _link_lines(report["link_payload_bytes"], cells)
     for way, share in cells.items():
         served_bytes = format_bytes(report["cell_served_bytes"][way])
         lines.append(f"  cell {way:<22} {served_bytes} served with the load of others, {share:.1%} of its resource blocks used")
     if "handovers" in report:
         lines.append(f"  handovers  {report['handovers']}")
     lines += _energy_lines(report)
-    for node, machine in report.get("declared", {}).items():
-        lines.append(f"  timing of {node:<17} {machine}, modelled")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_timing_lines(report.get("declared", {}))])
+
+
+def _link_lines(link_bytes: Mapping[str, int], cells: Collection[str]) -> Iterator[str]:
+    """The links and cells, and of many the busiest."""
+    shown = set(sorted(link_bytes, key=lambda link: -link_bytes[link])[:MOST_LINKS])
+    for link, count in link_bytes.items():
+        if link in shown:
+            yield f"  {'cell' if link in cells else 'link'} {link:<22} {format_bytes(count)} of payload"
+    if others := len(link_bytes) - len(shown):
+        yield f"  and {others:,} directions of links with less, in the report"
+
+
+def _timing_lines(declared: Mapping[str, str]) -> Iterator[str]:
+    """The nodes, and of many equal ones the first and how many there are."""
+    counts = Counter(declared.values())
+    seen: set[str] = set()
+    for node, machine in declared.items():
+        if counts[machine] <= MOST_ALIKE:
+            yield f"  timing of {node:<17} {machine}, modelled"
+        elif machine not in seen:
+            seen.add(machine)
+            yield f"  timing of {node} and {counts[machine] - 1:,} more: {machine}, modelled"

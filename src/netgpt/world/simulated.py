@@ -25,7 +25,7 @@ from netgpt.core.chance import SeededChance
 from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import NetgptError, ScenarioInvalid
 from netgpt.core.ids import new_id
-from netgpt.core.scheduling import TaskOwner
+from netgpt.core.scheduling import TaskGroup, TaskOwner, first_error
 from netgpt.core.storage import SimulatedStorage, Storage
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashLaw, absorb
@@ -40,7 +40,8 @@ from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arri
 from netgpt.network.link import Ways
 from netgpt.network.radio import Radio
 from netgpt.network.roofline import Declared
-from netgpt.network.scenario import FaultSpec, NodeSpec, Scenario, UserSpec
+from netgpt.network.scenario import TIERS, FaultSpec, NodeSpec, Scenario, UserSpec
+from netgpt.node.membership import Membership
 from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
@@ -56,6 +57,7 @@ from netgpt.world.spent import Worked, cell_figures, compute_figures
 
 EVENTS, REPORT = "events.jsonl", "report.json"
 TOKEN_TTL_S = 60.0
+JOINS_AT_ONCE = 250  # so that a narrow link carries each well within a call's deadline
 _PROMPT_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 
 
@@ -143,11 +145,18 @@ class SimulatedWorld:
     async def start(self) -> None:
         await self.network.transport(CONTROLLER).listen(CONTROLLER, self._controller.handle)
         self.background.spawn(self._controller.watch(), name="watch")
-        await asyncio.gather(*(self._start_node(spec) for spec in self.scenario.nodes))
+        for tier in reversed(TIERS):  # who joins finds those whom it may ask
+            nodes = [node for node in self.scenario.nodes if node.tier == tier]
+            for first in range(0, len(nodes), JOINS_AT_ONCE):
+                await self._start_nodes(nodes[first : first + JOINS_AT_ONCE])
 
     def door(self, node_id: str) -> Door:
         """The door of a node that is up."""
         return self._running[node_id].node.door
+
+    def membership(self, node_id: str) -> Membership:
+        """The membership of a node that is up."""
+        return self._running[node_id].node.membership
 
     def engines(self) -> list[Engine]:
         """The engines of all nodes that are up."""
@@ -158,6 +167,14 @@ class SimulatedWorld:
         await self.background.close()
         for node_id in list(self._running):
             await self._stop_node(node_id)
+
+    async def _start_nodes(self, specs: Sequence[NodeSpec]) -> None:
+        try:
+            async with TaskGroup() as tasks:
+                for spec in specs:
+                    tasks.create_task(self._start_node(spec), name=f"{spec.id}-start")
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
 
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
