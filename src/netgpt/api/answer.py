@@ -24,6 +24,7 @@ from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
 from netgpt.core.scheduling import TaskGroup
+from netgpt.core.value import value
 from netgpt.inference.request import Answer, ChatRequest, Delta, Finish
 
 
@@ -41,7 +42,7 @@ class ChoiceWriter(Protocol):
     def finish(self, finish: Finish) -> bytes: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Asked:
     """A body, understood."""
 
@@ -92,7 +93,7 @@ class AnswerEndpoint:
         asked = self._wording.parse(await read_json(receive), scope[REQUEST_ID], scope[KEY_ID])
         head = ReplyHead(id=scope[REQUEST_ID], model=asked.requests[0].model, created=int(self._clock.date_s()), entry=self._node_id)
         work = self._stream(asked, head, scope, send) if asked.form.stream else self._whole(asked, head, send)
-        await while_connected(receive, work)
+        await while_connected(scope, receive, work)
 
     async def _whole(self, asked: Asked, head: ReplyHead, send: Send) -> None:
         requests = choices(asked)

@@ -18,7 +18,7 @@ from netgpt.core.errors import (
     Overloaded,
 )
 from netgpt.engine.openai_http import HttpClient, Response
-from netgpt.engine.openai_stream import DONE, BadChunk, Chunk, ErrorSaid, EventLines, bounded, read_chunk, said
+from netgpt.engine.openai_stream import DONE, BadChunk, Chunk, ChunkReader, ErrorSaid, EventLines, bounded, said
 
 BUSY = (429, 503)
 MAX_ERROR_BYTES = 64 * 1024
@@ -53,15 +53,15 @@ class OpenAIServer:
             if not kind.startswith("text/event-stream"):
                 shown = self._shown(bounded(await response.read(MAX_ERROR_BYTES)))
                 raise NodeUnreachable(f"{self.url} does not stream: it answers {bounded(kind.encode())!r}: {shown}", hint=_HINT_API)
-            lines = EventLines()
+            lines, reader = EventLines(), ChunkReader()
             while not response.has_said_all and (data := await response.part()):
-                chunks, failure = self._read(lines, data, response)
+                chunks, failure = self._read(lines, reader, data, response)
                 if chunks:
                     yield chunks
                 if failure is not None:
                     raise failure
 
-    def _read(self, lines: EventLines, data: bytes, response: Response) -> tuple[list[Chunk], NodeUnreachable | None]:
+    def _read(self, lines: EventLines, reader: ChunkReader, data: bytes, response: Response) -> tuple[list[Chunk], NodeUnreachable | None]:
         """The chunks that `data` completes, up to the answer's end mark, and what is wrong after them."""
         chunks: list[Chunk] = []
         try:
@@ -69,7 +69,7 @@ class OpenAIServer:
                 if event == DONE:
                     response.has_said_all = True
                     break
-                chunks.append(read_chunk(event))
+                chunks.append(reader.read(event))
         except BadChunk as error:
             return chunks, NodeUnreachable(f"{self.url} sends {self._shown(str(error))}", hint=_HINT_API)
         except ErrorSaid as error:

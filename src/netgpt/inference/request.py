@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
+from netgpt.core.value import value
 from netgpt.models.generation import Penalties, TopLogprobs
 from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
@@ -20,6 +21,7 @@ LEAST_TOP_P = 1e-6
 MAX_TOP_K = 1 << 20
 MAX_PENALTY = 2
 MAX_BIAS, MAX_BIASES = 100, 300
+DEFAULT_PRIVACY = "cloud-allowed"
 MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
 
 _RANGES = {
@@ -32,7 +34,7 @@ _RANGES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ChatRequest:
     """One answer that is wanted: to a conversation, or the continuation of a raw prompt.
 
@@ -55,7 +57,7 @@ class ChatRequest:
     logprobs: bool = False
     top_logprobs: int = 0
     grammar: Grammar | None = None  # what the answer is held to
-    privacy: str = "cloud-allowed"
+    privacy: str = DEFAULT_PRIVACY
     deadline_s: float | None = None  # from arrival; None: the door's default
     key: str = ""  # id of the API key that asks; empty where none is needed
 
@@ -102,7 +104,7 @@ class ChatRequest:
                 raise InvalidRequest(f"unknown role {role!r}", hint=did_you_mean(role, ROLES), param="messages")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class EmbedRequest:
     """Some texts, or token ids, whose vectors are wanted. Raises InvalidRequest, naming the parameter."""
 
@@ -110,7 +112,7 @@ class EmbedRequest:
     model: str
     texts: tuple[str | tuple[int, ...], ...]  # none empty
     key: str = ""  # id of the API key; empty where none is needed
-    privacy: str = "cloud-allowed"
+    privacy: str = DEFAULT_PRIVACY
     deadline_s: float | None = None  # from arrival; None: the door's default
 
     def __post_init__(self) -> None:
@@ -136,7 +138,7 @@ class Delta(NamedTuple):
     top_tokens: tuple[tuple[bytes, ...], ...] = ()  # bytes of the alternatives in `top`
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Span:
     """How many consecutive answer tokens a node made."""
 
@@ -145,7 +147,7 @@ class Span:
     recoded: bool = False  # its tokenizer is not the door's: it was given text
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Finish:
     """The end of an answer, and what is known about how it came about."""
 
@@ -168,7 +170,7 @@ class Finish:
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Vectors:
     """The vectors of a request's texts, in order, and how they came about."""
 
@@ -185,7 +187,7 @@ class Vectors:
     overruns: int = 0  # results that came later than modelled
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ServedModel:
     """One model name that this door answers to, now."""
 
