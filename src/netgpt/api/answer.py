@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -108,12 +107,15 @@ class AnswerEndpoint:
     async def _told(self, request: ChatRequest) -> Told:
         deltas: list[Delta] = []
         finish: Finish | None = None
-        async with aclosing(self._door.chat(request)) as answers:
+        answers = self._door.chat(request)
+        try:
             async for answer in answers:
                 if isinstance(answer, Finish):
                     finish = answer
                 else:
                     deltas.append(answer)
+        finally:
+            await answers.aclose()
         if finish is None:
             raise _unfinished()
         return Told(deltas=tuple(deltas), finish=finish)
@@ -150,7 +152,8 @@ class AnswerEndpoint:
         async def tell(index: int, request: ChatRequest) -> None:
             nonlocal last
             writer = self._wording.writer(head, request, asked.form, index)
-            async with aclosing(self._door.chat(request)) as answers:
+            answers = self._door.chat(request)
+            try:
                 async for answer in answers:
                     if isinstance(answer, Finish):
                         finishes[index] = answer
@@ -163,6 +166,8 @@ class AnswerEndpoint:
                     if frames:  # what may become a call is held back
                         async with turn:
                             await stream.write(frames)
+            finally:
+                await answers.aclose()
             if index not in finishes:
                 raise _unfinished()
 

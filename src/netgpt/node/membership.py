@@ -60,6 +60,7 @@ class Membership:
         self.member = member
         self.credential = ""
         self._snapshot = Snapshot()
+        self._listed: tuple[Member | None, Snapshot, list[Member]] = (None, self._snapshot, [])
         self._last_load = Load()
         self._controller_address = controller_address
         self._transport = transport
@@ -74,9 +75,12 @@ class Membership:
         self._connected = False
 
     def members(self) -> Sequence[Member]:
-        """All members, this node as it is now."""
-        others = [member for member in self._snapshot.members if member.id != self.member.id]
-        return [self.member, *others]
+        """All members, this node as it is now. The same list until one of them is another: every request asks."""
+        own, snapshot, _ = self._listed
+        if own is not self.member or snapshot is not self._snapshot:
+            own, snapshot = self.member, self._snapshot
+            self._listed = (own, snapshot, [own, *(member for member in snapshot.members if member.id != own.id)])
+        return self._listed[2]
 
     @property
     def roots(self) -> tuple[str, ...]:
