@@ -78,9 +78,10 @@ class ChatRequest:
     @property
     def penalties(self) -> Penalties | None:
         """What is to be added to logits; None: nothing."""
+        if not (self.presence_penalty or self.frequency_penalty or self.logit_bias):
+            return None
         ids, biases = tuple(i for i, _ in self.logit_bias), tuple(float(bias) for _, bias in self.logit_bias)
-        penalties = Penalties(presence=float(self.presence_penalty), frequency=float(self.frequency_penalty), bias_ids=ids, biases=biases)
-        return None if penalties == Penalties() else penalties
+        return Penalties(presence=float(self.presence_penalty), frequency=float(self.frequency_penalty), bias_ids=ids, biases=biases)
 
     def _check_bias(self) -> None:
         if len(self.logit_bias) > MAX_BIASES:
