@@ -25,6 +25,7 @@ class Line(asyncio.Transport):
     def __init__(self, config: uvicorn.Config, state: ServerState) -> None:
         super().__init__()
         self.heard = b""
+        self.writes = 0
         self.is_closed = False
         self.protocol = BoundedHttp(config, state, {})
         self.protocol.connection_made(self)
@@ -39,6 +40,7 @@ class Line(asyncio.Transport):
 
     def write(self, data: bytes) -> None:  # type: ignore[override]
         self.heard += data
+        self.writes += 1
 
     def close(self) -> None:
         if not self.is_closed:
@@ -202,5 +204,32 @@ def test_connections_are_counted(talk: Callable[[Work], None], monkeypatch: pyte
         assert (status, body["error"]["code"]) == (503, "overloaded")
         assert b"retry-after: 1" in second.heard
         assert (first.is_closed, second.is_closed) == (False, True)
+
+    talk(work)
+
+
+@pytest.mark.parametrize(("head", "status"), [(HEAD + b"\r\n", 200), (HEAD.replace(b"GET", b"HEAD") + b"\r\n", 200), (POST % 1 + b"{", 400)])
+def test_a_replys_head_and_body_leave_together(head: bytes, status: int, talk: Callable[[Work], None]) -> None:
+    async def work(connect: Callable[[], Line]) -> None:
+        line = connect()
+        for count in range(1, 4):
+            line.say(head)
+            await asyncio.sleep(0.1)
+            assert line.writes == count
+        assert line.heard.startswith(b"HTTP/1.1 %d " % status)
+        assert line.heard.count(b"HTTP/1.1") == 3
+
+    talk(work)
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_at_once(talk: Callable[[Work], None]) -> None:
+    async def work(connect: Callable[[], Line]) -> None:
+        line = connect()
+        line.say((POST % 1).replace(b"Host", b"Expect: 100-continue\r\nHost"))
+        await asyncio.sleep(0.1)
+        assert line.heard == b"HTTP/1.1 100 Continue\r\n\r\n"
+        line.say(b"{")
+        await asyncio.sleep(0.1)
+        assert line.heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 ")
 
     talk(work)

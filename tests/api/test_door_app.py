@@ -154,12 +154,13 @@ def test_one_failed_choice_ends_the_others_and_the_stream(scripted: Any, door_ap
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("chars", [1, 200_000])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_closes_the_door_at_once(stream: bool, scripted: Any, door_app: Any, serving: Any) -> None:
+def test_a_client_that_leaves_closes_the_door_at_once(stream: bool, chars: int, scripted: Any, door_app: Any, serving: Any) -> None:
     async def main() -> None:
         door = scripted([Delta(text="a", origin="edge1"), WAIT])
         async with serving(door_app(door)) as url:
-            body = json.dumps({**HELLO, "stream": stream}).encode()
+            body = json.dumps({**HELLO, "messages": [{"role": "user", "content": "x" * chars}], "stream": stream}).encode()
             host, port = httpx.URL(url).host, httpx.URL(url).port
             _, writer = await asyncio.open_connection(host, port)
             writer.write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
@@ -168,6 +169,28 @@ def test_a_client_that_leaves_closes_the_door_at_once(stream: bool, scripted: An
             await writer.wait_closed()
             await asyncio.wait_for(door.closed.wait(), 1)
             assert door.open == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_a_server_without_our_way_to_tell_closes_the_door_too(stream: bool, scripted: Any, door_app: Any) -> None:
+    async def main() -> None:
+        door = scripted([Delta(text="a", origin="edge1"), WAIT])
+        body = json.dumps({**HELLO, "stream": stream}).encode()
+        messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+
+        async def receive() -> Any:
+            if len(messages) == 1:
+                await door.opened.wait()
+            return messages.pop(0)
+
+        async def send(_: Any) -> None: ...
+
+        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": [(b"host", b"localhost")]}
+        async with asyncio.timeout(5):
+            await door_app(door)(scope, receive, send)
+        assert door.open == 0
 
     asyncio.run(main())
 

@@ -7,19 +7,19 @@ it cost on the links. A reply with several choices adds them up and tells each o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from netgpt.api.chat_request import ReplyForm
 from netgpt.api.reply import to_json
 from netgpt.core.errors import NetgptError
+from netgpt.core.value import value
 from netgpt.inference.request import Delta, Finish, Span, Vectors
 
 LEAST_LOGPROB = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot hold
 DONE = b"data: [DONE]\n\n"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ReplyHead:
     """What is the same in every part of one reply."""
 
@@ -32,7 +32,7 @@ class ReplyHead:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "system_fingerprint": None}
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Told:
     """One whole choice."""
 

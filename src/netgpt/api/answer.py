@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -24,6 +23,7 @@ from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
 from netgpt.core.scheduling import TaskGroup
+from netgpt.core.value import value
 from netgpt.inference.request import Answer, ChatRequest, Delta, Finish
 
 
@@ -41,7 +41,7 @@ class ChoiceWriter(Protocol):
     def finish(self, finish: Finish) -> bytes: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Asked:
     """A body, understood."""
 
@@ -92,7 +92,7 @@ class AnswerEndpoint:
         asked = self._wording.parse(await read_json(receive), scope[REQUEST_ID], scope[KEY_ID])
         head = ReplyHead(id=scope[REQUEST_ID], model=asked.requests[0].model, created=int(self._clock.date_s()), entry=self._node_id)
         work = self._stream(asked, head, scope, send) if asked.form.stream else self._whole(asked, head, send)
-        await while_connected(receive, work)
+        await while_connected(scope, receive, work)
 
     async def _whole(self, asked: Asked, head: ReplyHead, send: Send) -> None:
         requests = choices(asked)
@@ -107,12 +107,15 @@ class AnswerEndpoint:
     async def _told(self, request: ChatRequest) -> Told:
         deltas: list[Delta] = []
         finish: Finish | None = None
-        async with aclosing(self._door.chat(request)) as answers:
+        answers = self._door.chat(request)
+        try:
             async for answer in answers:
                 if isinstance(answer, Finish):
                     finish = answer
                 else:
                     deltas.append(answer)
+        finally:
+            await answers.aclose()
         if finish is None:
             raise _unfinished()
         return Told(deltas=tuple(deltas), finish=finish)
@@ -149,7 +152,8 @@ class AnswerEndpoint:
         async def tell(index: int, request: ChatRequest) -> None:
             nonlocal last
             writer = self._wording.writer(head, request, asked.form, index)
-            async with aclosing(self._door.chat(request)) as answers:
+            answers = self._door.chat(request)
+            try:
                 async for answer in answers:
                     if isinstance(answer, Finish):
                         finishes[index] = answer
@@ -162,6 +166,8 @@ class AnswerEndpoint:
                     if frames:  # what may become a call is held back
                         async with turn:
                             await stream.write(frames)
+            finally:
+                await answers.aclose()
             if index not in finishes:
                 raise _unfinished()
 

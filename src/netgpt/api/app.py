@@ -6,27 +6,29 @@ door's matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from netgpt.api.answer import AnswerDoor, AnswerEndpoint
-from netgpt.api.auth import Guard, Guarded, open_guard
+from netgpt.api.auth import Guard, open_guard
 from netgpt.api.chat import CHAT
 from netgpt.api.completion import COMPLETION
 from netgpt.api.docs_page import CONTENT_SECURITY_POLICY, docs_page
 from netgpt.api.embedding import EmbeddingEndpoint, EmbedDoor
+from netgpt.api.front import Front
 from netgpt.api.openapi import HEALTH_PATH, METRICS_PATH, MODEL_PATH, MODELS_PATH, READY_PATH, openapi_document
 from netgpt.api.openapi_bodies import Served
-from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, EXCEPTION_HANDLERS, OPENAPI_PATH, RequestIds, json_response
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, OPENAPI_PATH, json_response
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import ModelNotFound, NodeUnreachable
+from netgpt.core.ids import ends_of_ids
 from netgpt.core.spelling import did_you_mean
 from netgpt.inference.request import ServedModel
 from netgpt.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -91,11 +93,14 @@ def create_door_app(
         page = docs_page(openapi_document(served_by(door)), f"http://{host}:{port}")
         return Response(page, media_type="text/html", headers={"content-security-policy": CONTENT_SECURITY_POLICY})
 
+    asked = {
+        CHAT_PATH: AnswerEndpoint(door, CHAT, node_id=node_id, clock=clock),
+        COMPLETIONS_PATH: AnswerEndpoint(door, COMPLETION, node_id=node_id, clock=clock),
+        EMBEDDINGS_PATH: EmbeddingEndpoint(door=door, node_id=node_id, clock=clock),
+    }
     return assemble(
         [
-            Route(CHAT_PATH, AnswerEndpoint(door, CHAT, node_id=node_id, clock=clock), methods=["POST"]),
-            Route(COMPLETIONS_PATH, AnswerEndpoint(door, COMPLETION, node_id=node_id, clock=clock), methods=["POST"]),
-            Route(EMBEDDINGS_PATH, EmbeddingEndpoint(door=door, node_id=node_id, clock=clock), methods=["POST"]),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in asked.items()),
             Route(MODELS_PATH, list_models),
             Route(MODEL_PATH, one_model),
             Route(HEALTH_PATH, is_alive),
@@ -107,6 +112,7 @@ def create_door_app(
         chance=chance,
         server=node_id,
         guard=guard,
+        quick=asked,
     )
 
 
@@ -117,17 +123,17 @@ def served_by(door: ServingDoor) -> Served:
     return Served(models=tuple(model.name for model in models), context_tokens=context_tokens, vocabulary=door.vocabulary)
 
 
-def assemble(routes: list[Route], *, chance: Chance, server: str, guard: Guard | None = None) -> Starlette:
+def assemble(
+    routes: list[Route], *, chance: Chance, server: str, guard: Guard | None = None, quick: Mapping[str, ASGIApp] | None = None
+) -> Starlette:
     """An application whose every reply has an id and whose every error has one shape.
 
     Args:
         server: names the stream of ids, so that two servers of one seed draw different ones.
+        quick: endpoints whose `POST` goes the short way, by path; they are among the routes too.
     """
-    stream = chance.stream(f"api.{server}.requests")
-    middleware = [Middleware(RequestIds, stream=stream), Middleware(Guarded, guard=guard or open_guard())]
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers=dict(EXCEPTION_HANDLERS))
-    app.router.redirect_slashes = False  # a redirect would be built from the client's own Host header
-    return app
+    ends = ends_of_ids(chance.stream(f"api.{server}.requests"))
+    return Front(routes, guard=guard or open_guard(), ends=ends, quick=quick or {})
 
 
 def model_object(model: ServedModel, created: int) -> dict[str, Any]:

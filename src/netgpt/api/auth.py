@@ -137,7 +137,7 @@ class Guarded:
             key = self._guard.admit(scope)
         except NetgptError as error:
             self._guard.count(error)
-            await _refuse(error, scope, receive, send)
+            await refuse(error, scope, receive, send)
             return
         scope[KEY_ID] = key.id if key else ""
         if key is None:
@@ -159,7 +159,8 @@ def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     return send_with_headers
 
 
-async def _refuse(error: NetgptError, scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse(error: NetgptError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that its guard does not admit."""
     if scope["type"] != "http":  # a WebSocket, closed before it was accepted: its client sees 403
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.code})
         return

@@ -2,15 +2,21 @@
 
 The parser itself takes headers without end. What is bounded here: a head in bytes, fields and seconds, however it trickles;
 a body that goes on after its answer; connections. The body of a request that is served is `api.connection`'s matter.
+
+Two things spare every request some work: whoever answers may be called when its client has gone, where ASGI alone would have it
+wait in a task of its own, and a reply's head leaves together with what follows it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from netgpt.api.connection import WHEN_GONE
 from netgpt.api.reply import REQUEST_ID_HEADER
 from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
 from netgpt.core.units import format_bytes
@@ -43,6 +49,8 @@ class BoundedHttp(HttpToolsProtocol):
     _leftover_bytes = 0
     _is_given_up = False
     _deadline: asyncio.TimerHandle | None = None
+    _is_lost = False
+    _leave: Callable[[], object] | None = None  # called when the client of the reply under way has gone
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -53,6 +61,9 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
         super().connection_lost(exc)
+        self._is_lost = True
+        if self._leave is not None:
+            self._leave()
 
     def data_received(self, data: bytes) -> None:
         if self._is_given_up:
@@ -76,6 +87,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._give_up(_too_large())
             raise HeadTooLarge("the parser stops here")
         self._is_in_head, self._is_in_body = False, True
+        self.scope[WHEN_GONE] = self._when_gone  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -90,12 +102,29 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._reply.flush()  # a reply without a body
         super().on_response_complete()
         self._watch()
 
     def send_400_response(self, msg: str) -> None:
         if not self._is_given_up:  # else it was answered
             self._give_up(InvalidRequest("this is not HTTP/1.1", hint="check the URL and the client"))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._reply = _HeadFirst(cycle.transport)
+        cycle.transport = self._reply  # type: ignore[assignment]
+        super()._start_asgi_task(cycle, app)
+
+    def _when_gone(self, leave: Callable[[], object]) -> Callable[[], None]:
+        """A `connection.WhenGone`."""
+        self.flow.resume_reading()  # else a long body would have been the last that is heard of the client
+        self._leave = leave
+        if self._is_lost:
+            self.loop.call_soon(leave)
+        return self._forget
+
+    def _forget(self) -> None:
+        self._leave = None
 
     def _watch(self) -> None:
         """Keep a deadline while only the client can go on. It is not put off by bytes that trickle."""
@@ -132,6 +161,36 @@ class BoundedHttp(HttpToolsProtocol):
         self._unwatch()
         if not self.transport.is_closing():
             self.transport.close()
+
+
+class _HeadFirst:
+    """A connection's transport for one reply: the head, which uvicorn writes alone, waits for what is written next.
+
+    Both are written in one go of the application's, but each write would wake the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._is_next = True  # the head is what is written next
+
+    def write(self, data: bytes) -> None:
+        if self._is_next and not data.startswith(b"HTTP/1.1 100 "):
+            self._head, self._is_next = data, False
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 def _too_large() -> HeadTooLarge:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from netgpt.api.fields import as_object, count, flag, number, refuse_unsupported, required_text, seed, text, whole, wrong
@@ -18,8 +17,9 @@ from netgpt.api.tool_messages import check_results, conversation, said_calls
 from netgpt.api.tools import Tools, read_tools, tool_grammar
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.core.spelling import did_you_mean
+from netgpt.core.value import value
 from netgpt.inference.choice import AUTO, TIER_OF_MODEL
-from netgpt.inference.request import ChatRequest
+from netgpt.inference.request import DEFAULT_PRIVACY, ChatRequest
 
 MAX_CHOICES = 16  # answers that one request may ask for
 MODEL_OF_STRATEGY = {AUTO: AUTO} | {tier: model for model, tier in TIER_OF_MODEL.items()}
@@ -37,7 +37,7 @@ INERT: dict[str, tuple[object, ...]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ReplyForm:
     """In which form the client wants its answer."""
 
@@ -84,7 +84,7 @@ def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         "logit_bias": _logit_bias(fields.get("logit_bias")),
         "seed": seed(fields),
         "stop": _stop(fields.get("stop")),
-        "privacy": required_text(fields, "privacy") if fields.get("privacy") is not None else ChatRequest.privacy,
+        "privacy": required_text(fields, "privacy") if fields.get("privacy") is not None else DEFAULT_PRIVACY,
         "deadline_s": number(fields, "deadline_s", None),
     }
 

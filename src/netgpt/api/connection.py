@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from netgpt.api.reply import BodyTooLarge
 from netgpt.core.errors import InvalidRequest
@@ -21,6 +21,9 @@ from netgpt.core.units import format_bytes
 MAX_BODY_BYTES = 1 << 20
 BODY_DEADLINE_S = 30.0
 STALLED_AFTER_S = 30.0  # a client that takes nothing for so long is treated as gone
+
+WHEN_GONE = "netgpt.when_gone"  # where a request's ASGI scope has its server's `WhenGone`, if it has one
+WhenGone = Callable[[Callable[[], object]], Callable[[], object]]  # calls back once the client is gone; what it returns ends that
 
 _SSE_START = {
     "type": "http.response.start",
@@ -67,7 +70,7 @@ async def _read_body(receive: Receive) -> bytes:
             return bytes(body)
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, Any, None]) -> None:
     """Run `work` to its end, or cancel it as soon as the client is gone. Its errors pass through,
     but for `ClientStalled`, which ends it as if the client were gone.
 
@@ -78,12 +81,11 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
     assert task is not None
     others, is_gone = task.cancelling(), False
 
-    def leave(_: asyncio.Task[None]) -> None:
+    def leave() -> None:
         nonlocal is_gone
-        is_gone = task.cancel()
+        is_gone = is_gone or task.cancel()
 
-    watcher = asyncio.get_running_loop().create_task(_wait_until_gone(receive), name="watch-client")
-    watcher.add_done_callback(leave)
+    stop_watching = (scope.get(WHEN_GONE) or _watch(receive))(leave)
     try:
         await work
     except ClientStalled:
@@ -92,15 +94,35 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> 
         if not is_gone or task.cancelling() > others + 1:
             raise
     finally:
-        watcher.remove_done_callback(leave)
-        watcher.cancel()
+        stop_watching()
         if is_gone:
             task.uncancel()
 
 
-async def _wait_until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _watch(receive: Receive) -> WhenGone:
+    """The long way to know that the client is gone, for servers that have no other: a task that waits for it."""
+
+    async def wait_until_gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    def when_gone(leave: Callable[[], object]) -> Callable[[], object]:
+        watcher = asyncio.get_running_loop().create_task(wait_until_gone(), name="watch-client")
+        is_watched = True
+
+        def tell(_: asyncio.Task[None]) -> None:
+            if is_watched:
+                leave()
+
+        def stop() -> None:
+            nonlocal is_watched
+            is_watched = False
+            watcher.cancel()
+
+        watcher.add_done_callback(tell)
+        return stop
+
+    return when_gone
 
 
 class EventStream:

@@ -90,7 +90,7 @@ class EventsEndpoint:
         if "text/event-stream" in request.headers.get("accept", ""):
             stream = EventStream(send)
             try:
-                await while_connected(receive, self._follow(since, stream))
+                await while_connected(scope, receive, self._follow(since, stream))
             finally:
                 stream.close()
             return

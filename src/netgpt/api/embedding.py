@@ -21,7 +21,7 @@ from netgpt.api.reply import REQUEST_ID, json_response
 from netgpt.core.clock import Clock
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
-from netgpt.inference.request import EmbedRequest, Vectors
+from netgpt.inference.request import DEFAULT_PRIVACY, EmbedRequest, Vectors
 
 MAX_TEXTS = 256  # of one request
 ENCODINGS = ("float", "base64")
@@ -53,7 +53,7 @@ class EmbeddingEndpoint:
             vectors = await self.door.embed(request)
             await json_response(embedding_list(head, vectors, encoding))(scope, receive, send)
 
-        await while_connected(receive, work())
+        await while_connected(scope, receive, work())
 
 
 def parse_embedding(body: object, request_id: str) -> EmbedRequest:
@@ -64,7 +64,7 @@ def parse_embedding(body: object, request_id: str) -> EmbedRequest:
         request_id=request_id,
         model=required_text(fields, "model"),
         texts=prompts(fields.get("input"), "input", most=MAX_TEXTS),
-        privacy=required_text(fields, "privacy") if fields.get("privacy") is not None else EmbedRequest.privacy,
+        privacy=required_text(fields, "privacy") if fields.get("privacy") is not None else DEFAULT_PRIVACY,
         deadline_s=number(fields, "deadline_s", None),
     )
 

@@ -67,6 +67,7 @@ class HostRule:
     def __init__(self, bind: str, allowed: frozenset[str] = frozenset()) -> None:
         self._any_host = not is_loopback(bind)
         self._allowed = allowed
+        self._good: bytes | None = None  # the Host that was last found good: nearly all have the same
 
     def check(self, hosts: list[bytes], origins: list[bytes]) -> None:
         """Judge all Host and Origin headers of a request.
@@ -74,9 +75,12 @@ class HostRule:
         Raises:
             OriginRefused: a name that is not ours, none, or several.
         """
+        if not origins and len(hosts) == 1 and hosts[0] == self._good:
+            return
         host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
         if not self._any_host and not self._is_ours(_name(host)):
             raise OriginRefused(f"the request is for the host {host[:_MAX_SHOWN_CHARS]!r}, which is none of this server's names", hint=_HINT)
+        self._good = hosts[0] if len(hosts) == 1 else None
         for origin in origins:
             text = origin.decode("latin-1").lower()
             scheme, _, authority = text.partition("://")

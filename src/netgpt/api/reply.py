@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
-from netgpt.core.ids import ends_of_ids
 from netgpt.core.spelling import did_you_mean
 
 REQUEST_ID = "netgpt.request_id"  # the key of a request's id in its ASGI scope
@@ -104,6 +102,24 @@ EXCEPTION_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitab
 }
 
 
+class Headed:
+    """The way of a reply to its client, on which its head gets headers more; one of the same name that it has already gives way."""
+
+    __slots__ = ("_send", "headers", "started")
+
+    def __init__(self, send: Send, *headers: tuple[bytes, bytes]) -> None:
+        self._send = send
+        self.headers = list(headers)
+        self.started = False
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.started = True
+            names = {name for name, _ in self.headers}
+            message = {**message, "headers": [*(pair for pair in message.get("headers", ()) if pair[0] not in names), *self.headers]}
+        return self._send(message)
+
+
 class RequestIds:
     """ASGI middleware: draws an id for each request and puts it on the reply as `X-Request-Id`.
 
@@ -111,22 +127,18 @@ class RequestIds:
     used: ids name sessions, and a client must not choose another's.
     """
 
-    def __init__(self, app: ASGIApp, *, stream: np.random.Generator) -> None:
+    def __init__(self, app: ASGIApp, *, ends: Iterator[str]) -> None:
+        """Args:
+        ends: what ids have behind their prefix (`core.ids.ends_of_ids`), for everybody who draws for this server.
+        """
         self._app = app
-        self._ends = ends_of_ids(stream)
+        self._ends = ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = f"{_ID_PREFIX.get(scope['path'], 'req')}-{next(self._ends)}"
-        scope[REQUEST_ID] = request_id
-        header = (_REQUEST_ID_NAME, request_id.encode())
+        await self._app(scope, receive, with_id(scope, send, self._ends) if scope["type"] == "http" else send)
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                others = [pair for pair in message.get("headers", ()) if pair[0] != _REQUEST_ID_NAME]
-                message = {**message, "headers": [*others, header]}
-            await send(message)
 
-        await self._app(scope, receive, send_with_id)
+def with_id(scope: Scope, send: Send, ends: Iterator[str]) -> Headed:
+    """Give the request an id, and its reply too."""
+    request_id = scope[REQUEST_ID] = f"{_ID_PREFIX.get(scope['path'], 'req')}-{next(ends)}"
+    return Headed(send, (_REQUEST_ID_NAME, request_id.encode()))

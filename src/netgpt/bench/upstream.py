@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import AuthenticationFailed, DeadlineExceeded, InvalidRequest, ModelNotFound, NetgptError, NodeUnreachable, Overloaded
 from netgpt.core.spelling import did_you_mean
-from netgpt.engine.openai_answer import OpenAIServer
+from netgpt.engine.openai_answer import OpenAIServer, StreamedAnswer
 from netgpt.engine.openai_probe import listed_names
 from netgpt.engine.openai_stream import Chunk, spoken
 
@@ -124,29 +123,30 @@ class Upstream:
 
     async def _once(self, body: dict[str, Any]) -> Heard:
         start_s = self._clock.now_s()
-        heard, pieces = Heard(), []
+        heard, pieces, answer = Heard(), [], self._server.answer(json.dumps(body).encode())
         try:
-            async with aclosing(self._server.chunks(json.dumps(body).encode())) as answer:
-                while chunks := await self._next(answer):
-                    at_s = self._clock.now_s() - start_s
-                    for chunk in chunks:
-                        _take(heard, pieces, chunk, at_s)
+            while chunks := await self._next(answer):
+                at_s = self._clock.now_s() - start_s
+                for chunk in chunks:
+                    _take(heard, pieces, chunk, at_s)
         except NetgptError as error:
             if isinstance(error, InvalidRequest) and "logprobs" in body and "logprob" in error.message:
                 raise _NoLogprobs(error.message) from None
             error.hint = _KEY if isinstance(error, AuthenticationFailed) else f"{error.hint}; {_RESUME}"
             raise
+        finally:
+            answer.close()
         heard.total_s = self._clock.now_s() - start_s
         if not heard.finish_reason:
             raise NodeUnreachable(f"{self.url} broke off an answer", hint=f"see its log, {_RESUME}")
         self._settle(heard, pieces)
         return heard
 
-    async def _next(self, answer: AsyncGenerator[list[Chunk], None]) -> list[Chunk]:
+    async def _next(self, answer: StreamedAnswer) -> list[Chunk]:
         """The chunks that come next; none at the end."""
         try:
             async with asyncio.timeout(SILENCE_S):
-                return await anext(answer, [])
+                return await answer.chunks()
         except TimeoutError:
             raise DeadlineExceeded(f"{self.url} was silent for {SILENCE_S:g} s", hint="lower --concurrency") from None
 

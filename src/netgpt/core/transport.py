@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from netgpt.core.value import value
+
 STANDARD = "standard"  # the class of users who have no other; see `network.scenario.QOS_CLASSES`
 Payload = Any  # bytes; of a near call a message, which nobody changes
 
@@ -29,7 +31,7 @@ class Peer:
     serial: str  # of the certificate, in hexadecimal
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Call:
     """One incoming call, as the serving side sees it."""
 

@@ -135,7 +135,7 @@ class HashEngine:
         check_no_grammar(self.card, request)
         shift = self._shift(request)
         arrival_s = self._clock.now_s()
-        async with self._slots.taken():
+        async with self._slots:
             start_s = self._clock.now_s()
             thread = self._resume(request)
             try:
@@ -175,13 +175,13 @@ class HashEngine:
 
     async def prefill(self, request: Prefill) -> Held:
         check_fits(self.card, request.ids, request.keep, 0)
-        async with self._slots.taken():
+        async with self._slots:
             thread = self._resume(request)
         return Held(session=request.session, tokens=thread.tokens)
 
     async def verify(self, request: Verify) -> Verdict:
         check_fits(self.card, request.ids + request.drafts, request.keep, 1)
-        async with self._slots.taken():
+        async with self._slots:
             thread = self._resume(request)
             logprobs: list[float] = []
             for accepted, draft in enumerate((*request.drafts, None)):
@@ -195,7 +195,7 @@ class HashEngine:
     async def embed(self, request: Embed) -> Embedding:
         check_fits(self.card, request.ids, 0, 0)
         arrival_s = self._clock.now_s()
-        async with self._slots.taken():
+        async with self._slots:
             timings = Timings(queue_s=self._clock.now_s() - arrival_s)
             return Embedding(values=embed_tokens(self.card.id, request.ids), timings=timings)
 

@@ -6,8 +6,6 @@ line without the key. Who is asked again, and when, is the caller's matter.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 from netgpt.core.errors import (
     AuthenticationFailed,
     ContextLengthExceeded,
@@ -18,7 +16,7 @@ from netgpt.core.errors import (
     Overloaded,
 )
 from netgpt.engine.openai_http import HttpClient, Response
-from netgpt.engine.openai_stream import DONE, BadChunk, Chunk, ErrorSaid, EventLines, bounded, read_chunk, said
+from netgpt.engine.openai_stream import DONE, BadChunk, Chunk, ChunkReader, ErrorSaid, EventLines, bounded, said
 
 BUSY = (429, 503)
 MAX_ERROR_BYTES = 64 * 1024
@@ -40,61 +38,88 @@ class OpenAIServer:
     async def close(self) -> None:
         await self.http.close()
 
-    async def chunks(self, body: bytes) -> AsyncGenerator[list[Chunk], None]:
-        """The answer to a streaming request, up to its end mark or the body's end: each time the chunks that came together.
-
-        Raises:
-            NodeUnreachable: the server is not there, broke off, or sends what is no answer.
-            Overloaded, AuthenticationFailed, ModelNotFound, InvalidRequest: it refuses; see `refusal`.
-        """
-        async with self.http.stream("POST", "/chat/completions", body) as response:
-            await self.check(response)
-            kind = response.headers.get("content-type", "")
-            if not kind.startswith("text/event-stream"):
-                shown = self._shown(bounded(await response.read(MAX_ERROR_BYTES)))
-                raise NodeUnreachable(f"{self.url} does not stream: it answers {bounded(kind.encode())!r}: {shown}", hint=_HINT_API)
-            lines = EventLines()
-            while not response.has_said_all and (data := await response.part()):
-                chunks, failure = self._read(lines, data, response)
-                if chunks:
-                    yield chunks
-                if failure is not None:
-                    raise failure
-
-    def _read(self, lines: EventLines, data: bytes, response: Response) -> tuple[list[Chunk], NodeUnreachable | None]:
-        """The chunks that `data` completes, up to the answer's end mark, and what is wrong after them."""
-        chunks: list[Chunk] = []
-        try:
-            for event in lines.feed(data):
-                if event == DONE:
-                    response.has_said_all = True
-                    break
-                chunks.append(read_chunk(event))
-        except BadChunk as error:
-            return chunks, NodeUnreachable(f"{self.url} sends {self._shown(str(error))}", hint=_HINT_API)
-        except ErrorSaid as error:
-            return chunks, NodeUnreachable(f"{self.url} failed within an answer: {self._shown(str(error))}", hint=_HINT_LOG)
-        return chunks, None
+    def answer(self, body: bytes) -> StreamedAnswer:
+        """The answer to a streaming request, which is sent when its first chunks are asked for."""
+        return StreamedAnswer(self, body)
 
     async def check(self, response: Response) -> None:
         """Raise what a status other than 200 means."""
         if response.status != 200:
             content = await response.read(MAX_ERROR_BYTES)
-            message = f"{self.url} answers {response.status}: {self._shown(said(content))}"
+            message = f"{self.url} answers {response.status}: {self.shown(said(content))}"
             raise refusal(response.status, message, retry_after_s=retry_after_s(response.headers.get("retry-after", "")))
 
     async def ask(self, method: str, path: str, body: bytes = b"", *, root: bool = False) -> bytes:
-        """The whole body of an answer that is not streamed. Raises as `chunks` does."""
-        async with self.http.stream(method, path, body, root=root) as response:
+        """The whole body of an answer that is not streamed. Raises what `StreamedAnswer.chunks` raises."""
+        response = await self.http.ask(method, path, body, root=root)
+        try:
             await self.check(response)
             content = await response.read(MAX_JSON_BYTES + 1)
             if len(content) > MAX_JSON_BYTES:
                 raise NodeUnreachable(f"{self.url} answers with more than {MAX_JSON_BYTES} bytes", hint=_HINT_API)
             return content
+        finally:
+            response.close()
 
-    def _shown(self, text: str) -> str:
+    def shown(self, text: str) -> str:
         """A server may quote the key that it was given."""
         return text.replace(self._key, "***") if self._key else text
+
+
+class StreamedAnswer:
+    """One streamed answer of a server, chunk by chunk. Whoever asks for it closes it."""
+
+    def __init__(self, server: OpenAIServer, body: bytes) -> None:
+        self._server = server
+        self._body = body
+        self._response: Response | None = None
+        self._lines, self._reader = EventLines(), ChunkReader()
+        self._failure: NetgptError | None = None  # to be raised after the chunks before it
+
+    async def chunks(self) -> list[Chunk]:
+        """The chunks that come together next; none after the answer's end mark or the body's end.
+
+        Raises:
+            NodeUnreachable: the server is not there, broke off, or sends what is no answer.
+            Overloaded, AuthenticationFailed, ModelNotFound, InvalidRequest: it refuses; see `refusal`.
+        """
+        response = self._response or await self._open()
+        while not response.has_said_all and self._failure is None and (data := await response.part()):
+            if chunks := self._read(data, response):
+                return chunks
+        if self._failure is not None:
+            raise self._failure
+        return []
+
+    def close(self) -> None:
+        """Leave; a server that has not said all learns it at once."""
+        if self._response is not None:
+            self._response.close()
+
+    async def _open(self) -> Response:
+        server = self._server
+        response = self._response = await server.http.ask("POST", "/chat/completions", self._body)
+        await server.check(response)
+        kind = response.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream"):
+            shown = server.shown(bounded(await response.read(MAX_ERROR_BYTES)))
+            raise NodeUnreachable(f"{server.url} does not stream: it answers {bounded(kind.encode())!r}: {shown}", hint=_HINT_API)
+        return response
+
+    def _read(self, data: bytes, response: Response) -> list[Chunk]:
+        """The chunks that `data` completes, up to the answer's end mark or what is wrong after them."""
+        chunks: list[Chunk] = []
+        try:
+            for event in self._lines.feed(data):
+                if event == DONE:
+                    response.has_said_all = True
+                    break
+                chunks.append(self._reader.read(event))
+        except BadChunk as error:
+            self._failure = NodeUnreachable(f"{self._server.url} sends {self._server.shown(str(error))}", hint=_HINT_API)
+        except ErrorSaid as error:
+            self._failure = NodeUnreachable(f"{self._server.url} failed within an answer: {self._server.shown(str(error))}", hint=_HINT_LOG)
+        return chunks
 
 
 _HINT_API = "give the base URL of an OpenAI-compatible API, which ends in /v1"

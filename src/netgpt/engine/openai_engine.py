@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import AuthenticationFailed, ModelNotFound, NetgptError, NodeUnreachable, NotSupported, Overloaded
@@ -174,14 +173,14 @@ class OpenAIEngine:
         probed = self._known()
         answer, tail = self._check(request, probed)
         arrival_s = self._clock.now_s()
-        async with self._slots.taken():
+        async with self._slots:
             body = generate_body(probed, request, answer)
             queue_s = self._clock.now_s() - arrival_s
             for attempt in range(self._upstream.retries + 1):
-                talk = Talk(self._upstream, self._server, self._clock, request, queue_s=queue_s, tail=tail)
+                talk = Talk(self._upstream, self._server, self._clock, request, body, queue_s=queue_s, tail=tail)
                 try:
-                    async with aclosing(talk.hear(body)) as heard:
-                        async for tokens in heard:
+                    with talk:
+                        while (tokens := await talk.next()) is not None:
                             yield tokens
                     return
                 except (NodeUnreachable, Overloaded) as error:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -48,11 +47,13 @@ def parse_base_url(url: str) -> SplitResult:
 
 
 class Response:
-    """One answer: its head is there, its body comes."""
+    """One answer: its head is there, its body comes. Whoever asked closes it: before the body's end that closes the connection at once."""
 
-    def __init__(self, connection: _Connection, url: str) -> None:
+    __slots__ = ("_connection", "_part_from", "has_said_all")
+
+    def __init__(self, connection: _Connection, part_from: Callable[[_Connection, bool], None]) -> None:
         self._connection = connection
-        self._url = url
+        self._part_from = part_from
         self.has_said_all = False  # set by a reader who knows that only the body's end is to come
 
     @property
@@ -79,6 +80,9 @@ class Response:
             body += data
         return body[:limit]
 
+    def close(self) -> None:
+        self._part_from(self._connection, self.has_said_all)
+
 
 class HttpClient:
     """Keeps connections to one server.
@@ -103,9 +107,8 @@ class HttpClient:
         fixed = {"host": parts.netloc, "accept-encoding": "identity", "user-agent": "netgpt", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()).encode("latin-1")
 
-    @asynccontextmanager
-    async def stream(self, method: str, path: str, body: bytes = b"", *, root: bool = False) -> AsyncIterator[Response]:
-        """Ask, and give the answer once its head is there. Left before the body's end, the connection is closed at once.
+    async def ask(self, method: str, path: str, body: bytes = b"", *, root: bool = False) -> Response:
+        """Ask, and give the answer once its head is there.
 
         Args:
             root: `path` begins at the server's root instead of the base URL.
@@ -116,16 +119,11 @@ class HttpClient:
         target = path if root else self._path + path
         kind = b"content-type: application/json\r\n" if body else b""
         request = b"%s %s HTTP/1.1\r\n%s%scontent-length: %d\r\n\r\n%s" % (method.encode(), target.encode(), self._head, kind, len(body), body)
-        connection = await self._ask(request)
-        answer = Response(connection, self.url)
-        try:
-            yield answer
-        finally:
-            self._part_from(connection, answer)
+        return Response(await self._ask(request), self._part_from)
 
-    def _part_from(self, connection: _Connection, answer: Response) -> None:
+    def _part_from(self, connection: _Connection, has_said_all: bool) -> None:
         """Keep the connection, close it, or leave it a moment for the end of a body that says nothing more."""
-        if answer.has_said_all and not connection.complete and connection.lost is None:
+        if has_said_all and not connection.complete and connection.lost is None:
             timer = asyncio.get_running_loop().call_later(DRAIN_S, connection.abort)
             connection.settle(lambda: (timer.cancel(), self._keep(connection)))
         else:

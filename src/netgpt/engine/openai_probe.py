@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -113,10 +112,13 @@ async def _streaming(server: OpenAIServer, found: Probed) -> Probed:
 async def _stream_once(server: OpenAIServer, body: bytes) -> tuple[bool, bool]:
     """Whether log-probabilities came, and whether usage did."""
     scored = counted = False
-    async with aclosing(server.chunks(body)) as answer:
-        async for chunks in answer:
+    answer = server.answer(body)
+    try:
+        while chunks := await answer.chunks():
             scored = scored or any(chunk.scored for chunk in chunks)
             counted = counted or any(chunk.completion_tokens is not None for chunk in chunks)
+    finally:
+        answer.close()
     return scored, counted
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from netgpt.models.generation import Capabilities, Generate, Penalties, Turn
 
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # `json.dumps` would make an encoder for each body
 SEED_BITS = 31  # what every server takes
 
 # How an upstream is told to go on from a last message of the assistant.
@@ -96,7 +97,8 @@ def chat_body(probed: Probed, messages: Sequence[Turn], answer: str, fields: Map
         of_message, of_body = CONTINUATIONS[probed.continuation]
         turns.append({"role": "assistant", "content": answer, **of_message})
         body |= of_body
-    return json.dumps(body | {"messages": turns}, ensure_ascii=False).encode("utf-8", "replace")
+    body["messages"] = turns
+    return _to_json(body).encode("utf-8", "replace")
 
 
 def split_text(data: bytes) -> tuple[str, bytes]:

@@ -18,6 +18,8 @@ DONE = b"[DONE]"
 _read_json = json.JSONDecoder().raw_decode  # what `json.loads` calls once it has looked for encodings and white space
 _NOTHING: Mapping[str, Any] = {}
 _PLAIN = frozenset({"content", "role"})
+_ESCAPED = re.compile(rb'["\\\x00-\x1f]').search  # what cannot stand for itself in a JSON string
+_MOST_LESSONS = 4
 END_TOKEN = re.compile(rb"<\|[^<>|]*\|>|</?s>|<(end|start)_of_turn>|<eos>|")  # ends a turn and is no text
 
 
@@ -65,6 +67,49 @@ class EventLines:
         if len(self._rest) > MAX_LINE_BYTES:
             raise BadChunk(f"a line of more than {MAX_LINE_BYTES} bytes")
         return [line[5:].strip() for line in lines if line.startswith(b"data:")]
+
+
+class ChunkReader:
+    """Reads the events of one answer, most of which differ in their words alone: these are not parsed again and again.
+
+    What stands before and after the words is learnt from an event that was parsed. Another event with the same around words
+    without quote, backslash and control character is then the same JSON with another string. That the learnt place is
+    that of the words is found out by putting others there.
+    """
+
+    def __init__(self) -> None:
+        self._before = self._after = b""
+        self._lessons = 0  # since one was of use
+
+    def read(self, data: bytes) -> Chunk:
+        """What an event's data says. Raises what `read_chunk` raises."""
+        words = self._words(data) if self._before else None
+        if words is not None:
+            self._lessons = 0
+            return Chunk(words)
+        chunk = read_chunk(data)
+        if chunk.text and self._lessons < _MOST_LESSONS:
+            self._learn(data, chunk)
+        return chunk
+
+    def _words(self, data: bytes) -> str | None:
+        before, after = self._before, self._after
+        if len(data) < len(before) + len(after) or not data.startswith(before) or not data.endswith(after):
+            return None
+        words = data[len(before) : -len(after)]
+        try:
+            return None if _ESCAPED(words) else words.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def _learn(self, data: bytes, chunk: Chunk) -> None:
+        words = chunk.text.encode("utf-8", "replace")
+        before, quoted, after = data.partition(b'"%s"' % words)
+        if not quoted or _ESCAPED(words) or chunk != Chunk(chunk.text):
+            return
+        self._lessons += 1
+        if read_chunk(b'%s"%s."%s' % (before, words, after)) == Chunk(chunk.text + "."):
+            self._before, self._after = before + b'"', b'"' + after
 
 
 def read_chunk(data: bytes) -> Chunk:

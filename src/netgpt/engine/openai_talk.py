@@ -6,8 +6,7 @@ what `max_tokens` can be ends it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NodeUnreachable
@@ -22,10 +21,13 @@ MOST_BYTES_PER_TOKEN = 1024  # the longest tokens of public vocabularies have so
 
 
 class Talk:
-    """Hears one answer. `began` tells whether any of it was passed on."""
+    """Hears one answer, within `with talk`. `began` tells whether any of it was passed on."""
 
-    def __init__(self, upstream: Upstream, server: OpenAIServer, clock: Clock, request: Generate, *, queue_s: float, tail: bytes) -> None:
+    def __init__(
+        self, upstream: Upstream, server: OpenAIServer, clock: Clock, request: Generate, body: bytes, *, queue_s: float, tail: bytes
+    ) -> None:
         """Args:
+        body: of the request to the upstream.
         tail: bytes of an unfinished character that the session has already; the upstream says them again.
         """
         self.began = False
@@ -36,42 +38,48 @@ class Talk:
         self._most_bytes = request.max_tokens * MOST_BYTES_PER_TOKEN
         self._usage = Chunk()
         self._finish = ""
+        self._is_moving = False  # it said something when it was last heard
+        self._is_over = self._is_told = False  # no chunk is to come; the last item was given
+        self._start_s = self._first_s = clock.now_s()
+        self._deadline = Deadline(upstream.first_token_s)
+        self._answer = server.answer(body)
 
-    async def hear(self, body: bytes) -> AsyncGenerator[Tokens, None]:
-        """The answer; its last item has `finish`.
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._deadline.close()
+        self._answer.close()
+
+    async def next(self) -> Tokens | None:
+        """What is said next; the last item has `finish`, and after it there is nothing.
 
         Raises:
             NodeUnreachable: silent for too long, broke off, or is no OpenAI-compatible server.
-            NetgptError: what `OpenAIServer.chunks` raises.
+            NetgptError: what `StreamedAnswer.chunks` raises.
         """
-        start_s = first_s = self._clock.now_s()
-        deadline = Deadline(self._upstream.first_token_s)
-        try:
-            async with aclosing(self._server.chunks(body)) as answer:
-                while chunks := await self._next(answer, deadline):
-                    tokens = self._take(chunks)
-                    if tokens is not None:
-                        first_s = first_s if self.began else self._clock.now_s()
-                        self.began = True
-                        yield tokens
-                    if self._bytes > self._most_bytes:
-                        self._finish = "length"
-                        break
-                    if tokens is not None or any(chunk.thinks for chunk in chunks):
-                        deadline.put_off(self._upstream.next_token_s)
-                    if self._finish:
-                        deadline.hasten(USAGE_S)
-        finally:
-            deadline.close()
+        while not self._is_over:
+            tokens = self._take(await self._chunks())
+            if tokens is not None:
+                if not self.began:
+                    self.began, self._first_s = True, self._clock.now_s()
+                return tokens
+        if self._is_told:
+            return None
         if not self._finish:
             raise NodeUnreachable(f"{self._server.url} ended an answer without a reason", hint="see that server's log")
-        yield self._last(start_s, first_s)
+        self._is_told = True
+        return self._last()
 
-    async def _next(self, answer: AsyncGenerator[list[Chunk], None], deadline: Deadline) -> list[Chunk]:
+    async def _chunks(self) -> list[Chunk]:
         """The chunks that come next; none at the end, also where only counts are missing."""
+        if self._is_moving:
+            self._deadline.put_off(self._upstream.next_token_s)
+        if self._finish:
+            self._deadline.hasten(USAGE_S)
         try:
-            with deadline:
-                return await anext(answer, [])
+            with self._deadline:
+                return await self._answer.chunks()
         except TimeoutError:
             if self._finish:
                 return []
@@ -81,11 +89,14 @@ class Talk:
 
     def _take(self, chunks: Sequence[Chunk]) -> Tokens | None:
         """What some chunks say, in one; None if that is no part of the answer."""
+        self._is_over = not chunks
+        self._is_moving = False
         wants_scores = self._request.text is not None and self._request.text.logprobs
         data, scored, made = b"", list[Scored](), 0
         for chunk in chunks:
             if chunk.completion_tokens is not None:
                 self._usage = chunk
+            self._is_moving = self._is_moving or chunk.thinks
             self._finish = self._finish or ("length" if chunk.finish == "length" else "stop" if chunk.finish else "")
             new = chunk.text.encode("utf-8", "replace")
             if self._tail and new:  # the upstream says again what the session has already
@@ -97,9 +108,11 @@ class Talk:
                 made += max(len(scores), 1)
                 self._bytes += len(new)
             if self._bytes > self._most_bytes:
+                self._is_over, self._finish = True, "length"
                 break
         if not made:
             return None
+        self._is_moving = True
         self._made += made
         return Tokens(
             epoch=self._request.epoch,
@@ -115,7 +128,7 @@ class Talk:
         top = scored.top[: self._request.top_logprobs]
         return TopLogprobs(ids=(), logprobs=tuple(logprob for _, logprob in top), tokens=tuple(token for token, _ in top))
 
-    def _last(self, start_s: float, first_s: float) -> Tokens:
+    def _last(self) -> Tokens:
         """The end, with the upstream's own counts where it gave them."""
         counted = min(self._usage.completion_tokens or self._made, self._request.max_tokens)
         return Tokens(
@@ -123,7 +136,7 @@ class Talk:
             position=0,
             made=max(counted - self._made, 0),
             finish=self._finish,
-            timings=Timings(queue_s=self._queue_s, prefill_s=first_s - start_s, decode_s=self._clock.now_s() - first_s),
+            timings=Timings(queue_s=self._queue_s, prefill_s=self._first_s - self._start_s, decode_s=self._clock.now_s() - self._first_s),
             cached=self._usage.cached_tokens,
             prompt_tokens=self._usage.prompt_tokens or 0,
         )

@@ -161,7 +161,7 @@ class ReplayEngine:
         check_no_grammar(self.card, request)
         check_no_penalties(self.card, request)
         arrival_s = self._clock.now_s()
-        async with self._slots.taken():
+        async with self._slots:
             start_s = due_s = self._clock.now_s()
             thread = self._resume(request)
             try:
@@ -194,7 +194,7 @@ class ReplayEngine:
 
     async def prefill(self, request: Prefill) -> Held:
         check_fits(self.card, request.ids, request.keep, 0)
-        async with self._slots.taken():
+        async with self._slots:
             thread = self._resume(request)
             script, place = self._find(thread.items)
             await self._until(self._clock.now_s() + self._first_wait_s(script, request.keep, len(thread.items) - place))
@@ -202,7 +202,7 @@ class ReplayEngine:
 
     async def verify(self, request: Verify) -> Verdict:
         check_fits(self.card, request.ids + request.drafts, request.keep, 1)
-        async with self._slots.taken():
+        async with self._slots:
             thread = self._resume(request)
             script, place = self._find(thread.items)
             await self._until(self._clock.now_s() + self._first_wait_s(script, request.keep, len(thread.items) - place))

@@ -6,8 +6,7 @@ Bookkeeping only, as `engine.sessions` is for engines with KV. What an item is, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -111,7 +110,7 @@ class Threads(Generic[Item]):
 
 
 class Slots:
-    """Calls that run at once, and a bounded queue of calls that wait."""
+    """Calls that run at once, each within `async with slots`, and a bounded queue of calls that wait."""
 
     def __init__(self, model: str, count: int, queue: int) -> None:
         self.count = count
@@ -121,9 +120,8 @@ class Slots:
         self._queue = queue
         self._free = asyncio.Semaphore(count)
 
-    @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Wait for a slot and hold it.
+    async def __aenter__(self) -> None:
+        """Wait for a slot and hold it until `__aexit__`.
 
         Raises:
             Overloaded: the queue is full.
@@ -136,8 +134,7 @@ class Slots:
         finally:
             self.waiting -= 1
         self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._free.release()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.running -= 1
+        self._free.release()

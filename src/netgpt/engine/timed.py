@@ -74,7 +74,7 @@ class TimedEngine:
 
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         arrival_s = self._clock.now_s()
-        async with self._slots.taken():
+        async with self._slots:
             start_s = self._clock.now_s()
             tokens = self._count(request.ids)
             prefill_s = self._declared.prefill_s(tokens, request.keep)
@@ -151,7 +151,7 @@ class TimedEngine:
 
     async def _prompt(self, work: Callable[[], Awaitable[Result]], ids: Sequence[int], past: int) -> Result:
         arrival_s = self._clock.now_s()
-        async with self._slots.taken():
+        async with self._slots:
             start_s = self._clock.now_s()
             result = await work()
             duration_s = self._declared.prefill_s(self._count(ids), past)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netgpt.core.errors import Overloaded, RateLimited
 
@@ -20,9 +21,8 @@ FIRST_GUESS_S = 1.0  # of a request's duration, before one has ended
 SHORTEST_RETRY_S = 0.1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lane:
-    """Requests of one lane can be served by the same engines."""
+class Lane(NamedTuple):
+    """Requests of one lane can be served by the same engines. A named tuple: its hash costs no call."""
 
     model: str
     privacy: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 
 from netgpt.core.errors import NodeUnreachable, NotSupported, Overloaded, SessionNotFound
 from netgpt.inference.steps import Accept, Step, Switch
@@ -22,9 +21,12 @@ async def direct(session: Session, nodes: Sequence[NodeHandle]) -> AsyncGenerato
     """
     for position, node in enumerate(nodes):
         try:
-            async with aclosing(node.generate(session)) as pieces:
+            pieces = node.generate(session)
+            try:
                 async for piece in pieces:
-                    yield Accept(piece=piece)
+                    yield Accept(piece)
+            finally:
+                await pieces.aclose()
             return
         except LOST as error:
             if node is nodes[-1]:

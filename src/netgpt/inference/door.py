@@ -7,14 +7,13 @@ and says how the answer came about. It knows neither HTTP nor what runs a model.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
-from netgpt.core.errors import DeadlineExceeded, NetgptError, Overloaded
+from netgpt.core.errors import DeadlineExceeded, NetgptError
 from netgpt.inference.admission import Admission, Lane, Ticket
 from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
@@ -27,6 +26,7 @@ from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Hold, Step, Strategy, Switch
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
+from netgpt.inference.visit import Visit, Visits
 from netgpt.models.generation import Sampling, declared_machines
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
@@ -69,7 +69,7 @@ class Door:
         entry, members: this node and the members that it may ask, as of the newest snapshot it has.
         doors: how many doors the network has, where they are more than `members`.
         handle: a handle to a member's engine; the door asks for it anew for every request.
-        record: takes an event's kind, node and data (`EventLog.record`).
+        record: takes an event's kind, node and data (`EventLog.record`), in the loop's turn after the answer.
         """
         self._entry = entry
         self._members = members
@@ -79,13 +79,18 @@ class Door:
         self._clock = clock
         self._seeds = _seeds(chance.stream(f"door.{entry().id}.seeds"))
         self._metrics = metrics
-        self._record = record
         self._limits = limits or DoorLimits()
         self._strategy = strategy
         self._admission = Admission(queue=self._limits.queue, queue_per_key=self._limits.queue_per_key)
         self._rooms = Rooms(self._admission)
         self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
-        self.open_requests = 0
+        self._visits = Visits(entry, clock, metrics, record)
+        self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
+        self._known: dict[Lane, Sequence[Member]] = {}
+
+    @property
+    def open_requests(self) -> int:
+        return self._visits.open
 
     @property
     def vocabulary(self) -> int:
@@ -117,7 +122,7 @@ class Door:
         Raises:
             NetgptError: before the first `Delta` or after any; what was yielded stays true.
         """
-        with self._opened(request) as visit:
+        with Visit(self._visits, request) as visit:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
@@ -132,17 +137,19 @@ class Door:
                     fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
                     session.max_tokens = fit.max_tokens
                 nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
-                async with aclosing(self._strategy(session, [self._handle(node) for node in nodes])) as steps:
+                steps = self._strategy(session, [self._handle(node) for node in nodes])
+                try:
                     async for step in steps:
                         for delta in self._take(step, session, telling, visit.arrival_s):
                             yield delta
                         if session.finished or telling.text.stopped:
                             break
+                finally:
+                    await steps.aclose()
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
             finish = self._finish(request, session, telling, nodes, self._clock.now_s() - visit.arrival_s)
-            visit.outcome = finish.reason
-            self._report(request, finish)
+            visit.answered(request, finish)
             yield finish
 
     async def embed(self, request: EmbedRequest) -> Vectors:
@@ -151,7 +158,7 @@ class Door:
         Raises:
             NetgptError: no vector is given.
         """
-        with self._opened(request) as visit:
+        with Visit(self._visits, request) as visit:
             lane = Lane(model=request.model, privacy=request.privacy, raw="input")
             nodes = same_model(self._nodes(lane))
             deadline_s = visit.arrival_s + (request.deadline_s or self._limits.deadline_s)
@@ -162,29 +169,10 @@ class Door:
                 made = await embed_all(sessions, [self._handle(node) for node in nodes])
             strategy, duration_s = TIER_OF_MODEL.get(request.model, AUTO), self._clock.now_s() - visit.arrival_s
             vectors = vectors_of(sessions, made, strategy=strategy, why=_why(request.model, nodes), duration_s=duration_s)
-            visit.outcome = "stop"
-            self._report_vectors(request, vectors)
+            visit.embedded(request, vectors)
             return vectors
 
-    @contextmanager
-    def _opened(self, request: ChatRequest | EmbedRequest) -> Iterator[_Visit]:
-        """Count a request from its arrival to its end, whatever that is."""
-        self.open_requests += 1
-        visit = _Visit(arrival_s=self._clock.now_s())
-        try:
-            yield visit
-        except NetgptError as error:
-            visit.outcome = error.code
-            if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
-                self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=error.code)
-            raise
-        finally:
-            self.open_requests -= 1
-            model = request.model if request.model in MODEL_NAMES else "unknown"  # a client cannot grow the label set
-            self._metrics.requests.labels(model=model, finish_reason=visit.outcome).inc()
-            self._metrics.request_duration.labels(model=model).observe(self._clock.now_s() - visit.arrival_s)
-
-    async def _turn(self, ticket: Ticket, session: Session, telling: Telling, visit: _Visit) -> None:
+    async def _turn(self, ticket: Ticket, session: Session, telling: Telling, visit: Visit) -> None:
         """Wait until a node has room for the request."""
         try:
             await self._entrance.turn(ticket, deadline_s=session.deadline_s)
@@ -217,8 +205,18 @@ class Door:
                 deadline_s = session.deadline_s - arrival_s
                 raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
 
-    def _nodes(self, lane: Lane) -> list[Member]:
-        nodes = serving_nodes(lane.model, self._members(), entry=self._entry(), privacy=lane.privacy, needs=lane.needs)
+    def _nodes(self, lane: Lane) -> Sequence[Member]:
+        """Who may answer, best first. It is chosen anew when the members are others than they were."""
+        members = self._members()
+        if members != self._seen:
+            self._seen, self._known = list(members), {}
+        nodes = self._known.get(lane)
+        if nodes is None:
+            nodes = self._known[lane] = self._choose(lane, members)
+        return nodes
+
+    def _choose(self, lane: Lane, members: Sequence[Member]) -> list[Member]:
+        nodes = serving_nodes(lane.model, members, entry=self._entry(), privacy=lane.privacy, needs=lane.needs)
         if lane.raw:
             nodes = native_nodes(nodes, self._tokenizer.hash, param=lane.raw)
         if BIAS in lane.needs:
@@ -285,61 +283,6 @@ class Door:
             seed=session.sampling.seed if request.seed is None else request.seed,
             counted_by=_counted_by(session),
         )
-
-    def _report(self, request: ChatRequest, finish: Finish) -> None:
-        metrics = self._metrics
-        metrics.time_to_first_token.labels(model=request.model).observe(finish.time_to_first_token_s)
-        if finish.completion_tokens > 1:
-            decode_s = finish.duration_s - finish.time_to_first_token_s
-            metrics.inter_token_latency.labels(model=request.model).observe(decode_s / (finish.completion_tokens - 1))
-        metrics.tokens.labels(model=request.model, direction="input").inc(finish.prompt_tokens)
-        metrics.tokens.labels(model=request.model, direction="output").inc(finish.completion_tokens)
-        self._count_link_bytes(finish.link_bytes)
-        self._record(
-            "request.finished",
-            self._entry().id,
-            request=request.request_id,
-            key=request.key,
-            model=request.model,
-            reason=finish.reason,
-            prompt_tokens=finish.prompt_tokens,
-            completion_tokens=finish.completion_tokens,
-            origin=[[span.node, span.tokens] for span in finish.origin],
-            switches=len(finish.switches),
-            link_bytes=finish.link_bytes,
-            queue_s=round(finish.queue_s, 6),
-            time_to_first_token_s=round(finish.time_to_first_token_s, 6),
-            duration_s=round(finish.duration_s, 6),
-        )
-
-    def _report_vectors(self, request: EmbedRequest, vectors: Vectors) -> None:
-        self._metrics.tokens.labels(model=request.model, direction="input").inc(vectors.prompt_tokens)
-        self._count_link_bytes(vectors.link_bytes)
-        self._record(
-            "request.embedded",
-            self._entry().id,
-            request=request.request_id,
-            key=request.key,
-            model=request.model,
-            texts=len(request.texts),
-            prompt_tokens=vectors.prompt_tokens,
-            origin=[[span.node, span.tokens] for span in vectors.origin],
-            link_bytes=vectors.link_bytes,
-            duration_s=round(vectors.duration_s, 6),
-        )
-
-    def _count_link_bytes(self, link_bytes: Mapping[str, Mapping[str, int]]) -> None:
-        for node, count in link_bytes.items():
-            for direction, payload_bytes in count.items():
-                self._metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
-
-
-@dataclass(kw_only=True)
-class _Visit:
-    """One request at the door."""
-
-    arrival_s: float
-    outcome: str = "cancelled"  # unless it comes to an end
 
 
 def _seeds(stream: np.random.Generator) -> Iterator[int]:

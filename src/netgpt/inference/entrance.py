@@ -7,8 +7,7 @@ deadline passes, has cost no engine anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, Overloaded
@@ -16,6 +15,22 @@ from netgpt.inference.admission import Admission, Lane, Place, Ticket
 from netgpt.telemetry.metrics import Metrics
 
 RECHECK_S = 0.2  # a heartbeat: what nodes have room may change without a request that ends here
+
+
+class HeldPlace:
+    """A request's place at the door, while it is entered."""
+
+    __slots__ = ("_entrance", "_key", "_lane", "_ticket")
+
+    def __init__(self, entrance: Entrance, key: str, lane: Lane) -> None:
+        self._entrance, self._key, self._lane = entrance, key, lane
+
+    def __enter__(self) -> Ticket:
+        self._ticket = self._entrance.enter(self._key, self._lane)
+        return self._ticket
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._entrance.leave(self._ticket)
 
 
 class Entrance:
@@ -30,25 +45,31 @@ class Entrance:
         metrics.requests_waiting.set_function(lambda: admission.waiting)
         metrics.requests_running.set_function(lambda: sum(admission.running.values()))
 
-    @contextmanager
-    def place(self, key: str, lane: Lane) -> Iterator[Ticket]:
-        """Hold a place: first in the queue, then, once `turn` has returned, at the ticket's node.
+    def place(self, key: str, lane: Lane) -> HeldPlace:
+        """A context: it holds a place, first in the queue, then, once `turn` has returned, at the ticket's node.
 
-        Raises:
+        Entering it raises:
             Overloaded, RateLimited: there is none.
         """
+        return HeldPlace(self, key, lane)
+
+    def enter(self, key: str, lane: Lane) -> Ticket:
+        """What entering a place does."""
         ticket, evicted = self._admission.enter(key, lane)
-        turn = self._turns[ticket] = asyncio.get_running_loop().create_future()
         if evicted is not None:
             self._turn_away(evicted)
         self._grant()
-        try:
-            yield ticket
-        finally:
-            del self._turns[ticket]
+        if ticket.node is None:
+            self._turns[ticket] = asyncio.get_running_loop().create_future()
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """What leaving a place does."""
+        turn = self._turns.pop(ticket, None)
+        if turn is not None:
             turn.cancel()
-            self._admission.leave(ticket, self._clock.now_s())
-            self._grant()
+        self._admission.leave(ticket, self._clock.now_s())
+        self._grant()
 
     async def turn(self, ticket: Ticket, *, deadline_s: float) -> None:
         """Wait until the ticket may go to its node.
@@ -57,7 +78,9 @@ class Entrance:
             DeadlineExceeded: `deadline_s` came first; the request never began.
             Overloaded, RateLimited: it had to make room for another key.
         """
-        turn = self._turns[ticket]
+        turn = self._turns.get(ticket)
+        if turn is None:
+            return None  # it was let go at once
         if turn.done():
             return turn.result()
         begin_s = self._clock.now_s()
@@ -78,8 +101,11 @@ class Entrance:
             turn.exception()  # marks it as seen: the request may end before it looks
 
     def _grant(self) -> None:
+        if not self._admission.waiting:
+            return
         for ticket in self._admission.grant(self._place, self._clock.now_s()):
-            if not (turn := self._turns[ticket]).done():
+            turn = self._turns.get(ticket)
+            if turn is not None and not turn.done():
                 turn.set_result(None)
         if self._admission.waiting and self._recheck is None:
             self._recheck = asyncio.get_running_loop().call_later(RECHECK_S, self._check_again)

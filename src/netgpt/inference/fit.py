@@ -7,15 +7,15 @@ tokenizer only that node can say; it does, when it is asked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from netgpt.core.errors import ContextLengthExceeded
+from netgpt.core.value import value
 from netgpt.network.member import Member
 
 MOST_BYTES_A_TOKEN = 128  # of known vocabularies: runs of spaces are the longest tokens
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Fit:
     """Nodes that can hold the prompt, best first, and the most tokens that may follow it on all of them."""
 

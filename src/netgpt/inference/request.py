@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.transport import STANDARD
+from netgpt.core.value import value
 from netgpt.models.generation import Penalties, TopLogprobs
 from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
@@ -21,6 +22,7 @@ LEAST_TOP_P = 1e-6
 MAX_TOP_K = 1 << 20
 MAX_PENALTY = 2
 MAX_BIAS, MAX_BIASES = 100, 300
+DEFAULT_PRIVACY = "cloud-allowed"
 MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
 
 _RANGES = {
@@ -33,7 +35,7 @@ _RANGES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ChatRequest:
     """One answer that is wanted: to a conversation, or the continuation of a raw prompt.
 
@@ -56,7 +58,7 @@ class ChatRequest:
     logprobs: bool = False
     top_logprobs: int = 0
     grammar: Grammar | None = None  # what the answer is held to
-    privacy: str = "cloud-allowed"
+    privacy: str = DEFAULT_PRIVACY
     deadline_s: float | None = None  # from arrival; None: the door's default
     key: str = ""  # id of the API key that asks; empty where none is needed
     qos: str = STANDARD  # the class of the user, where links and cells tell classes apart
@@ -78,9 +80,10 @@ class ChatRequest:
     @property
     def penalties(self) -> Penalties | None:
         """What is to be added to logits; None: nothing."""
+        if not (self.presence_penalty or self.frequency_penalty or self.logit_bias):
+            return None
         ids, biases = tuple(i for i, _ in self.logit_bias), tuple(float(bias) for _, bias in self.logit_bias)
-        penalties = Penalties(presence=float(self.presence_penalty), frequency=float(self.frequency_penalty), bias_ids=ids, biases=biases)
-        return None if penalties == Penalties() else penalties
+        return Penalties(presence=float(self.presence_penalty), frequency=float(self.frequency_penalty), bias_ids=ids, biases=biases)
 
     def _check_bias(self) -> None:
         if len(self.logit_bias) > MAX_BIASES:
@@ -104,7 +107,7 @@ class ChatRequest:
                 raise InvalidRequest(f"unknown role {role!r}", hint=did_you_mean(role, ROLES), param="messages")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class EmbedRequest:
     """Some texts, or token ids, whose vectors are wanted. Raises InvalidRequest, naming the parameter."""
 
@@ -112,7 +115,7 @@ class EmbedRequest:
     model: str
     texts: tuple[str | tuple[int, ...], ...]  # none empty
     key: str = ""  # id of the API key; empty where none is needed
-    privacy: str = "cloud-allowed"
+    privacy: str = DEFAULT_PRIVACY
     deadline_s: float | None = None  # from arrival; None: the door's default
 
     def __post_init__(self) -> None:
@@ -138,7 +141,7 @@ class Delta(NamedTuple):
     top_tokens: tuple[tuple[bytes, ...], ...] = ()  # bytes of the alternatives in `top`
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Span:
     """How many consecutive answer tokens a node made."""
 
@@ -147,7 +150,7 @@ class Span:
     recoded: bool = False  # its tokenizer is not the door's: it was given text
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Finish:
     """The end of an answer, and what is known about how it came about."""
 
@@ -170,7 +173,7 @@ class Finish:
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Vectors:
     """The vectors of a request's texts, in order, and how they came about."""
 
@@ -187,7 +190,7 @@ class Vectors:
     overruns: int = 0  # results that came later than modelled
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ServedModel:
     """One model name that this door answers to, now."""
 

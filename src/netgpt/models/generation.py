@@ -7,13 +7,14 @@ tokenizer; positions count from the first token of the session.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
+from netgpt.core.value import value
 from netgpt.models.grammar import Grammar
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Sampling:
     """How the next token is chosen. Chance is keyed by (seed, position): see `engine.sampling`."""
 
@@ -26,7 +27,7 @@ class Sampling:
 GREEDY = Sampling()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Penalties:
     """What is added to the model's logits before a token is drawn, as OpenAI's API has it.
 
@@ -41,7 +42,7 @@ class Penalties:
     biases: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Turn:
     """One message of a conversation."""
 
@@ -49,7 +50,7 @@ class Turn:
     content: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Text:
     """A session as text, for a node whose tokenizer is not the caller's: the node encodes it anew."""
 
@@ -59,7 +60,7 @@ class Text:
     fit: bool = False  # `max_tokens` is an upper bound: take what the context has left
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Generate:
     """Continue a session by up to `max_tokens` tokens.
 
@@ -87,7 +88,7 @@ class Generate:
     penalties: Penalties | None = None  # counted over the answer, from `answer_from` on
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class TopLogprobs:
     """The most likely tokens at one position, most likely first (before temperature, nats)."""
 
@@ -96,7 +97,7 @@ class TopLogprobs:
     tokens: tuple[bytes, ...] = ()  # in place of `ids` where the caller has another tokenizer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Timings:
     """Durations measured by one node on one clock, seconds."""
 
@@ -113,7 +114,7 @@ def declared_machines(timings: Iterable[Timings]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(timing.declared for timing in timings if timing.declared))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Tokens:
     """One or more new tokens of a session. The last one of a call carries `finish` and `timings`.
 
@@ -135,7 +136,7 @@ class Tokens:
     prompt_tokens: int = 0  # of the whole prompt, as the node's model counts; with the last one
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Verify:
     """Ask the target which of `drafts` it would have produced itself after the session's tokens.
 
@@ -152,7 +153,7 @@ class Verify:
     sampling: Sampling = GREEDY
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Verdict:
     """How many leading drafts hold, and the target's own token after them.
 
@@ -166,7 +167,7 @@ class Verdict:
     timings: Timings | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Prefill:
     """Bring a session's tokens into KV without drawing a token."""
 
@@ -176,7 +177,7 @@ class Prefill:
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Held:
     """How many tokens of a session an engine holds in KV."""
 
@@ -185,7 +186,7 @@ class Held:
     timings: Timings | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Embed:
     """Turn tokens into one vector: the mean of their hidden states after the last norm, scaled to length 1.
 
@@ -198,7 +199,7 @@ class Embed:
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Embedding:
     """The vector of some tokens. Vectors of different models have nothing to do with each other."""
 
@@ -206,7 +207,7 @@ class Embedding:
     timings: Timings | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Rollback:
     """Forget a session's tokens past `length`; 0 frees its KV."""
 
@@ -214,7 +215,7 @@ class Rollback:
     length: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Capabilities:
     """What an engine states it can do; asking for more raises `NotSupported`."""
 
@@ -233,7 +234,7 @@ class Capabilities:
     penalties: bool = False  # draws can be steered by `Penalties`
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Load:
     """An engine's load at one instant."""
 

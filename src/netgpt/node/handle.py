@@ -57,7 +57,8 @@ class NodeHandle:
         session.count_bytes(self.id, sent=size_of(request))
         finished = False
         left_s = session.deadline_s - self._clock.now_s()
-        async with aclosing(self._connection.call("generate", request, deadline_s=left_s, qos=session.qos)) as replies:
+        replies = self._connection.call("generate", request, deadline_s=left_s, qos=session.qos)
+        try:
             async for payload in replies:
                 if not near:
                     session.count_bytes(self.id, received=size_of(payload))
@@ -66,6 +67,8 @@ class NodeHandle:
                     continue
                 finished = bool(tokens.finish)
                 yield self._piece(tokens, session)
+        finally:
+            await replies.aclose()
         if not finished:
             raise NodeUnreachable(f"node {self.id!r} ended its answer early", hint="see which nodes are up: netgpt ps")
 

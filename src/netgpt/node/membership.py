@@ -63,6 +63,7 @@ class Membership:
         self.credential = ""
         self._snapshot = Snapshot()
         self._wait_s = BEAT_INTERVAL_S
+        self._listed: tuple[Member | None, Snapshot, list[Member]] = (None, self._snapshot, [])
         self._last_load = Load()
         self._controller_address = controller_address
         self._transport = transport
@@ -79,9 +80,12 @@ class Membership:
             metrics.members_ready.labels(tier=tier).set_function(partial(self._ready, tier))
 
     def members(self) -> Sequence[Member]:
-        """This node as it is now, and all members that its door may ask."""
-        others = [member for member in self._snapshot.members if member.id != self.member.id]
-        return [self.member, *others]
+        """This node as it is now, and all members that its door may ask. The same list until one of them is another: every request asks."""
+        own, snapshot, _ = self._listed
+        if own is not self.member or snapshot is not self._snapshot:
+            own, snapshot = self.member, self._snapshot
+            self._listed = (own, snapshot, [own, *(member for member in snapshot.members if member.id != own.id)])
+        return self._listed[2]
 
     def doors(self) -> int:
         """How many members the network has, those that this node is not told of too."""

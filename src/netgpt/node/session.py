@@ -47,7 +47,7 @@ def may_see_content(privacy: str, tier: str) -> bool:
     return _TIER_RANK[tier] <= PRIVACY_LEVELS.index(privacy)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Session:
     """One request on its way. Strategies read it; only the door changes it."""
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from netgpt.core.clock import Clock
 from netgpt.core.storage import Storage
+from netgpt.core.value import value
 
 SCHEMA_VERSION = 1
 _to_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Event:
     """One fact. `at_s` is the log's clock, for people; order is `index`."""
 

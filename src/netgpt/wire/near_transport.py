@@ -7,7 +7,6 @@ process. Errors, deadlines and cancellation are those of every transport.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
 from netgpt.core.scheduling import Deadline
@@ -66,13 +65,13 @@ class _NearConnection:
         if handler is None:
             raise NodeUnreachable(f"nothing listens at {self._address} any more", hint="see which nodes run: netgpt ps")
         call = Call(method=method, payload=payload, credential=self._credential, peer=self._own(), near=True)
-        deadline = Deadline(deadline_s)
+        replies, deadline = handler(call), Deadline(deadline_s)
         try:
-            async with aclosing(handler(call)) as replies:
-                while (reply := await self._next(replies, method, deadline, deadline_s)) is not None:
-                    yield reply
+            while (reply := await self._next(replies, method, deadline, deadline_s)) is not None:
+                yield reply
         finally:
             deadline.close()
+            await replies.aclose()
 
     async def _next(self, replies: AsyncGenerator[Payload, None], method: str, deadline: Deadline, deadline_s: float) -> Payload | None:
         try:

@@ -1,0 +1,80 @@
+"""Events of an upstream's stream: what is read the short way must be what a parser reads."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netgpt.engine.openai_stream import BadChunk, Chunk, ChunkReader, read_chunk
+
+
+def event(content: object, **fields: object) -> bytes:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": None}
+    return json.dumps({"id": "chatcmpl-1", "choices": [choice], **fields}, ensure_ascii=bool(fields.get("ascii"))).encode()
+
+
+def read_all(events: list[bytes], read: Any) -> list[Any]:
+    """What each event says, or that it is none."""
+    told: list[Any] = []
+    for data in events:
+        try:
+            told.append(read(data))
+        except BadChunk as error:
+            told.append(str(error))
+    return told
+
+
+WORDS = st.one_of(st.text(max_size=12), st.sampled_from(["a", "content", "chatcmpl-1", "index", '"', "\\", "\\u0061", "\n", "网络 ", "", "é"]))
+
+
+@given(st.lists(st.tuples(WORDS, st.sampled_from([{}, {"ascii": 1}, {"created": 2}, {"usage": None}, {"a": "a"}])), max_size=12))
+def test_a_reader_that_learns_reads_what_a_parser_reads(said: list[tuple[str, dict[str, Any]]]) -> None:
+    events = [event(words, **fields) for words, fields in said]
+    assert read_all(events, ChunkReader().read) == read_all(events, read_chunk)
+
+
+@given(st.binary(max_size=40), st.integers(0, 120), st.integers(0, 120))
+def test_a_stranger_who_breaks_an_event_anywhere_gains_nothing(junk: bytes, start: int, end: int) -> None:
+    good = event("a word ")
+    events = [good, good[:start] + junk + good[end:], good[:start] + good[end:], event("another")]
+    assert read_all(events, ChunkReader().read) == read_all(events, read_chunk)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b'{"x":"a","choices":[{"delta":{"content":"\\u0061"}}]}', b'{"x":"b","choices":[{"delta":{"content":"\\u0061"}}]}'),
+        (b'{"choices":[{"delta":{"content":"a","content":"\\u0061"}}]}', b'{"choices":[{"delta":{"content":"b","content":"\\u0061"}}]}'),
+        (b'{"choices":[{"delta":{"content":"a"}}]}', b'{"choices":[{"delta":{"content":"}}]}'),
+        (b'{"choices":[{"delta":{"content":"a"}}]}', b'{"choices":[{"delta":{"content":"\xff"}}]}'),
+        (b'{"choices":[{"delta":{"content":"a"}}]}', b'{"choices":[{"delta":{"content":"b\x01"}}]}'),
+        (b'{"choices":[{"delta":{"content":"a"}}]}', b'{"choices":[{"delta":{"content":"b","role":"c"}}]}'),
+    ],
+)
+def test_what_only_looks_like_a_known_event_is_parsed(first: bytes, then: bytes) -> None:
+    assert read_all([first, then], ChunkReader().read) == read_all([first, then], read_chunk)
+
+
+def test_known_events_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = ChunkReader()
+    assert reader.read(event("one ")) == Chunk("one ")
+
+    def parse(data: bytes) -> Chunk:
+        raise AssertionError(data)
+
+    monkeypatch.setattr("netgpt.engine.openai_stream.read_chunk", parse)
+    assert [reader.read(event(words)).text for words in ("two ", "网络", "")] == ["two ", "网络", ""]
+
+
+def test_a_server_whose_events_never_repeat_is_not_learnt_from_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, parsed = ChunkReader(), []
+
+    def parse(data: bytes) -> Chunk:
+        parsed.append(data)
+        return read_chunk(data)
+
+    monkeypatch.setattr("netgpt.engine.openai_stream.read_chunk", parse)
+    assert [reader.read(event("x ", created=number)).text for number in range(100)] == ["x "] * 100
+    assert len(parsed) < 110
