@@ -36,11 +36,10 @@ def _left_out(scenario: Scenario) -> list[tuple[list[str], str]]:
         groups = [(link.group, link) for link in scenario.links if any(getattr(link, key) for key in keys)]
         return list(dict.fromkeys("-".join(group) if all(group) else link.id for group, link in groups))
 
-    queue, loss, jitter = having("queue_up_s", "queue_down_s"), having("loss_up", "loss_down"), having("jitter_up_s", "jitter_down_s")
+    queue, loss = having("queue_up_s", "queue_down_s"), having("loss_up", "loss_down")
     return [
         (queue, f"payloads wait in front of a full queue and none is dropped: {', '.join(queue)}"),
         (loss, f"nothing is sent as a datagram yet, so nothing is lost: {', '.join(loss)}"),
-        (jitter, f"delays are constant, without jitter: {', '.join(jitter)}"),
     ]
 
 
