@@ -13,13 +13,8 @@ import pytest
 from netgpt.cli import models as command
 from netgpt.cli.main import main
 from netgpt.models import store
-from netgpt.models.checkpoint import save_model
-from netgpt.models.decoder import Decoder
-from netgpt.models.decoder_config import DecoderConfig
 
-TINY = DecoderConfig(
-    vocab_size=96, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, max_position=64, rope_theta=5000.0
-)
+from ..models.tiny import save_tiny_model  # noqa: TID252 - the folder that the store is tested with
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "made" / "tiny"
-    save_model(made, Decoder(TINY, seed=1), "float32")
-    (made / "tokenizer.json").write_text("{}")
+    save_tiny_model(made)
     return made
 
 

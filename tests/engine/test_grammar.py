@@ -24,7 +24,7 @@ from netgpt.models.generation import GREEDY, Generate, Sampling
 from netgpt.models.grammar import MAX_GRAMMAR_BYTES, MAX_MOST, Form, Grammar, json_grammar
 from netgpt.models.tokenizer import END, SPECIAL_TOKENS, ByteTokenizer
 
-from .torch_models import MODEL_SEEDS, WRITER, decode_alone, tiny_decoder, writer_card
+from .torch_models import MODEL_SEEDS, WRITER, decode_alone, tiny_decoder, with_engine_of, writer_card
 
 TOKENIZER = ByteTokenizer()
 DECODER = tiny_decoder(config=WRITER)
@@ -66,16 +66,7 @@ def asked(schema: object, **changes: Any) -> Generate:
 
 
 def with_engine(scenario: Callable[[TorchEngine], Awaitable[None]], model: FusedDecoder = MODEL) -> None:
-    async def main() -> None:
-        compute = ThreadCompute()
-        engine = TorchEngine(model, writer_card(), compute=compute, tokenizer=ByteTokenizer)
-        try:
-            await asyncio.wait_for(scenario(engine), timeout=120)
-        finally:
-            await engine.close()
-            compute.close()
-
-    asyncio.run(main())
+    with_engine_of(model, writer_card(), scenario, timeout_s=120, tokenizer=ByteTokenizer)
 
 
 async def answer(engine: TorchEngine, request: Generate) -> tuple[list[int], str]:

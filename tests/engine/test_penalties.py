@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from netgpt.core.clock import VirtualClock, WallClock, run_virtual
-from netgpt.core.compute import ThreadCompute
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.engine.contract import Engine
 from netgpt.engine.decode import FusedDecoder
@@ -27,7 +26,7 @@ from netgpt.models.tokenizer import ByteTokenizer
 
 from .openai_upstream import Upstream, serving
 from .test_hash_engine import CARD
-from .torch_models import decode_alone, tiny_card, tiny_decoder
+from .torch_models import decode_alone, tiny_card, tiny_decoder, with_engine_of
 
 DECODER = tiny_decoder()
 MODEL = FusedDecoder(DECODER)
@@ -36,16 +35,7 @@ COUNTED = Penalties(presence=0.7, frequency=0.4)
 
 
 def with_torch(scenario: Callable[[TorchEngine], Awaitable[None]]) -> None:
-    async def main() -> None:
-        compute = ThreadCompute()
-        engine = TorchEngine(MODEL, tiny_card(), compute=compute)
-        try:
-            await asyncio.wait_for(scenario(engine), timeout=60)
-        finally:
-            await engine.close()
-            compute.close()
-
-    asyncio.run(main())
+    with_engine_of(MODEL, tiny_card(), scenario)
 
 
 async def said(engine: Engine, request: Generate) -> list[Tokens]:

@@ -21,7 +21,7 @@ from netgpt.engine.torch_engine import TorchEngine
 from netgpt.models.checkpoint import save_model
 from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Tokens, Verify
 
-from .torch_models import decode_alone, tiny_card, tiny_decoder
+from .torch_models import decode_alone, tiny_card, tiny_decoder, with_engine_of
 
 DECODER = tiny_decoder()
 MODEL = FusedDecoder(DECODER)
@@ -30,16 +30,7 @@ WARM = Sampling(temperature=1.0, top_p=0.9, seed=11)
 
 
 def with_engine(scenario: Callable[[TorchEngine], Awaitable[None]], model: FusedDecoder = MODEL, **settings: int) -> None:
-    async def main() -> None:
-        compute = ThreadCompute()
-        engine = TorchEngine(model, tiny_card(), compute=compute, **settings)
-        try:
-            await asyncio.wait_for(scenario(engine), timeout=30)
-        finally:
-            await engine.close()
-            compute.close()
-
-    asyncio.run(main())
+    with_engine_of(model, tiny_card(), scenario, **settings)
 
 
 async def collect(engine: Engine, request: Generate) -> list[Tokens]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from netgpt.core.compute import ThreadCompute
 from netgpt.engine.decode import FusedDecoder, Segment
 from netgpt.engine.sampling import choose
+from netgpt.engine.torch_engine import TorchEngine
 from netgpt.models.card import ModelCard
 from netgpt.models.decoder import Decoder
 from netgpt.models.decoder_config import DecoderConfig
@@ -42,6 +46,23 @@ def tiny_card(context_tokens: int = 96) -> ModelCard:
 
 def writer_card() -> ModelCard:
     return replace(tiny_card(WRITER.max_position), vocabulary=WRITER.vocab_size, tokenizer=ByteTokenizer.hash)
+
+
+def with_engine_of(
+    model: FusedDecoder, card: ModelCard, scenario: Callable[[TorchEngine], Awaitable[None]], *, timeout_s: float = 60.0, **settings: Any
+) -> None:
+    """Run a scenario on a torch engine of its own; `settings` go to the engine."""
+
+    async def main() -> None:
+        compute = ThreadCompute()
+        engine = TorchEngine(model, card, compute=compute, **settings)
+        try:
+            await asyncio.wait_for(scenario(engine), timeout=timeout_s)
+        finally:
+            await engine.close()
+            compute.close()
+
+    asyncio.run(main())
 
 
 def decode_alone(model: FusedDecoder, prompt: Sequence[int], count: int, sampling: Sampling) -> list[int]:

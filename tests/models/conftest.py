@@ -6,18 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from netgpt.models.checkpoint import save_model
-from netgpt.models.decoder import Decoder
-from netgpt.models.decoder_config import DecoderConfig
-
-TINY = DecoderConfig(
-    vocab_size=96, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, max_position=64, rope_theta=5000.0
-)
+from .tiny import save_tiny_model
 
 
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "made" / "tiny"
-    save_model(folder, Decoder(TINY, seed=1), "float32")
-    (folder / "tokenizer.json").write_text("{}")
+    save_tiny_model(folder)
     return folder

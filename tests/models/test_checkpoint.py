@@ -12,11 +12,9 @@ from safetensors.torch import load_file, save_file
 from netgpt.core.errors import ModelInvalid, NotSupported, StorageFailed
 from netgpt.models.checkpoint import INDEX, SINGLE, load_model, save_model
 from netgpt.models.decoder import Decoder
-from netgpt.models.decoder_config import DecoderConfig
 
-TINY = DecoderConfig(
-    vocab_size=96, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, max_position=64, rope_theta=5000.0
-)
+from .tiny import TINY
+
 SIZES = {
     "vocab_size": 96,
     "hidden_size": 32,

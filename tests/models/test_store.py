@@ -11,12 +11,9 @@ from pathlib import Path
 import pytest
 
 from netgpt.core.errors import ModelInvalid, ModelNotFound
-from netgpt.models.decoder_config import DecoderConfig
 from netgpt.models.store import find_model, list_models, read_card, search_path, write_card
 
-TINY = DecoderConfig(
-    vocab_size=96, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, max_position=64, rope_theta=5000.0
-)
+from .tiny import TINY
 
 
 def make_folder(root: Path, name: str) -> Path:

@@ -14,16 +14,22 @@ from netgpt.wire.own_identity import Identity, IdentityFile
 LIFE_S = 6 * 3600.0
 
 
+def certified(folder: Path, clock: VirtualClock) -> tuple[CertificateAuthority, IdentityFile]:
+    """An authority, and a node's certificate of it."""
+    ensure_authority(folder / "ca", clock.date_s)
+    authority = CertificateAuthority(folder / "ca", clock.date_s, life_s=LIFE_S)
+    file = IdentityFile(folder / "edge1.pem")
+    file.write(authority.new_identity(node="edge1", tier="edge"))
+    return authority, file
+
+
 def test_a_certificate_is_renewed_at_two_thirds_of_its_life_and_a_failure_is_tried_again(tmp_path: Path) -> None:
     clock = VirtualClock()
     renewals_s: list[float] = []
     events: list[str] = []
 
     async def story() -> None:
-        ensure_authority(tmp_path / "ca", clock.date_s)
-        authority = CertificateAuthority(tmp_path / "ca", clock.date_s, life_s=LIFE_S)
-        file = IdentityFile(tmp_path / "edge1.pem")
-        file.write(authority.new_identity(node="edge1", tier="edge"))
+        authority, file = certified(tmp_path, clock)
 
         async def renew(_: Identity) -> Identity:
             renewals_s.append(clock.now_s())
@@ -52,10 +58,7 @@ def test_a_certificate_is_renewed_before_its_time_when_the_network_has_changed_i
     clock = VirtualClock()
 
     async def story() -> None:
-        ensure_authority(tmp_path / "ca", clock.date_s)
-        authority = CertificateAuthority(tmp_path / "ca", clock.date_s, life_s=LIFE_S)
-        file = IdentityFile(tmp_path / "edge1.pem")
-        file.write(authority.new_identity(node="edge1", tier="edge"))
+        authority, file = certified(tmp_path, clock)
 
         async def renew(_: Identity) -> Identity:
             return authority.new_identity(node="edge1", tier="edge")

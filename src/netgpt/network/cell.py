@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from netgpt.core.chance import SeededChance, digest64
@@ -132,6 +132,15 @@ class Cell:
             "up": Leg(station, "up", up, self._access, activity, key),
             "down": Leg(station, "down", down, self._access, activity, key),
         }
+
+    @property
+    def stations(self) -> Collection[str]:
+        """The UEs, those of the background load included."""
+        return self._legs.keys()
+
+    def last_delivery_s(self, station: str) -> float:
+        """When the last that this UE has sent or been sent is delivered, also after it has left; 0 if nothing is under way."""
+        return max((at_s for at_s, _, delivery in self._deliveries if delivery.station == station), default=0.0)
 
     def detach(self, now_s: float, station: str) -> list[tuple[Direction, Packet]]:
         """A UE leaves, for another cell perhaps; returns what waited for it, to be offered there (data forwarding, TS 38.300 clause 9.2.3).
