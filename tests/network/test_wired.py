@@ -266,7 +266,14 @@ def test_misuse_is_refused() -> None:
     medium = link(ConstantRate(1e6))
     with pytest.raises(KeyError, match="this link has 'a' alone"):
         medium.offer(0, "b", "up", Packet(size_bytes=1))
-    for wrong in ({"delay_s": -1.0}, {"delay_s": math.nan}, {"delay_s": 0, "jitter_s": 0.01}, {"delay_s": 1, "jitter_s": -1.0}, {"delay_s": 0, "queue_s": -1}, {"delay_s": 0, "queue_bytes": -1}):
+    for wrong in (
+        {"delay_s": -1.0},
+        {"delay_s": math.nan},
+        {"delay_s": 0, "jitter_s": 0.01},
+        {"delay_s": 1, "jitter_s": -1.0},
+        {"delay_s": 0, "queue_s": -1},
+        {"delay_s": 0, "queue_bytes": -1},
+    ):
         with pytest.raises(ValueError, match="give"):
             OneWay(service=ConstantRate(1e6), **wrong)
     for make in (

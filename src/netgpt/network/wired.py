@@ -155,8 +155,10 @@ class _Lane:
         return max(self.waiting[0].done_s + self.travel_s(), self.last_at_s) if self.waiting else math.inf
 
     def arrived(self, now_s: float) -> list[_Sent]:
-        self.settle(now_s)
         done: list[_Sent] = []
+        if not (self.waiting or self.flying):
+            return done
+        self.settle(now_s)
         while self.flying and self.flying[0].at_s <= now_s:
             done.append(self.flying.popleft())
         return done
@@ -225,12 +227,13 @@ class PointToPoint:
         return True
 
     def next_s(self) -> float:
-        return min(lane.next_s() for lane in self._lanes.values())
+        return min(self._lanes["up"].next_s(), self._lanes["down"].next_s())
 
     def advance(self, now_s: float) -> list[Delivery]:
         now_s = self._pass_to(now_s)
         arrived: list[tuple[Direction, _Sent]] = [(direction, sent) for direction, lane in self._lanes.items() for sent in lane.arrived(now_s)]
-        arrived.sort(key=lambda one: (one[1].at_s, one[1].order))
+        if len(arrived) > 1:
+            arrived.sort(key=lambda one: (one[1].at_s, one[1].order))
         return [Delivery(at_s=sent.at_s, station=self.station, direction=way, packet=sent.packet, lost=sent.lost) for way, sent in arrived]
 
     def backlog(self, station: str, direction: Direction) -> Backlog:
@@ -254,5 +257,6 @@ class PointToPoint:
 
     def _pass_to(self, now_s: float) -> float:
         """The time that it is now: never before one that was told already, so that a driver who is late does no harm."""
-        self._now_s = max(self._now_s, now_s)
+        if now_s > self._now_s:
+            self._now_s = now_s
         return self._now_s
