@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Hop = TypeVar("Hop")
 
 
-class Edge(NamedTuple):
+class Edge(NamedTuple, Generic[Hop]):
     """From a node to another."""
 
     target: str
     delay_s: float
-    hop: object  # the caller's own
+    hop: Hop  # the caller's own
 
 
-def least_delay_hops(source: str, edges: Mapping[str, Sequence[Edge]]) -> dict[str, tuple[object, ...]]:
+def least_delay_hops(source: str, edges: Mapping[str, Sequence[Edge[Hop]]]) -> dict[str, tuple[Hop, ...]]:
     """The hops to every node that can be reached, () to `source` itself; equal delays are decided by fewer hops, then by the order of edges.
 
     Args:
         edges: by the node that they start at.
     """
-    frontier: list[tuple[float, int, int, str, tuple[object, ...]]] = [(0.0, 0, 0, source, ())]
-    reached: dict[str, tuple[object, ...]] = {}
+    frontier: list[tuple[float, int, int, str, tuple[Hop, ...]]] = [(0.0, 0, 0, source, ())]
+    reached: dict[str, tuple[Hop, ...]] = {}
     order = 0  # breaks ties, so that hops are never compared
     while frontier:
         delay_s, count, _, here, hops = heapq.heappop(frontier)

@@ -144,7 +144,7 @@ class Wire:
             self.medium.change(now_s, direction, spec)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class RadioHop:
     """A device and whichever cell serves it. All of them share one medium."""
 
@@ -202,11 +202,11 @@ def plain_wires(
     *, up_bps: float = math.inf, down_bps: float = math.inf, delay_s: float = 0.0, loss: float = 0.0, queue_s: float = DEFAULT_QUEUE_S
 ) -> Wires:
     """Constant rates (`math.inf`: no limit), the same delay, loss and queue each way."""
-    losses = independent_loss(loss)
-    return {
-        way: OneWay(service=service_of(rate_bps), delay_s=delay_s, queue_s=queue_s, loss=losses)
-        for way, rate_bps in (("up", up_bps), ("down", down_bps))
-    }
+
+    def one_way(rate_bps: float) -> OneWay:
+        return OneWay(service=service_of(rate_bps), delay_s=delay_s, queue_s=queue_s, loss=independent_loss(loss))
+
+    return {"up": one_way(up_bps), "down": one_way(down_bps)}
 
 
 def _finite(value: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from netgpt.network.paths import Edge, least_delay_hops
+from netgpt.network.radio import Radio
 from netgpt.wire.shaper_link import Crossing, RadioHop, Route, ShapedLink
 
 
@@ -17,7 +18,7 @@ class Routes:
 
     def __init__(self, links: Sequence[ShapedLink], free: Collection[tuple[str, str]] = ()) -> None:
         self._links = [(link, link.delay_s("up"), link.delay_s("down")) for link in links]
-        self._radios = list({id(link.medium): link.medium for link in links if isinstance(link, RadioHop)}.values())
+        self._radios: list[Radio] = list({id(link.medium): link.medium for link in links if isinstance(link, RadioHop)}.values())
         self._free: dict[tuple[str, str], Route | None] = dict.fromkeys(free, ())
         self._handovers = 0
         self._found: dict[tuple[str, str], Route | None] = {}
@@ -34,7 +35,7 @@ class Routes:
         return [(source, target) for (source, target), route in self._found.items() if source != target and (source, target) not in self._free]
 
     def _learn(self) -> None:
-        edges: dict[str, list[Edge]] = {}
+        edges: dict[str, list[Edge[Crossing]]] = {}
         for link, up_s, down_s in self._links:
             first, second = link.ends
             edges.setdefault(first, []).append(Edge(second, up_s, Crossing(link, "up")))

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from netgpt.core.chance import Chance
 from netgpt.core.errors import UsageError
+from netgpt.network.medium import Direction
 from netgpt.network.radio import Radio
 from netgpt.network.scenario import AttachSpec, LinkSpec, Scenario
 from netgpt.network.scenario_key import refusal
@@ -24,7 +25,7 @@ from netgpt.network.trace_file import load_trace
 from netgpt.network.wired import OneWay, loss_of
 from netgpt.wire.namespaces import check_namespaces, enter_command, node_address
 from netgpt.wire.routed_transport import NO_WAY
-from netgpt.wire.shaper_link import DEFAULT_QUEUE_S, RadioHop, ShapedLink, Wire, plain_wires
+from netgpt.wire.shaper_link import DEFAULT_QUEUE_S, RadioHop, ShapedLink, Wire, Wires, plain_wires
 from netgpt.wire.shaper_routes import Routes
 from netgpt.world.config import LOOPBACK, ShaperConfig
 from netgpt.world.request import UpRequest
@@ -161,12 +162,14 @@ def _seed(chance: Chance, name: str) -> int:
 
 
 def _wire(spec: LinkSpec, load: Callable[[str], Trace], seed: int) -> Wire:
-    traces = {way: load(name) for way, name in (("up", spec.up_trace), ("down", spec.down_trace)) if name}
-    wires = {
+    names: dict[Direction, str] = {"up": spec.up_trace, "down": spec.down_trace}
+    traces: dict[Direction, Trace] = {way: load(name) for way, name in names.items() if name}
+    wires: Wires = {
         "up": _one_way(spec, traces.get("up"), spec.up_bps, spec.queue_up_s, spec.loss_up, spec.jitter_up_s),
         "down": _one_way(spec, traces.get("down"), spec.down_bps, spec.queue_down_s, spec.loss_down, spec.jitter_down_s),
     }
-    return Wire(spec.between, wires, seed=seed, mean_bps={way: _mean_bps(trace) for way, trace in traces.items()})
+    means_bps: dict[Direction, float] = {way: _mean_bps(trace) for way, trace in traces.items()}
+    return Wire(spec.between, wires, seed=seed, mean_bps=means_bps)
 
 
 def _one_way(spec: LinkSpec, trace: Trace | None, rate_bps: float, queue_s: float | None, loss: float, jitter_s: float) -> OneWay:
