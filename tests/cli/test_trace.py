@@ -36,6 +36,11 @@ def test_stats_tells_of_all_shipped_traces(capsys: pytest.CaptureFixture[str]) -
     assert max(row["cells"] for row in drive) > 1  # it crosses cells
 
 
+def test_list_names_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "list"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]} == set(shipped_traces())
+
+
 def test_stats_of_one_file_as_a_table(mahimahi: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trace", "stats", mahimahi, "--every", "250ms"]) == 0
     heading, row = capsys.readouterr().out.splitlines()

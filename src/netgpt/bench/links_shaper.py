@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import uvloop
 
-from netgpt.core.clock import WallClock
+from netgpt.core.clock import ElapsedClock, WallClock
 from netgpt.core.errors import NetgptError, UsageError
 from netgpt.core.scheduling import TaskGroup
 from netgpt.wire.namespaces import MTU, Namespaces, check_namespaces
@@ -44,7 +45,8 @@ class Rig:
 
     sockets: _Sockets
     link: ShapedLink
-    clock: WallClock
+    clock: ElapsedClock
+    networks: Namespaces | None = None  # of mode `packet`: where sockets of other kinds are made
 
 
 def wired(wires: Wires) -> Wire:
@@ -58,7 +60,7 @@ async def rig(mode: Mode, link: ShapedLink, *, mtu: int = MTU) -> AsyncIterator[
     Raises:
         UsageError: mode `packet` is not permitted here.
     """
-    clock = WallClock()
+    clock = ElapsedClock(WallClock())  # traces begin with the rig
     pump = Pump(LinkNetwork([link], full="drop" if mode == "packet" else "hold"), clock)
     try:
         if mode == "packet":
@@ -66,7 +68,7 @@ async def rig(mode: Mode, link: ShapedLink, *, mtu: int = MTU) -> AsyncIterator[
                 for node in (SOURCE, TARGET):
                     networks.add(node, mtu=mtu)
                 shaper = PacketShaper(pump, networks.tuns, networks.addresses)
-                yield Rig(sockets=lambda: _inside(networks), link=link, clock=clock)
+                yield Rig(sockets=lambda: _inside(networks), link=link, clock=clock, networks=networks)
                 shaper.close()
         else:
             stream = StreamShaper(pump)
@@ -91,7 +93,7 @@ def _through(shaper: StreamShaper | None) -> tuple[socket.socket, tuple[str, int
     return listener, address, socket.socket()
 
 
-async def _traffic(own: socket.socket, what: str, *rest: object) -> Any:
+async def run_traffic(own: socket.socket, what: str, *rest: object) -> Any:
     """Run a program of `links_traffic` with a socket; what it says."""
     with own:
         process = await asyncio.create_subprocess_exec(
@@ -105,12 +107,12 @@ async def _traffic(own: socket.socket, what: str, *rest: object) -> Any:
     return json.loads(told)
 
 
-async def _pair(made: Rig, receive: str, send: str, *rest: object) -> Any:
-    """Run a receiver and a sender over one connection; what the receiver says."""
+async def _pair(made: Rig, receive: str, send: str, *rest: object, most_s: float = math.inf) -> Any:
+    """Run a receiver, for so long at most, and a sender over one connection; what the receiver says."""
     listener, address, caller = made.sockets()
     async with TaskGroup() as tasks:
-        received = tasks.create_task(_traffic(listener, receive))
-        tasks.create_task(_traffic(caller, send, *address, *rest))
+        received = tasks.create_task(run_traffic(listener, receive, *([most_s] if most_s < math.inf else [])))
+        tasks.create_task(run_traffic(caller, send, *address, *rest))
     return received.result()
 
 
@@ -149,7 +151,7 @@ async def backlogged(
         `..._dropped_share` of packets.
     """
     async with rig(mode, link) as made, TaskGroup() as tasks:
-        pairs = [tasks.create_task(_pair(made, "sink", "send", seconds + 2 * RAMP_S)) for _ in range(connections)]
+        pairs = [tasks.create_task(_pair(made, "sink", "send", seconds + 2 * RAMP_S, most_s=seconds + 2 * RAMP_S)) for _ in range(connections)]
         carried = link.carried["up"]
         while carried.delivered_bytes == 0:
             await made.clock.sleep(0.01)
@@ -158,7 +160,7 @@ async def backlogged(
         await asyncio.sleep(seconds)
         end_s, served = made.clock.now_s(), carried.delivered_bytes - begin_bytes
     told = [pair.result() for pair in pairs]
-    goodput = sum(8 * each["bytes"] / each["seconds"] for each in told)
+    goodput = 8 * sum(each["bytes"] for each in told) / max(each["seconds"] for each in told)
     packets = carried.charged_bytes / (SEGMENT_BYTES + HEADER_BYTES)
     prefix = f"shaper_{mode}_{name}"
     return {
@@ -179,8 +181,8 @@ async def charged_share(mode: Mode, wires: Wires, *, seconds: float) -> float:
 
 def delay_figures(mode: Mode, *, count: int) -> dict[str, float]:
     """`..._idle_added_p50_ms` beside a direct connection of the same moment, and `..._20ms_p50_ms`, `..._20ms_p99_ms`."""
-    direct, idle = _run(one_way_ms("direct", plain_wires(), count=count)), _run(one_way_ms(mode, plain_wires(), count=count))
-    far = _run(one_way_ms(mode, plain_wires(delay_s=0.02), count=count))
+    direct, idle = run_alone(one_way_ms("direct", plain_wires(), count=count)), run_alone(one_way_ms(mode, plain_wires(), count=count))
+    far = run_alone(one_way_ms(mode, plain_wires(delay_s=0.02), count=count))
     return {
         f"shaper_{mode}_direct_p50_ms": _quantile(direct, 50),
         f"shaper_{mode}_idle_added_p50_ms": _quantile(idle, 50) - _quantile(direct, 50),
@@ -191,37 +193,37 @@ def delay_figures(mode: Mode, *, count: int) -> dict[str, float]:
 
 def rate_figures(mode: Mode, *, seconds: float) -> dict[str, float]:
     """What goes over an unlimited link (packets of 1,500 B, and of 9,000 B apart), and how near a rate of 20 Mbit/s is held."""
-    unlimited_bps, processor_bps = _run(goodput_bps(mode, plain_wires(), seconds=seconds))
+    unlimited_bps, processor_bps = run_alone(goodput_bps(mode, plain_wires(), seconds=seconds))
     wires = plain_wires(up_bps=20e6, down_bps=20e6, delay_s=0.01)
     figures = {f"shaper_{mode}_unlimited_{unit}": unlimited_bps / scale for unit, scale in (("gbps", 1e9), ("mbps", 1e6))}
     figures[f"shaper_{mode}_unlimited_mbps_per_cpu"] = processor_bps / 1e6
     if mode == "packet":
-        figures["shaper_packet_unlimited_mtu9000_mbps"] = _run(goodput_bps(mode, plain_wires(), seconds=seconds, mtu=LARGE_MTU))[0] / 1e6
-    figures[f"shaper_{mode}_20mbps_charged_share"] = _run(charged_share(mode, wires, seconds=seconds))
+        figures["shaper_packet_unlimited_mtu9000_mbps"] = run_alone(goodput_bps(mode, plain_wires(), seconds=seconds, mtu=LARGE_MTU))[0] / 1e6
+    figures[f"shaper_{mode}_20mbps_charged_share"] = run_alone(charged_share(mode, wires, seconds=seconds))
     steady = backlogged(mode, "20mbps", wired(wires), lambda begin_s, end_s: 20e6 * (end_s - begin_s) / 8, seconds=seconds)
-    return figures | _run(steady)
+    return figures | run_alone(steady)
 
 
 def figures(*, quick: bool, modes: Sequence[Mode] = MODES) -> dict[str, float]:
     """All figures of the modes that this machine permits; those of a mode that it does not permit are missing."""
     found: dict[str, float] = {}
-    for mode in modes:
-        if mode == "packet" and not _permitted():
-            continue
+    for mode in modes_permitted(modes):
         found |= delay_figures(mode, count=200 if quick else 2000)
         found |= rate_figures(mode, seconds=2.0 if quick else 10.0)
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
-def _permitted() -> bool:
+def modes_permitted(modes: Sequence[Mode] = MODES) -> tuple[Mode, ...]:
+    """Those of them that this machine allows."""
     try:
         check_namespaces()
     except UsageError:
-        return False
-    return True
+        return tuple(mode for mode in modes if mode != "packet")
+    return tuple(modes)
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def run_alone(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run it on a loop of its own, of the kind that the shaper has."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

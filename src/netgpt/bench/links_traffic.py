@@ -7,7 +7,9 @@ way is the receiver's minus the sender's. Results are one line of JSON on standa
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import socket
 import sys
 import time
@@ -35,12 +37,17 @@ def stamps(caller: socket.socket, host: str, port: str, count: str, interval_s: 
         time.sleep(float(interval_s))
 
 
-def sink(listener: socket.socket) -> dict[str, float]:
-    """Read one connection to its end: bytes, and seconds from the first to the last of them."""
+def sink(listener: socket.socket, most_s: str = "inf") -> dict[str, float]:
+    """Read one connection to its end, or for so long: bytes, and seconds from the first to the last of them."""
     connection, _ = listener.accept()
     buffer, count, begin_s, end_s = bytearray(READ_BYTES), 0, 0.0, 0.0
-    with connection:
-        while read := connection.recv_into(buffer):
+    until_s = time.monotonic() + float(most_s)
+    with connection, contextlib.suppress(TimeoutError):
+        while (left_s := until_s - time.monotonic()) > 0:
+            connection.settimeout(None if left_s == math.inf else left_s)
+            read = connection.recv_into(buffer)
+            if not read:
+                break
             end_s = time.monotonic()
             begin_s = begin_s or end_s
             count += read
@@ -52,14 +59,24 @@ def send(caller: socket.socket, host: str, port: str, seconds: str) -> None:
     caller.connect((host, int(port)))
     block, end_s = bytes(READ_BYTES), time.monotonic() + float(seconds)
     caller.settimeout(float(seconds))
-    try:
+    with contextlib.suppress(TimeoutError, ConnectionError):  # the receiver may have read enough
         while time.monotonic() < end_s:
             caller.send(block)
-    except TimeoutError:
-        return
 
 
-PROGRAMS = {"delays": delays, "stamps": stamps, "sink": sink, "send": send}
+def flood(caller: socket.socket, host: str, port: str, seconds: str, rate_bps: str, size_bytes: str) -> None:
+    """Send datagrams at a rate, whatever becomes of them."""
+    caller.connect((host, int(port)))
+    block, begin_s, count = bytes(int(size_bytes)), time.monotonic(), 0
+    while (passed_s := time.monotonic() - begin_s) < float(seconds):
+        while 8 * count * len(block) < float(rate_bps) * passed_s:
+            count += 1
+            with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
+                caller.send(block)
+        time.sleep(0.001)
+
+
+PROGRAMS = {"delays": delays, "stamps": stamps, "sink": sink, "send": send, "flood": flood}
 
 
 def main(what: str, handle: str, *rest: str) -> int:

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="fewer repeats and tiers: under a minute")
     parser.add_argument("--json", action="store_true", help="print figures and conditions as JSON")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (links, models)")
+    parser.add_argument("--traces", type=Path, metavar="DIR", help="measured link traces in Mahimahi's format, for links: NAME.up, NAME.down")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     suite = importlib.import_module(SUITES[args.suite][0])
     if args.pictures and not hasattr(suite, "draw_pictures"):
         raise UsageError(f"suite {args.suite!r} draws no pictures", hint="leave --pictures out")
-    report: dict[str, Any] = suite.run(args.quick)
+    if args.traces and args.suite != "links":
+        raise UsageError(f"suite {args.suite!r} takes no traces", hint="leave --traces out")
+    report: dict[str, Any] = suite.run(args.quick, **({"traces": args.traces} if args.traces else {}))
     if args.pictures:
         suite.draw_pictures(report, args.pictures)
     if args.json:

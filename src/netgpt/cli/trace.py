@@ -45,6 +45,7 @@ TAKES: dict[str, tuple[str, ...]] = {  # the options of each sub-verb
     ),
     "show": ("trace", "ue", "every", "picture"),
     "stats": ("trace", "every", "outage", "json"),
+    "list": ("json",),
 }
 PLAN_FIELDS = {  # options of `generate` whose names in a plan carry a unit
     "duration": "duration_s", "every": "every_s", "speed": "speed_mps", "inner": "inner_m", "outer": "outer_m", "isd": "isd_m",
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         choices=list(TAKES),
         help="generate: make spectral efficiencies by TR 38.901 (needs the extra radio); import: check and convert a file; "
-        "show: draw one; stats: its figures",
+        "show: draw one; stats: its figures; list: those of the shipped ones",
     )
     parser.add_argument("trace", nargs="?", help="import, show, stats: a shipped trace's name or a file; stats without one: all shipped ones")
     parser.add_argument(
@@ -79,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ue", metavar="NAME", help="import, show: only this one")
     group.add_argument("--picture", type=Path, metavar="FILE", help="show: draw into a .png or .svg file (needs the extra plot)")
     group.add_argument("--outage", type=float, metavar="VALUE", help="stats: a value at or below it is an outage (default: 0)")
-    group.add_argument("--json", action="store_true", help="stats: print JSON")
+    group.add_argument("--json", action="store_true", help="stats, list: print JSON")
 
 
 def _add_generate(group: argparse._ArgumentGroup) -> None:
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) not in (None, False) and name not in TAKES[args.what]:
             said = f"--{name.replace('_', '-')}" if name != "trace" else "file"
             raise UsageError(f"netgpt trace {args.what} takes no {said}", hint="run: netgpt trace --help", param=name)
-    return {"generate": _generate, "import": _import, "show": _show, "stats": _stats}[args.what](args)
+    return {"generate": _generate, "import": _import, "show": _show, "stats": _stats, "list": _stats}[args.what](args)
 
 
 # generate

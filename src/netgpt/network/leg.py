@@ -98,7 +98,7 @@ class Leg:
         self._average_at = number + count
 
     def delivered_s(self, item: Queued) -> float:
-        """When a packet that is all sent is handed on: after those of its flow before it (PDCP, TS 38.323 clause 5.2.2.2)."""
+        """When a packet that is all sent is handed on: after those of its flow before it (PDCP, TS 38.323 clause 5.2.2.1)."""
         at_s = max(item.done_s, self._last_done_s.get(item.flow.name, 0.0))
         self._last_done_s[item.flow.name] = at_s
         return at_s

@@ -187,7 +187,7 @@ def _check_cell(cell: CellSpec, scenario: Scenario) -> None:
 
 
 def _check_slots(cell: CellSpec) -> None:
-    """Periods are whole slots of the cell's numerology (TS 38.211 table 4.3.2-2)."""
+    """Periods are whole slots of the cell's numerology (TS 38.211 table 4.3.2-1)."""
     slot_s = 15.0 / cell.subcarrier_spacing_hz
     for key, lasts_s in (("sr_period", cell.sr_period_s), ("configured_grant", cell.configured_grant_s)):
         slots = round(lasts_s / slot_s) if lasts_s else 1

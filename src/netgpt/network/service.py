@@ -42,6 +42,10 @@ class Service(Protocol):
         """The rate at this time; 0 in an outage."""
         ...
 
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        """What it can send after one time and until another, if it always has something to send."""
+        ...
+
     def finish_s(self, start_s: ArrayLike, size_bytes: ArrayLike) -> NDArray[np.float64]:
         """When the last of `size_bytes` (> 0) has left a transmitter that is free at `start_s` (>= 0); arrays broadcast."""
         ...
@@ -58,6 +62,9 @@ class Unlimited:
 
     def rate_bps(self, at_s: float) -> float:
         return math.inf
+
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        return math.inf if end_s > start_s else 0.0
 
     def finish_s(self, start_s: ArrayLike, size_bytes: ArrayLike) -> NDArray[np.float64]:
         return np.broadcast_arrays(np.asarray(start_s, np.float64), np.asarray(size_bytes, np.float64))[0]
@@ -79,6 +86,9 @@ class ConstantRate:
 
     def rate_bps(self, at_s: float) -> float:
         return self._rate_bps
+
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        return self._rate_bps * (end_s - start_s) / 8
 
     def finish_s(self, start_s: ArrayLike, size_bytes: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(start_s, np.float64) + 8 * np.asarray(size_bytes, np.float64) / self._rate_bps
@@ -148,6 +158,9 @@ class RateSteps:
     def backlog_bytes(self, cursor: Cursor, now_s: float) -> float:
         return max(0.0, self._served_by(cursor.time_s) - self._served_by(now_s)) if cursor.time_s > now_s else 0.0
 
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        return self._served_by(end_s) - self._served_by(start_s)
+
     def rate_bps(self, at_s: float) -> float:
         return 8 * self._rate_list[bisect_right(self._edge_list, at_s % self._period_s) - 1]
 
@@ -187,7 +200,10 @@ class Opportunities:
 
     def rate_bps(self, at_s: float) -> float:
         """The mean over the second that comes: single opportunities have no rate."""
-        return 8.0 * OPPORTUNITY_BYTES * (self._first_after(at_s + 1) - self._first_after(at_s))
+        return 8.0 * self.capacity_bytes(at_s, at_s + 1)
+
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        return float(OPPORTUNITY_BYTES * (self._first_after(end_s) - self._first_after(start_s)))
 
     def finish_s(self, start_s: ArrayLike, size_bytes: ArrayLike) -> NDArray[np.float64]:
         period, phase_ms = np.divmod(np.round(np.asarray(start_s, np.float64) * 1e3, 6), self._period_ms)

@@ -1,0 +1,100 @@
+"""Whether a shaped link serves what its trace says: flat figures for `netgpt bench links`.
+
+A trace with outages is never kept full by TCP, so its service is measured by datagrams, sent faster than the trace ever serves; what TCP makes
+of the same link is reported beside it. Mode `stream` has no losses and is kept full by its back-pressure.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from netgpt.bench.links_shaper import RAMP_S, SOURCE, TARGET, Mode, backlogged, modes_permitted, rig, run_alone, run_traffic
+from netgpt.core.errors import UsageError
+from netgpt.core.scheduling import TaskGroup
+from netgpt.network.service import Service
+from netgpt.network.trace import OPPORTUNITY, Trace
+from netgpt.network.trace_file import load_trace
+from netgpt.network.wired import OneWay
+from netgpt.wire.shaper_link import Wire
+
+GENERATED = ("vehicle-drive-up", "crowd-edge-up")  # spectral efficiencies of TR 38.901 channels
+BANDWIDTH_HZ = 10e6  # of one UE that has a carrier to itself
+DELAY_S = 0.01
+QUEUES_S: dict[Mode, float] = {"packet": 0.1, "stream": 1.0}  # a proxy refills its queue later than a burst of opportunities empties a short one
+FLOOD = 1.5  # times the largest rate of a trace over 100 ms
+DATAGRAM_BYTES = 1472  # of payload: 1,500 with IPv4's and UDP's headers
+FULL_S, TCP_S, QUICK_S = 60.0, 20.0, 5.0
+
+
+def traces_of(folder: Path | None) -> dict[str, tuple[Service, float]]:
+    """Generated traces, and Mahimahi's of a folder (`NAME.up`, `NAME.down`): their services, and the rate in bit/s to flood them with.
+
+    Raises:
+        UsageError: no such folder, or no trace in it.
+    """
+    found = {name: load_trace(name) for name in GENERATED}
+    if folder is not None:
+        files = sorted(path for path in folder.glob("*") if path.suffix in (".up", ".down"))
+        if not files:
+            raise UsageError(f"no Mahimahi traces in {folder}", hint="name a folder with files such as NAME.up and NAME.down", param="traces")
+        found |= {path.name: load_trace(str(path)) for path in files}
+    return {name: _service(trace) for name, trace in found.items()}
+
+
+def _service(trace: Trace) -> tuple[Service, float]:
+    ue = next(iter(trace.series))
+    rates = trace if trace.unit == OPPORTUNITY else trace.as_rate(BANDWIDTH_HZ)
+    return rates.service(ue), FLOOD * float(rates.binned(0.1).of(ue).values.max())
+
+
+def figures(*, quick: bool, folder: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> dict[str, float]:
+    """For each trace NAME: `shaper_packet_NAME_served_share`, served IP bytes over opportunities while backlogged, with
+    `..._goodput_mbps` of four TCP connections beside its bound, and `shaper_stream_NAME_served_share` of charged bytes.
+
+    Args:
+        tell: is told what is being measured.
+    """
+    found: dict[str, float] = {}
+    whole_s, tcp_s = (QUICK_S, QUICK_S) if quick else (FULL_S, TCP_S)
+    for mode in modes_permitted():
+        for name, (service, flood_bps) in traces_of(folder).items():
+            tell(f"{mode} over {name}, {whole_s + (tcp_s if mode == 'packet' else 0):.0f} s")
+            told = run_alone(backlogged(mode, name, _link(service, mode), _capacity(service), seconds=tcp_s if mode == "packet" else whole_s))
+            if mode == "packet":  # TCP does not keep a link full that changes its rate
+                del told[f"shaper_packet_{name}_served_share"]
+                told[f"shaper_packet_{name}_served_share"] = run_alone(flooded(service, flood_bps, seconds=whole_s))
+            found |= told
+    return {name: float(f"{value:.5g}") for name, value in found.items()}
+
+
+def _link(service: Service, mode: Mode) -> Wire:
+    way = OneWay(service=service, delay_s=DELAY_S, queue_s=QUEUES_S[mode])
+    mean_bps = 8 * service.capacity_bytes(0.0, FULL_S) / FULL_S
+    return Wire((SOURCE, TARGET), {"up": way, "down": way}, mean_bps={"up": mean_bps, "down": mean_bps})
+
+
+def _capacity(service: Service) -> Callable[[float, float], float]:
+    """What has arrived left `DELAY_S` before."""
+    return lambda begin_s, end_s: service.capacity_bytes(begin_s - DELAY_S, end_s - DELAY_S)
+
+
+async def flooded(service: Service, flood_bps: float, *, seconds: float) -> float:
+    """Served IP bytes over opportunities, in mode `packet`, after a ramp of a second."""
+    async with rig("packet", _link(service, "packet")) as made, TaskGroup() as tasks:
+        assert made.networks is not None
+        with made.networks.socket(TARGET, socket.SOCK_DGRAM) as listener:
+            listener.bind((made.networks.addresses[TARGET], 0))
+            address = listener.getsockname()
+            tasks.create_task(
+                run_traffic(made.networks.socket(SOURCE, socket.SOCK_DGRAM), "flood", *address, seconds + 3 * RAMP_S, flood_bps, DATAGRAM_BYTES)
+            )
+            carried = made.link.carried["up"]
+            while not carried.delivered_bytes:
+                await made.clock.sleep(0.01)
+            await made.clock.sleep(RAMP_S)
+            begin_s, begin_bytes = made.clock.now_s(), carried.delivered_bytes
+            await made.clock.sleep(seconds)
+            end_s, end_bytes = made.clock.now_s(), carried.delivered_bytes
+    return (end_bytes - begin_bytes) / _capacity(service)(begin_s, end_s)
