@@ -54,7 +54,8 @@ async def serve_shaper(config: ShaperConfig, ready: Ready, stop: asyncio.Event) 
     with ExitStack() as stack:
         scenario = load_scenario(config.scenario)
         network = make_network(config, scenario)
-        pump = Pump(network, ElapsedClock(clock), tick_s=TICK_S if scenario.cells else math.inf)  # traces and handovers begin now
+        loaded = any(cell.background_up or cell.background_down for cell in scenario.cells)
+        pump = Pump(network, ElapsedClock(clock), tick_s=TICK_S if loaded else math.inf)  # traces and handovers begin now
         pump.run()
         stack.callback(pump.close)
         ports, own_bytes = (_stream if config.mode == "stream" else _packet)(config, scenario, pump, stack)
