@@ -133,13 +133,17 @@ class Network:
         return time.monotonic() - begin_s
 
 
-@pytest.fixture(scope="module", params=["stream", "packet"])
-def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    if request.param == "packet":
+def skip_if_refused(mode: str) -> None:
+    if mode == "packet":
         try:
             check_namespaces()
         except UsageError as error:
             pytest.skip(error.message)
+
+
+@pytest.fixture(scope="module", params=["stream", "packet"])
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    skip_if_refused(request.param)
     network = Network(tmp_path_factory.mktemp(request.param), request.param)
     yield network
     network.run("down")
@@ -246,9 +250,11 @@ def test_a_dead_shaper_is_restarted_or_ends_what_cannot_go_on(network: Network) 
         assert "the link shaper died, and the nodes' networks with it" in log
 
 
-def test_devices_in_cells_ask_the_edge_over_the_air_and_are_handed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["stream", "packet"])
+def test_devices_in_cells_ask_the_edge_over_the_air_and_are_handed_over(tmp_path: Path, mode: str) -> None:
     """Cells alone join devices and edges here; the answers go on over the next cell."""
-    network = Network(tmp_path, "stream", IN_CELLS)
+    skip_if_refused(mode)
+    network = Network(tmp_path, mode, IN_CELLS)
     try:
         assert network.ask("netgpt-edge")["choices"]
         until(lambda: network.row("device1-radio")["to"] == "edge2")
