@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from netgpt.core.errors import UsageError
 from netgpt.core.spelling import did_you_mean
 from netgpt.network.medium import Backlog, Delivery, Direction, Medium, Packet
-from netgpt.wire.shaper_link import Crossing, Route, ShapedLink, Wires
+from netgpt.wire.shaper_link import Crossing, RadioHop, Route, ShapedLink, Wires
 from netgpt.wire.shaper_routes import Routes
 
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.0002, 0.005  # of what found a full queue
@@ -53,6 +53,8 @@ class LinkNetwork:
         self._due: dict[int, float] = {}  # when each medium has something to do; missing where that may have changed
         self._by_station = {(id(link.medium), link.ends[0]): link for link in links}
         self._routes = Routes(links, free)
+        self._rates: dict[tuple[str, str], float] = {}
+        self._round_trips: dict[tuple[str, str], float] = {}
         self._holds = full == "hold"
         self._held: dict[tuple[str, Direction], deque[Packet]] = {}
         self._retry_s = math.inf
@@ -187,13 +189,23 @@ class LinkNetwork:
 
     def rate_bps(self, source: str, target: str) -> float:
         """The slowest nominal rate on the way."""
-        route = self._routes.find(source, target) or ()
-        return min((link.rate_bps(direction) for link, direction in route), default=math.inf)
+        rate_bps = self._rates.get((source, target))
+        if rate_bps is None:
+            route = self._routes.find(source, target) or ()
+            rate_bps = min((link.rate_bps(direction) for link, direction in route), default=math.inf)
+            if not any(isinstance(link, RadioHop) for link, _ in route):
+                self._rates[source, target] = rate_bps  # asked for with every read: until a link is set
+        return rate_bps
 
     def round_trip_s(self, source: str, target: str) -> float:
         """Nominal propagation there and back."""
-        route = self._routes.find(source, target) or ()
-        return sum(link.delay_s("up") + link.delay_s("down") for link, _ in route)
+        delay_s = self._round_trips.get((source, target))
+        if delay_s is None:
+            route = self._routes.find(source, target) or ()
+            delay_s = sum(link.delay_s("up") + link.delay_s("down") for link, _ in route)
+            if not any(isinstance(link, RadioHop) for link, _ in route):
+                self._round_trips[source, target] = delay_s
+        return delay_s
 
     def find(self, link_id: str) -> ShapedLink:
         """A link by its id, or by its ends in either order.
@@ -215,4 +227,6 @@ class LinkNetwork:
             UsageError: it cannot be set: a cell's rates are what its users get.
         """
         link.change(now_s, wires)
+        self._rates.clear()
+        self._round_trips.clear()
         self._due.pop(id(link.medium), None)
