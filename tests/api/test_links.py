@@ -11,22 +11,20 @@ import pytest
 from netgpt.api.links import create_links_app
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
-from netgpt.wire.shaper_medium import ConstantLink, LinkSettings
-from netgpt.wire.shaper_network import LinkNetwork, ShapedLink, find_routes
+from netgpt.wire.shaper_link import ShapedLink, Wire, Wires, plain_wires
+from netgpt.wire.shaper_network import LinkNetwork
 
 
 class Driver:
     """A network that nothing drives: what is set is set at time 0."""
 
     def __init__(self) -> None:
-        settings = LinkSettings(up_bps=1e6, down_bps=2e6, delay_s=0.01)
-        medium = ConstantLink("edge1", settings, SeededChance(1).stream("loss"))
-        link = ShapedLink(ends=("edge1", "cloud1"), medium=medium, settings=settings, adjustable=medium)
-        self.network = LinkNetwork([link], find_routes([link]), full="hold")
+        link = Wire(("edge1", "cloud1"), plain_wires(up_bps=1e6, down_bps=2e6, delay_s=0.01))
+        self.network = LinkNetwork([link], full="hold")
         self.clock = WallClock()
 
-    def adjust(self, link: ShapedLink, settings: LinkSettings) -> None:
-        self.network.adjust(0.0, link, settings)
+    def change(self, link: ShapedLink, wires: Wires) -> None:
+        self.network.change(0.0, link, wires)
 
 
 def call(driver: Driver, method: str, path: str, **sent: Any) -> httpx.Response:
@@ -71,4 +69,4 @@ def test_what_is_wrong_changes_nothing_and_is_named(path: str, body: object, wor
     assert reply.status_code == 400
     assert words in reply.json()["error"]["message"]
     assert reply.json()["hint"]
-    assert driver.network.find("edge1-cloud1").settings.up_bps == 1e6
+    assert driver.network.find("edge1-cloud1").rate_bps("up") == 1e6

@@ -1,6 +1,7 @@
 """The cells of a scenario as one medium: who is served where, and what a handover takes along."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -92,6 +93,30 @@ def test_neighbours_of_one_cell_compete(tmp_path):
     radio.offer(0.0, "car2", "up", sent(40_000_000))
 
     assert time_of_upload(radio, "car1", 4_000_000) == pytest.approx(2 * alone_s, rel=0.05)
+
+
+def test_what_does_not_fit_into_the_queue_of_the_next_cell_is_told_as_lost(tmp_path):
+    made = scenario(tmp_path, attach='efficiency_up = 0.5\nefficiency_down = 0.5\nhandover = [{ at = "1s", to = "east" }]')
+    west, east = made.cells
+    radio = Radio(replace(made, cells=(west, replace(east, queue_s=0.05))), seed=1)
+    count = 1000
+    for number in range(count):
+        assert radio.offer(0.001, "car1", "up", sent(2_000, number))
+    found = delivered(radio, 20.0)
+    lost = [one.packet.content for one in found if one.lost]
+    assert 0 < len(lost) < count
+    assert {one.at_s for one in found if one.lost} == {1.0}
+    assert sorted([*lost, *(one.packet.content for one in found if not one.lost)]) == [*range(count)]
+
+
+def test_what_a_device_gets_is_halved_by_a_neighbour(tmp_path):
+    radio = Radio(scenario(tmp_path), seed=1)
+    alone_bps = radio.rate_bps("car1", "up")
+    radio.offer(0.0, "car1", "up", sent(10_000_000))
+    radio.offer(0.0, "car2", "up", sent(10_000_000))
+    radio.advance(0.5)
+    assert radio.rate_bps("car1", "up") == pytest.approx(alone_bps / 2, rel=0.2)
+    assert radio.rate_bps("car1", "down") == pytest.approx(radio.rate_bps("car2", "down"))
 
 
 def test_a_handover_takes_along_what_waits_and_keeps_the_order(tmp_path):

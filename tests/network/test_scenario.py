@@ -122,6 +122,7 @@ def test_the_specs_remember_where_they_stand_and_are_equal_without_it() -> None:
         ('up = "20Mbps"', 'up_trace = ""', "an empty path names no file", "or leave the key out"),
         ('delay = "8ms"', 'delay = "8ms"\nloss_up = 1.5', "'loss_up' of link 1 is 1.5", "at most 0.99"),
         ('delay = "8ms"', 'delay = "8ms"\nloss_up = "90%"', "no bursts of 1 datagrams lose 90%", "raise loss_burst"),
+        ('delay = "8ms"', 'delay = "0s"\njitter_up = "1ms"', "the delay of link 'edge1-cloud1' is 0 and cannot vary", "leave jitter_up out"),
         ('tier = "cloud"\n', "", "node 1 lacks 'tier'", "add tier"),
         ('model = "netgpt-cloud"', "model = 3", "'model' of node 1: 3 is no text", "in quotes"),
         ("count = 3", "count = 0", "'count' of node 3 is 0", "at least 1"),

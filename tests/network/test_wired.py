@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netgpt.network.medium import Delivery, Medium, Packet
-from netgpt.network.service import ConstantRate, Opportunities, RateSteps, Service
+from netgpt.network.service import ConstantRate, Opportunities, RateSteps, Service, Unlimited
 from netgpt.network.trace_file import load_trace
 from netgpt.network.wired import Loss, OneWay, PointToPoint, burst_loss, independent_loss
 
@@ -33,6 +35,10 @@ Offer = tuple[float, str, int, bool]
 def link(service: Service, **more) -> PointToPoint:
     one = OneWay(service=service, delay_s=0.02, **more)
     return PointToPoint("a", up=one, down=one, seed=5)
+
+
+def both_ways(one: OneWay) -> dict[str, OneWay]:
+    return {"up": one, "down": one}
 
 
 def drive(medium: PointToPoint, offers: Sequence[Offer], stops: Sequence[float] = ()) -> tuple[list[Delivery], list[tuple[float, str, Packet, bool]]]:
@@ -193,11 +199,81 @@ def test_a_driver_who_is_late_does_no_harm() -> None:
     assert [one.at_s for one in medium.advance(9)] == pytest.approx([1.021, 1.021])
 
 
+@pytest.mark.parametrize(("delay_s", "jitter_s"), [(0.12, 0.03), (0.022, 0.008), (0.34, 0.018), (0.01, 0.02)])
+def test_delays_of_packets_far_apart_have_the_stated_mean_and_deviation(delay_s: float, jitter_s: float) -> None:
+    medium = PointToPoint("a", **both_ways(OneWay(service=ConstantRate(1e9), delay_s=delay_s, jitter_s=jitter_s)), seed=3)
+    count = 20_000
+    for number in range(count):
+        medium.offer(10.0 * number, "a", "up", Packet(size_bytes=125))
+    delays = [one.at_s - 10.0 * number - 1e-6 for number, one in enumerate(medium.advance(1e9))]
+    mean, deviation = statistics.fmean(delays), statistics.stdev(delays)
+    assert mean == pytest.approx(delay_s, abs=4 * jitter_s / math.sqrt(count))
+    assert deviation == pytest.approx(jitter_s, rel=0.05)
+    assert min(delays) >= -1e-9
+
+
+def test_a_packets_delay_depends_on_the_seed_and_its_number_alone() -> None:
+    def delays(seed: int, sizes: Sequence[int], looks: int) -> list[float]:
+        medium = PointToPoint("a", **both_ways(OneWay(service=ConstantRate(1e9), delay_s=0.02, jitter_s=0.005)), seed=seed)
+        found = []
+        for number, size in enumerate(sizes):
+            medium.offer(float(number), "a", "up", Packet(size_bytes=size))
+            for look in range(looks):
+                found += medium.advance(number + look * 0.003)
+        found += medium.advance(1e9)
+        return [one.at_s - number - 8e-9 * one.packet.size_bytes for number, one in enumerate(found)]
+
+    before = delays(5, [100] * 600, 0)
+    assert before == pytest.approx(delays(5, [100, 1400] * 300, 9))
+    assert before != pytest.approx(delays(6, [100] * 600, 0))
+
+
+@given(SERVICES, OFFERS, st.lists(st.floats(0, 10), max_size=30))
+def test_jitter_lets_nobody_overtake_and_looking_changes_nothing(service: Service, offers: list[Offer], stops: list[float]) -> None:
+    def jittery() -> PointToPoint:
+        return link(service, jitter_s=0.03)
+
+    deliveries, offered = drive(jittery(), offers)
+    assert (deliveries, offered) == drive(jittery(), offers, stops)
+    for direction in ("up", "down"):
+        mine = [one for one in deliveries if one.direction == direction]
+        assert [one.packet.content for one in mine] == [n for n, (_, way, _, ok) in enumerate(offered) if ok and way == direction]
+        assert all(one.at_s >= offered[one.packet.content][0] for one in mine)
+
+
+def test_a_changed_delay_or_loss_leaves_what_is_being_sent_as_it_is() -> None:
+    """Opportunities that are half used stay so."""
+    before = OneWay(service=Opportunities([10, 20, 30]), delay_s=0.0)
+    changed, left = (PointToPoint("a", up=before, down=before) for _ in range(2))
+    for medium in (changed, left):
+        for _ in range(5):
+            medium.offer(0.0, "a", "up", Packet(size_bytes=900))
+    changed.change(0.015, "up", replace(before, loss=independent_loss(0.5)))
+    assert [one.at_s for one in changed.advance(9)] == [one.at_s for one in left.advance(9)] == pytest.approx([0.01, 0.02, 0.02, 0.03, 0.03])
+    assert changed.spec("up").loss.share == 0.5
+
+
+def test_a_link_without_a_limit_has_no_queue() -> None:
+    medium = PointToPoint("a", **both_ways(OneWay(service=Unlimited(), delay_s=0.1, queue_s=0.001)))
+    assert all(medium.offer(1.0, "a", "up", Packet(size_bytes=10**6)) for _ in range(100))
+    assert medium.backlog("a", "up").bytes == 0
+    medium.change(1.05, "up", OneWay(service=ConstantRate(8e3), delay_s=0.0))
+    medium.offer(1.05, "a", "up", Packet(size_bytes=1000))
+    assert [one.at_s for one in medium.advance(9)] == pytest.approx([1.1] * 100 + [2.05])
+
+
 def test_misuse_is_refused() -> None:
     medium = link(ConstantRate(1e6))
     with pytest.raises(KeyError, match="this link has 'a' alone"):
         medium.offer(0, "b", "up", Packet(size_bytes=1))
-    for wrong in ({"delay_s": -1.0}, {"delay_s": math.nan}, {"delay_s": 0, "queue_s": -1}, {"delay_s": 0, "queue_bytes": -1}):
+    for wrong in (
+        {"delay_s": -1.0},
+        {"delay_s": math.nan},
+        {"delay_s": 0, "jitter_s": 0.01},
+        {"delay_s": 1, "jitter_s": -1.0},
+        {"delay_s": 0, "queue_s": -1},
+        {"delay_s": 0, "queue_bytes": -1},
+    ):
         with pytest.raises(ValueError, match="give"):
             OneWay(service=ConstantRate(1e6), **wrong)
     for make in (

@@ -10,10 +10,9 @@ from typing import Literal, TypeVar
 
 import uvloop
 
-from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
-from netgpt.wire.shaper_medium import ConstantLink, LinkSettings
-from netgpt.wire.shaper_network import LinkNetwork, ShapedLink, find_routes
+from netgpt.wire.shaper_link import ShapedLink, Wire, Wires
+from netgpt.wire.shaper_network import LinkNetwork
 from netgpt.wire.shaper_pump import Pump
 from netgpt.wire.shaper_stream import StreamShaper, Way
 
@@ -21,17 +20,13 @@ T = TypeVar("T")
 NODES = "abcdefgh"
 
 
-def chain(*settings: LinkSettings) -> list[ShapedLink]:
-    """Links a-b, b-c, ... with these settings."""
-    links = []
-    for number, each in enumerate(settings):
-        medium = ConstantLink(NODES[number], each, SeededChance(7).stream(f"loss{number}"))
-        links.append(ShapedLink(ends=(NODES[number], NODES[number + 1]), medium=medium, settings=each, adjustable=medium))
-    return links
+def chain(*wires: Wires) -> list[Wire]:
+    """Links a-b, b-c, ... like these."""
+    return [Wire((NODES[number], NODES[number + 1]), each, seed=7 + number) for number, each in enumerate(wires)]
 
 
 def network_of(links: Sequence[ShapedLink], full: Literal["drop", "hold"] = "hold") -> LinkNetwork:
-    return LinkNetwork(links, find_routes(links), full=full)
+    return LinkNetwork(links, full=full)
 
 
 def run(work: Awaitable[T]) -> T:

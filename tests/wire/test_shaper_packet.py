@@ -20,7 +20,7 @@ from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import UsageError
 from netgpt.wire.namespaces import Namespaces, check_namespaces, enter_command, node_address
-from netgpt.wire.shaper_medium import LinkSettings
+from netgpt.wire.shaper_link import plain_wires
 from netgpt.wire.shaper_network import ShapedLink
 from netgpt.wire.shaper_packet import PacketShaper
 from netgpt.wire.shaper_pump import Pump
@@ -87,7 +87,7 @@ async def transfer(networks: Namespaces, source: str, target: str, data: bytes, 
 
 
 def test_ten_megabytes_cross_unharmed_and_are_charged_as_they_are(networks: Namespaces) -> None:
-    links = chain(LinkSettings(up_bps=100e6, down_bps=100e6, queue_s=2.0), LinkSettings(up_bps=100e6, down_bps=100e6, queue_s=2.0))
+    links = chain(plain_wires(up_bps=100e6, down_bps=100e6, queue_s=2.0), plain_wires(up_bps=100e6, down_bps=100e6, queue_s=2.0))
     data = SeededChance(3).stream("content").bytes(SIZE)
 
     async def work() -> None:
@@ -103,7 +103,7 @@ def test_ten_megabytes_cross_unharmed_and_are_charged_as_they_are(networks: Name
 
 
 def test_a_full_queue_drops_and_tcp_makes_it_good(networks: Namespaces) -> None:
-    links = chain(LinkSettings(up_bps=20e6, down_bps=20e6, delay_s=0.005, queue_s=0.02))
+    links = chain(plain_wires(up_bps=20e6, down_bps=20e6, delay_s=0.005, queue_s=0.02))
     data = SeededChance(3).stream("content").bytes(2_000_000)
 
     async def work() -> None:
@@ -117,7 +117,7 @@ def test_a_full_queue_drops_and_tcp_makes_it_good(networks: Namespaces) -> None:
 
 
 def test_a_link_that_loses_datagrams_loses_no_packet_of_tcp(networks: Namespaces) -> None:
-    count, links = 1000, chain(LinkSettings(loss=0.3))
+    count, links = 1000, chain(plain_wires(loss=0.3))
 
     async def work() -> int:
         async with shaped(networks, links):
@@ -145,7 +145,7 @@ def test_a_link_that_loses_datagrams_loses_no_packet_of_tcp(networks: Namespaces
 
 
 def test_a_round_trip_takes_the_links_delays(networks: Namespaces) -> None:
-    links = chain(LinkSettings(delay_s=0.01), LinkSettings(delay_s=0.02))
+    links = chain(plain_wires(delay_s=0.01), plain_wires(delay_s=0.02))
 
     async def work() -> float:
         async with shaped(networks, links):
@@ -161,7 +161,7 @@ def test_a_round_trip_takes_the_links_delays(networks: Namespaces) -> None:
 
 def test_what_goes_to_nobody_is_dropped(networks: Namespaces) -> None:
     async def work() -> None:
-        async with shaped(networks, chain(LinkSettings())) as shaper:
+        async with shaped(networks, chain(plain_wires())) as shaper:
             with networks.socket("a", socket.SOCK_DGRAM) as source:
                 source.sendto(b"x", (node_address(77), PORT))
             while shaper.strays == 0:

@@ -16,7 +16,7 @@ from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import PortInUse
 from netgpt.wire.shaper_datagram import DatagramShaper
-from netgpt.wire.shaper_medium import LinkSettings
+from netgpt.wire.shaper_link import plain_wires
 from netgpt.wire.shaper_pump import Pump
 from netgpt.wire.shaper_stream import (
     HEADER_BYTES,
@@ -66,7 +66,7 @@ async def send_all(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def test_ten_megabytes_cross_unharmed_and_cost_what_tcp_would_cost() -> None:
-    links = chain(LinkSettings(up_bps=400e6, down_bps=400e6, delay_s=0.002), LinkSettings(up_bps=200e6, down_bps=200e6, queue_s=0.002))
+    links = chain(plain_wires(up_bps=400e6, down_bps=400e6, delay_s=0.002), plain_wires(up_bps=200e6, down_bps=200e6, queue_s=0.002))
 
     async def work() -> None:
         async with stream_site(sink, links) as site:
@@ -88,7 +88,7 @@ def test_both_directions_at_once_lose_and_reorder_nothing() -> None:
     data = content(3_000_000)
 
     async def work() -> None:
-        async with stream_site(echo, chain(LinkSettings(up_bps=100e6, down_bps=50e6, delay_s=0.003, queue_s=0.01))) as site:
+        async with stream_site(echo, chain(plain_wires(up_bps=100e6, down_bps=50e6, delay_s=0.003, queue_s=0.01))) as site:
             for _ in range(2):
                 reader, writer = await site.connect()
                 _, back = await asyncio.gather(send_all(writer, data), reader.read())
@@ -99,7 +99,7 @@ def test_both_directions_at_once_lose_and_reorder_nothing() -> None:
 
 
 def test_a_link_carries_no_more_than_its_rate() -> None:
-    links = chain(LinkSettings(up_bps=16e6, down_bps=16e6))
+    links = chain(plain_wires(up_bps=16e6, down_bps=16e6))
     size = 1_000_000
 
     async def work() -> tuple[float, float]:
@@ -118,7 +118,7 @@ def test_a_link_carries_no_more_than_its_rate() -> None:
 
 def test_a_connection_takes_a_round_trip_and_an_answer_another() -> None:
     async def work() -> tuple[float, list[float], float]:
-        async with Stalls() as stalls, stream_site(echo, chain(LinkSettings(delay_s=0.02))) as site:
+        async with Stalls() as stalls, stream_site(echo, chain(plain_wires(delay_s=0.02))) as site:
             begin_s = time.monotonic()
             reader, writer = await site.connect()
             writer.write(b"x")
@@ -140,7 +140,7 @@ def test_a_connection_takes_a_round_trip_and_an_answer_another() -> None:
 
 def test_what_is_ahead_of_a_new_message_is_at_most_the_stated_queue() -> None:
     queue_s, rate_bps = 0.1, 8e6
-    links = chain(LinkSettings(up_bps=rate_bps, down_bps=rate_bps, delay_s=0.01, queue_s=queue_s))
+    links = chain(plain_wires(up_bps=rate_bps, down_bps=rate_bps, delay_s=0.01, queue_s=queue_s))
 
     async def work() -> tuple[list[float], float]:
         async with Stalls() as stalls, stream_site(sink, links) as site:
@@ -181,7 +181,7 @@ def test_the_end_of_one_side_ends_the_other(who: str) -> None:
             seen.put_nowait(await reader.read())
             writer.close()
 
-        async with stream_site(serve, chain(LinkSettings(delay_s=0.005))) as site:
+        async with stream_site(serve, chain(plain_wires(delay_s=0.005))) as site:
             reader, writer = await site.connect()
             if who == "the source":
                 writer.write(b"bye")
@@ -205,7 +205,7 @@ def test_half_of_a_connection_may_end_while_the_other_goes_on() -> None:
                 await asyncio.sleep(0.01)
             writer.close()
 
-        async with stream_site(serve, chain(LinkSettings(delay_s=0.005))) as site:
+        async with stream_site(serve, chain(plain_wires(delay_s=0.005))) as site:
             reader, writer = await site.connect()
             writer.write(b"question")
             writer.write_eof()
@@ -228,7 +228,7 @@ def test_a_reset_of_one_side_resets_the_other() -> None:
                 met.set_result("reset")
             writer.close()
 
-        async with stream_site(serve, chain(LinkSettings(delay_s=0.005))) as site:
+        async with stream_site(serve, chain(plain_wires(delay_s=0.005))) as site:
             _, writer = await site.connect()
             writer.write(b"x")
             await asyncio.sleep(0.1)
@@ -242,7 +242,7 @@ def test_a_reset_of_one_side_resets_the_other() -> None:
 
 def test_where_nothing_listens_a_connection_is_refused() -> None:
     async def work() -> None:
-        async with stream_site(echo, chain(LinkSettings(delay_s=0.01))) as site:
+        async with stream_site(echo, chain(plain_wires(delay_s=0.01))) as site:
             with socket.create_server(("127.0.0.1", 0)) as gone:
                 address = gone.getsockname()
             port = site.shaper.listen(Way(source="a", target="b", address=address))
@@ -258,7 +258,7 @@ def test_where_nothing_listens_a_connection_is_refused() -> None:
 
 def test_nodes_that_no_links_join_are_hung_up_on() -> None:
     async def work() -> None:
-        async with stream_site(echo, chain(LinkSettings())) as site:
+        async with stream_site(echo, chain(plain_wires())) as site:
             port = site.shaper.listen(Way(source="a", target="z", address=site.way.address))
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             assert await reader.read() == b""
@@ -268,7 +268,7 @@ def test_nodes_that_no_links_join_are_hung_up_on() -> None:
 
 
 def test_a_reader_that_does_not_read_holds_its_sender_back() -> None:
-    settings = LinkSettings(up_bps=40e6, down_bps=40e6, delay_s=0.01)
+    settings = plain_wires(up_bps=40e6, down_bps=40e6, delay_s=0.01)
     window = window_bytes(40e6, 0.02)
 
     async def work() -> None:
@@ -318,7 +318,7 @@ def test_what_is_read_at_once_is_a_segment_or_half_a_millisecond() -> None:
 
 def test_a_port_that_is_taken_is_named() -> None:
     async def work() -> None:
-        async with stream_site(echo, chain(LinkSettings())) as site:
+        async with stream_site(echo, chain(plain_wires())) as site:
             with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortInUse, match=str(taken.getsockname()[1])):
                 site.shaper.listen(Way(source="a", target="b", address=site.way.address, port=taken.getsockname()[1]))
 
@@ -326,7 +326,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_a_link_that_is_set_anew_changes_what_goes_over_it_now() -> None:
-    links = chain(LinkSettings(up_bps=1e6, down_bps=1e6))
+    links = chain(plain_wires(up_bps=1e6, down_bps=1e6))
 
     async def work() -> float:
         async with stream_site(sink, links) as site:
@@ -334,7 +334,7 @@ def test_a_link_that_is_set_anew_changes_what_goes_over_it_now() -> None:
             sender = asyncio.ensure_future(send_all(writer, bytes(2_000_000)))
             await asyncio.sleep(0.2)
             begin_s = time.monotonic()
-            site.shaper.pump.adjust(links[0], LinkSettings(up_bps=200e6, down_bps=200e6))
+            site.shaper.pump.change(links[0], plain_wires(up_bps=200e6, down_bps=200e6))
             await sender
             await reader.read()
             writer.close()
@@ -345,7 +345,7 @@ def test_a_link_that_is_set_anew_changes_what_goes_over_it_now() -> None:
 
 @pytest.mark.parametrize("loss", [0.0, 0.3])
 def test_datagrams_cross_with_their_answers_or_get_lost(loss: float) -> None:
-    count, links = 1000, chain(LinkSettings(loss=loss))
+    count, links = 1000, chain(plain_wires(loss=loss))
 
     async def work() -> tuple[list[int], list[int]]:
         """What the target got, and what came back of it."""
@@ -386,7 +386,7 @@ def test_datagrams_cross_with_their_answers_or_get_lost(loss: float) -> None:
 
 def test_connections_lose_nothing_on_a_link_that_loses_datagrams() -> None:
     async def work() -> None:
-        async with stream_site(sink, chain(LinkSettings(loss=0.5, up_bps=400e6))) as site:
+        async with stream_site(sink, chain(plain_wires(loss=0.5, up_bps=400e6))) as site:
             reader, writer = await site.connect()
             await send_all(writer, content(300_000))
             assert await reader.read() == hashlib.sha256(content(300_000)).digest()
@@ -397,7 +397,7 @@ def test_connections_lose_nothing_on_a_link_that_loses_datagrams() -> None:
 
 def test_a_closed_shaper_lets_go_of_all() -> None:
     async def work() -> None:
-        async with stream_site(echo, chain(LinkSettings())) as site:
+        async with stream_site(echo, chain(plain_wires())) as site:
             reader, writer = await site.connect()
             writer.write(b"x")
             await reader.read(1)

@@ -43,22 +43,57 @@ up = "50Mbps"
 down = "100Mbps"
 delay = "10ms"
 """
-ISLAND = """
+NODES = SCENARIO.split("[[link]]")[0]
+IN_CELLS = (
+    NODES
+    + """
+[[node]]
+id = "edge1"
+tier = "edge"
+model = "netgpt-edge"
+profile = "edge-server"
 [[node]]
 id = "edge2"
 tier = "edge"
 model = "netgpt-edge"
 profile = "edge-server"
+[[link]]
+between = ["edge1", "edge2"]
+up = "1Gbps"
+down = "1Gbps"
+delay = "1ms"
+[[link]]
+between = ["edge2", "cloud1"]
+up = "1Gbps"
+down = "1Gbps"
+delay = "10ms"
+[[cell]]
+id = "west"
+at = "edge1"
+bandwidth = "20MHz"
+tdd = "DDDSU"
+background_up = "10%"
+[[cell]]
+id = "east"
+at = "edge2"
+bandwidth = "20MHz"
+tdd = "DDDSU"
+[[attach]]
+node = "device1"
+cell = "west"
+efficiency_up = 2.0
+efficiency_down = 4.0
+handover = [{ at = "4s", to = "east" }]
 """
-KNOWN = {"shaper": {"port": 9, "keeper": 4711, "network device1": 5, "network cloud1": 6, "device1>cloud1": 7001, "device1>edge1": 7002}}
+)
 
 
 class Network:
     """`netgpt up` with shaped links on a home of its own."""
 
-    def __init__(self, folder: Path, mode: str) -> None:
+    def __init__(self, folder: Path, mode: str, scenario: str = SCENARIO) -> None:
         self.home, self.mode = folder / "home", mode
-        (folder / "two.toml").write_text(SCENARIO)
+        (folder / "two.toml").write_text(scenario)
         self.up(folder / "two.toml", "--links", mode)
         rows = self.processes()
         self.url = f"http://127.0.0.1:{rows['device1-door']['port']}"
@@ -82,6 +117,10 @@ class Network:
     def links(self) -> dict[tuple[str, str], dict[str, Any]]:
         return {(row["from"], row["to"]): row for row in json.loads(self.run("links", "--json")[0])["links"]}
 
+    def row(self, link: str) -> dict[str, Any]:
+        """A link's uplink."""
+        return next(row for row in json.loads(self.run("links", "--json")[0])["links"] if (row["link"], row["direction"]) == (link, "up"))
+
     def ask(self, model: str = "netgpt-cloud") -> dict[str, Any]:
         body = json.dumps({"model": model, "temperature": 0, "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}).encode()
         request = urllib.request.Request(f"{self.url}/v1/chat/completions", body, {"Content-Type": "application/json"})
@@ -94,13 +133,17 @@ class Network:
         return time.monotonic() - begin_s
 
 
-@pytest.fixture(scope="module", params=["stream", "packet"])
-def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    if request.param == "packet":
+def skip_if_refused(mode: str) -> None:
+    if mode == "packet":
         try:
             check_namespaces()
         except UsageError as error:
             pytest.skip(error.message)
+
+
+@pytest.fixture(scope="module", params=["stream", "packet"])
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    skip_if_refused(request.param)
     network = Network(tmp_path_factory.mktemp(request.param), request.param)
     yield network
     network.run("down")
@@ -163,7 +206,23 @@ def test_what_cannot_be_set_is_refused(network: Network, words: tuple[str, ...],
 
 def test_the_table_shows_every_link_both_ways(network: Network) -> None:
     lines = network.run("links")[0].splitlines()
-    assert lines[0].split() == ["LINK", "FROM", "TO", "RATE", "DELAY", "LOSS", "QUEUE", "QUEUED", "NOW", "USE", "CHARGED", "DROPPED", "LOST"]
+    assert lines[0].split() == [
+        "LINK",
+        "FROM",
+        "TO",
+        "CELL",
+        "RLC",
+        "RATE",
+        "DELAY",
+        "LOSS",
+        "QUEUE",
+        "QUEUED",
+        "NOW",
+        "USE",
+        "CHARGED",
+        "DROPPED",
+        "LOST",
+    ]
     assert [tuple(line.split()[:3]) for line in lines[1:]] == [
         ("device1-cloud1", "device1", "cloud1"),
         ("device1-cloud1", "cloud1", "device1"),
@@ -189,6 +248,28 @@ def test_a_dead_shaper_is_restarted_or_ends_what_cannot_go_on(network: Network) 
         until(lambda: not network.processes())
         log = (network.home / "log" / "supervisor.log").read_text()
         assert "the link shaper died, and the nodes' networks with it" in log
+
+
+@pytest.mark.parametrize("mode", ["stream", "packet"])
+def test_devices_in_cells_ask_the_edge_over_the_air_and_are_handed_over(tmp_path: Path, mode: str) -> None:
+    """Cells alone join devices and edges here; the answers go on over the next cell."""
+    skip_if_refused(mode)
+    network = Network(tmp_path, mode, IN_CELLS)
+    try:
+        assert network.ask("netgpt-edge")["choices"]
+        until(lambda: network.row("device1-radio")["to"] == "edge2")
+        before = network.row("device1-radio")["charged_bytes"]
+        assert network.ask("netgpt-cloud")["choices"]
+        row = network.row("device1-radio")
+        assert row["charged_bytes"] > before
+        assert (row["kind"], row["cell"], row["rlc"]) == ("radio", "east", "am, datagrams um")
+        assert 1e6 < row["rate_bps"] < 40e6, "20 MHz at 2 bit/s/Hz, of which the uplink has less than half"
+        assert "device1-radio" in network.run("links")[0]
+        refused = network.run("links", "set", "device1-radio", "rate=2Mbps", status=2)[1]
+        assert "'device1-radio' cannot be set: its rate is what cell 'east' gives 'device1'" in refused
+        assert "[[cell]] or [[attach]]" in refused
+    finally:
+        network.run("down")
 
 
 def test_a_network_without_shaped_links_says_how_to_get_them(tmp_path: Path) -> None:

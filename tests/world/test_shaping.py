@@ -19,7 +19,8 @@ from netgpt.network.medium import Packet
 from netgpt.network.scenario_file import parse_scenario
 from netgpt.wire.namespaces import check_namespaces
 from netgpt.wire.shaper_control import link_rows
-from netgpt.wire.shaper_network import LinkNetwork, find_routes
+from netgpt.wire.shaper_link import RadioHop
+from netgpt.wire.shaper_network import LinkNetwork
 from netgpt.world.config import ShaperConfig
 from netgpt.world.request import UpRequest
 from netgpt.world.shaper import make_network, serve_shaper
@@ -95,14 +96,14 @@ def test_a_node_that_asks_a_server_outside_is_refused_in_mode_packet() -> None:
     assert "--links stream" in refused.value.hint
 
 
-def test_links_of_a_scenario_become_media_and_those_with_a_trace_cannot_be_set(tmp_path: Path) -> None:
+def test_links_of_a_scenario_become_media_and_follow_its_traces(tmp_path: Path) -> None:
     trace = tmp_path / "a.csv"
     trace.write_text("# unit: Mbps\n# period_s: 30\ntime_s,value\n0,20\n10,0\n20,40\n", encoding="utf-8")
-    text = SCENARIO.replace('up = "50Mbps"', f'up_trace = "{trace}"').replace('delay = "10ms"', 'delay = "10ms"\nloss_up = "1%"\nloss_down = "1%"')
+    text = SCENARIO.replace('up = "50Mbps"', f'up_trace = "{trace}"').replace('delay = "10ms"', 'delay = "10ms"\nloss_up = "1%"\njitter_down = "2ms"')
     traced, constant = make_links(parse_scenario(text, where="test"), SeededChance(1))
-    assert (traced.settings.up_bps, traced.settings.down_bps, traced.adjustable) == (pytest.approx(20e6), 100e6, None)
-    assert (constant.settings.loss, constant.settings.up_bps) == (0.01, 1e9)
-    assert constant.adjustable is constant.medium
+    assert (traced.rate_bps("up"), traced.rate_bps("down")) == (pytest.approx(20e6), 100e6)
+    up, down = (constant.facts(way) for way in ("up", "down"))
+    assert (up["loss"], down["loss"], up["jitter_s"], down["jitter_s"], constant.rate_bps("up")) == (0.01, 0.0, 0.0, 0.002, 1e9)
     assert traced.medium.offer(9.9999, "device1", "up", Packet(size_bytes=1000))
     assert traced.medium.next_s() > 20.005, "the outage is waited out, then the delay"
 
@@ -110,8 +111,8 @@ def test_links_of_a_scenario_become_media_and_those_with_a_trace_cannot_be_set(t
 def test_each_direction_loses_its_own_share() -> None:
     text = SCENARIO.replace('delay = "5ms"', 'delay = "5ms"\nloss_up = "20%"\nloss_burst = 4\nqueue_up = "10s"\nqueue_down = "10s"')
     links = make_links(parse_scenario(text, where="test"), SeededChance(1))
-    rows = link_rows(LinkNetwork(links, find_routes(links), full="hold"), 0.0)
-    assert [(row["loss"], row["queue_limit_s"], row["adjustable"]) for row in rows[:2]] == [(0.2, 10.0, False), (0.0, 10.0, False)]
+    rows = link_rows(LinkNetwork(links, full="hold"), 0.0)
+    assert [(pytest.approx(row["loss"]), row["queue_limit_s"], row["adjustable"]) for row in rows[:2]] == [(0.2, 10.0, True), (0.0, 10.0, True)]
     medium = links[0].medium
     lost = {"up": 0, "down": 0}
     for number in range(20_000):
@@ -123,10 +124,100 @@ def test_each_direction_loses_its_own_share() -> None:
     assert lost["down"] == 0
 
 
-def test_a_scenario_with_a_cell_is_refused_by_the_shaper() -> None:
-    cell = '[[cell]]\nid = "c"\nat = "edge1"\nbandwidth = "100MHz"\n'
-    with pytest.raises(ScenarioInvalid, match=r"^mine\.toml:\d+: cell 'c': the link shaper has no cells yet"):
-        check_shaped(parse_scenario(SCENARIO + cell, where="mine.toml"))
+CELLS = """
+[[node]]
+id = "edge2"
+tier = "edge"
+model = "netgpt-edge"
+profile = "edge-server"
+[[node]]
+id = "car"
+tier = "device"
+count = 2
+model = "netgpt-device"
+profile = "phone"
+[[cell]]
+id = "west"
+at = "edge1"
+bandwidth = "20MHz"
+tdd = "DDDSU"
+[[cell]]
+id = "east"
+at = "edge2"
+bandwidth = "20MHz"
+tdd = "DDDSU"
+[[attach]]
+node = "car"
+cell = "west"
+efficiency_up = 2.0
+efficiency_down = 4.0
+handover = [{ at = "2s", to = "east" }]
+"""
+RING = """
+[[link]]
+between = ["edge1", "edge2"]
+up = "1Gbps"
+down = "1Gbps"
+delay = "1ms"
+"""
+
+
+def test_a_device_may_change_to_cells_whose_sites_links_join_alone() -> None:
+    check_shaped(parse_scenario(SCENARIO + CELLS + RING, where="mine.toml"))
+    said = r"^mine\.toml:\d+: 'car1' is handed over from 'edge1' to 'edge2', which no links join"
+    with pytest.raises(ScenarioInvalid, match=said) as refused:
+        check_shaped(parse_scenario(SCENARIO + CELLS, where="mine.toml"))
+    assert 'between = ["edge1", "edge2"]' in refused.value.hint
+
+
+def test_devices_in_cells_share_one_medium_and_cannot_be_set() -> None:
+    links = make_links(parse_scenario(SCENARIO + CELLS + RING, where="mine.toml"), SeededChance(1))
+    first, second = (link for link in links if isinstance(link, RadioHop))
+    assert (first.id, first.ends, first.medium is second.medium) == ("car1-radio", ("car1", "edge1"), True)
+    network = LinkNetwork(links, full="hold")
+    row = next(row for row in link_rows(network, 0.0) if row["link"] == "car1-radio")
+    assert (row["kind"], row["cell"], row["from"], row["to"], row["rlc"]) == ("radio", "west", "car1", "edge1", "am, datagrams um")
+    assert row["rate_bps"] == pytest.approx(first.medium.rate_bps("car1", "up"))
+    with pytest.raises(UsageError, match="'car1-radio' cannot be set: its rate is what cell 'west' gives 'car1'") as refused:
+        network.find("edge1-car1").wires()
+    assert "start again" in refused.value.hint
+
+
+def test_a_handover_moves_a_devices_way_and_what_is_on_it_follows() -> None:
+    """Told in virtual time; the end of the first device's uplink and of its downlink are in order, none is missing."""
+    links = make_links(parse_scenario(SCENARIO + CELLS + RING, where="mine.toml"), SeededChance(1))
+    network = LinkNetwork(links, full="hold")
+    ways = (("car1", "device1"), ("device1", "car1"))
+    arrived: dict[str, list[int]] = {source: [] for source, _ in ways}
+    sent, now_s = 0, 1.9
+    assert [crossing.link.id for crossing in network.route("car1", "device1") or ()] == ["car1-radio", "device1-edge1"]
+    while min(map(len, arrived.values())) < 300:
+        if now_s < 2.2 and now_s - 1.9 >= sent * 1e-3 - 1e-9:
+            for source, target in ways:
+                network.offer(now_s, source, target, Packet(size_bytes=1500, flow="token", content=(source, sent)))
+            sent += 1
+        for arrival in network.advance(now_s):
+            source, number = arrival.content
+            arrived[source].append(number)
+        now_s = min(max(network.next_s(), now_s), 1.9 + sent * 1e-3) if sent < 300 else network.next_s()
+    assert [crossing.link.id for crossing in network.route("car1", "device1") or ()] == ["car1-radio", "edge1-edge2", "device1-edge1"]
+    assert [sorted(numbers) for numbers in arrived.values()] == [list(range(300))] * 2
+    assert network.unrouted == 0
+
+
+def test_a_neighbours_upload_lowers_a_users_rate() -> None:
+    def carried(*senders: str) -> int:
+        links = make_links(parse_scenario(SCENARIO + CELLS + RING, where="mine.toml"), SeededChance(1))
+        network, now_s = LinkNetwork(links, full="hold"), 0.0
+        while now_s < 1.0:
+            for sender in senders:
+                while network.backlog(network.find(f"{sender}-radio"), "up").bytes < 60_000:
+                    network.offer(now_s, sender, "edge1", Packet(size_bytes=1500, flow="token"))
+            network.advance(now_s)
+            now_s += 0.005
+        return network.find("car1-radio").carried["up"].delivered_bytes
+
+    assert carried("car1", "car2") == pytest.approx(carried("car1") / 2, rel=0.05)
 
 
 # ---- the process's work

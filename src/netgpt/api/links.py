@@ -21,8 +21,8 @@ from netgpt.core.chance import Chance, SystemChance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import InvalidRequest
 from netgpt.wire.shaper_control import changed, link_rows
-from netgpt.wire.shaper_medium import LinkSettings
-from netgpt.wire.shaper_network import LinkNetwork, ShapedLink
+from netgpt.wire.shaper_link import ShapedLink, Wires
+from netgpt.wire.shaper_network import LinkNetwork
 
 
 class LinkDriver(Protocol):
@@ -31,7 +31,7 @@ class LinkDriver(Protocol):
     network: LinkNetwork
     clock: Clock
 
-    def adjust(self, link: ShapedLink, settings: LinkSettings) -> None: ...
+    def change(self, link: ShapedLink, wires: Wires) -> None: ...
 
 
 def create_links_app(
@@ -55,7 +55,7 @@ def create_links_app(
         changes = await read_json(request.receive)
         if not isinstance(changes, dict) or not changes:
             raise InvalidRequest("the body sets nothing", hint='send an object such as {"rate": "2Mbps", "delay": "40ms"}')
-        driver.adjust(link, changed(link.settings, changes))
+        driver.change(link, changed(link.wires(), changes))
         return json_response({"links": [row for row in rows() if row["link"] == link.id]})
 
     async def is_alive(_: Request) -> Response:

@@ -74,17 +74,22 @@ def netgpt_network(upstream: str, scratch: Path, *, keys: Sequence[str], slots: 
     """A network of one node that sends an upstream `slots` requests at once: its door, by the name of an API key; and pids."""
     home, scenario = scratch / "home", scratch / "gateway.toml"
     scenario.write_text(scenario_text(upstream, slots), encoding="utf-8")
-    secrets = {name: json.loads(_netgpt(home, "keys", "create", "--name", name, "--json"))["key"] for name in keys}
+    secrets = {name: json.loads(run_netgpt(home, "keys", "create", "--name", name, "--json"))["key"] for name in keys}
     try:
-        _netgpt(home, "up", str(scenario), "--detach", "--port", "0")
+        run_netgpt(home, "up", str(scenario), "--detach", "--port", "0")
         state = running_state(home)
         pids = {process.role: process.pid for process in state.processes if process.role in (DOOR, CONTROLLER) and process.pid}
         yield {name: Target(url=state.doors()["cloud1"], model="auto", key=key) for name, key in secrets.items()}, pids
     finally:
-        _netgpt(home, "down")
+        run_netgpt(home, "down")
 
 
-def _netgpt(home: Path, *arguments: str) -> str:
+def run_netgpt(home: Path, *arguments: str) -> str:
+    """What a command says, run in a process of its own on a home, without this process's settings.
+
+    Raises:
+        NetgptError: it failed; the message has what it said.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")} | {"NETGPT_HOME": str(home)}
     command = [sys.executable, "-m", "netgpt.cli.main", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)

@@ -20,13 +20,12 @@ from typing import Any, Literal
 import numpy as np
 import uvloop
 
-from netgpt.core.chance import SeededChance
 from netgpt.core.clock import ElapsedClock, WallClock
 from netgpt.core.errors import NetgptError, UsageError
 from netgpt.core.scheduling import TaskGroup
 from netgpt.wire.namespaces import MTU, Namespaces, check_namespaces
-from netgpt.wire.shaper_medium import ConstantLink, LinkSettings
-from netgpt.wire.shaper_network import LinkNetwork, ShapedLink, find_routes
+from netgpt.wire.shaper_link import ShapedLink, Wire, Wires, plain_wires
+from netgpt.wire.shaper_network import LinkNetwork
 from netgpt.wire.shaper_packet import PacketShaper
 from netgpt.wire.shaper_pump import Pump
 from netgpt.wire.shaper_stream import HEADER_BYTES, SEGMENT_BYTES, StreamShaper, Way
@@ -50,9 +49,8 @@ class Rig:
     networks: Namespaces | None = None  # of mode `packet`: where sockets of other kinds are made
 
 
-def constant_link(settings: LinkSettings) -> ShapedLink:
-    medium = ConstantLink(SOURCE, settings, SeededChance(1).stream("loss"))
-    return ShapedLink(ends=(SOURCE, TARGET), medium=medium, settings=settings, adjustable=medium)
+def wired(wires: Wires) -> Wire:
+    return Wire((SOURCE, TARGET), wires, seed=1)
 
 
 @asynccontextmanager
@@ -63,7 +61,7 @@ async def rig(mode: Mode, link: ShapedLink, *, mtu: int = MTU) -> AsyncIterator[
         UsageError: mode `packet` is not permitted here.
     """
     clock = ElapsedClock(WallClock())  # traces begin with the rig
-    pump = Pump(LinkNetwork([link], find_routes([link]), full="drop" if mode == "packet" else "hold"), clock)
+    pump = Pump(LinkNetwork([link], full="drop" if mode == "packet" else "hold"), clock)
     try:
         if mode == "packet":
             with Namespaces() as networks:
@@ -118,19 +116,19 @@ async def _pair(made: Rig, receive: str, send: str, *rest: object, most_s: float
     return received.result()
 
 
-async def one_way_ms(mode: Mode, settings: LinkSettings, *, count: int, interval_s: float = 0.002) -> list[float]:
+async def one_way_ms(mode: Mode, wires: Wires, *, count: int, interval_s: float = 0.002) -> list[float]:
     """How long each of `count` messages of 64 B is on the way over an idle link, from write to read."""
-    async with rig(mode, constant_link(settings)) as made:
+    async with rig(mode, wired(wires)) as made:
         found = await _pair(made, "delays", "stamps", count, interval_s)
     return found[min(10, len(found) // 10) :]  # the first ones also pay for the connection
 
 
-async def goodput_bps(mode: Mode, settings: LinkSettings, *, seconds: float, mtu: int = MTU) -> tuple[float, float]:
+async def goodput_bps(mode: Mode, wires: Wires, *, seconds: float, mtu: int = MTU) -> tuple[float, float]:
     """What one connection carries as fast as it can: bits of payload a second, and a second of the shaper's processor.
 
     The latter says what the shaper could do on a machine whose processor it does not have to share.
     """
-    async with rig(mode, constant_link(settings), mtu=mtu) as made:
+    async with rig(mode, wired(wires), mtu=mtu) as made:
         begin_s = time.process_time()
         told = await _pair(made, "sink", "send", seconds)
         used_s = time.process_time() - begin_s
@@ -173,9 +171,9 @@ async def backlogged(
     }
 
 
-async def charged_share(mode: Mode, settings: LinkSettings, *, seconds: float) -> float:
+async def charged_share(mode: Mode, wires: Wires, *, seconds: float) -> float:
     """Bytes charged over those of a full-segment TCP transfer of the same payload."""
-    link = constant_link(settings)
+    link = wired(wires)
     async with rig(mode, link) as made:
         told = await _pair(made, "sink", "send", seconds)
     return link.carried["up"].charged_bytes * TCP_BOUND / told["bytes"]
@@ -183,8 +181,8 @@ async def charged_share(mode: Mode, settings: LinkSettings, *, seconds: float) -
 
 def delay_figures(mode: Mode, *, count: int) -> dict[str, float]:
     """`..._idle_added_p50_ms` beside a direct connection of the same moment, and `..._20ms_p50_ms`, `..._20ms_p99_ms`."""
-    direct, idle = run_alone(one_way_ms("direct", LinkSettings(), count=count)), run_alone(one_way_ms(mode, LinkSettings(), count=count))
-    far = run_alone(one_way_ms(mode, LinkSettings(delay_s=0.02), count=count))
+    direct, idle = run_alone(one_way_ms("direct", plain_wires(), count=count)), run_alone(one_way_ms(mode, plain_wires(), count=count))
+    far = run_alone(one_way_ms(mode, plain_wires(delay_s=0.02), count=count))
     return {
         f"shaper_{mode}_direct_p50_ms": _quantile(direct, 50),
         f"shaper_{mode}_idle_added_p50_ms": _quantile(idle, 50) - _quantile(direct, 50),
@@ -195,14 +193,14 @@ def delay_figures(mode: Mode, *, count: int) -> dict[str, float]:
 
 def rate_figures(mode: Mode, *, seconds: float) -> dict[str, float]:
     """What goes over an unlimited link (packets of 1,500 B, and of 9,000 B apart), and how near a rate of 20 Mbit/s is held."""
-    unlimited_bps, processor_bps = run_alone(goodput_bps(mode, LinkSettings(), seconds=seconds))
-    settings = LinkSettings(up_bps=20e6, down_bps=20e6, delay_s=0.01)
+    unlimited_bps, processor_bps = run_alone(goodput_bps(mode, plain_wires(), seconds=seconds))
+    wires = plain_wires(up_bps=20e6, down_bps=20e6, delay_s=0.01)
     figures = {f"shaper_{mode}_unlimited_{unit}": unlimited_bps / scale for unit, scale in (("gbps", 1e9), ("mbps", 1e6))}
     figures[f"shaper_{mode}_unlimited_mbps_per_cpu"] = processor_bps / 1e6
     if mode == "packet":
-        figures["shaper_packet_unlimited_mtu9000_mbps"] = run_alone(goodput_bps(mode, LinkSettings(), seconds=seconds, mtu=LARGE_MTU))[0] / 1e6
-    figures[f"shaper_{mode}_20mbps_charged_share"] = run_alone(charged_share(mode, settings, seconds=seconds))
-    steady = backlogged(mode, "20mbps", constant_link(settings), lambda begin_s, end_s: 20e6 * (end_s - begin_s) / 8, seconds=seconds)
+        figures["shaper_packet_unlimited_mtu9000_mbps"] = run_alone(goodput_bps(mode, plain_wires(), seconds=seconds, mtu=LARGE_MTU))[0] / 1e6
+    figures[f"shaper_{mode}_20mbps_charged_share"] = run_alone(charged_share(mode, wires, seconds=seconds))
+    steady = backlogged(mode, "20mbps", wired(wires), lambda begin_s, end_s: 20e6 * (end_s - begin_s) / 8, seconds=seconds)
     return figures | run_alone(steady)
 
 

@@ -16,9 +16,8 @@ from netgpt.core.scheduling import TaskGroup
 from netgpt.network.service import Service
 from netgpt.network.trace import OPPORTUNITY, Trace
 from netgpt.network.trace_file import load_trace
-from netgpt.network.wired import OneWay, PointToPoint
-from netgpt.wire.shaper_medium import LinkSettings
-from netgpt.wire.shaper_network import ShapedLink
+from netgpt.network.wired import OneWay
+from netgpt.wire.shaper_link import Wire
 
 GENERATED = ("vehicle-drive-up", "crowd-edge-up")  # spectral efficiencies of TR 38.901 channels
 BANDWIDTH_HZ = 10e6  # of one UE that has a carrier to itself
@@ -70,11 +69,10 @@ def figures(*, quick: bool, folder: Path | None = None, tell: Callable[[str], No
     return {name: float(f"{value:.5g}") for name, value in found.items()}
 
 
-def _link(service: Service, mode: Mode) -> ShapedLink:
+def _link(service: Service, mode: Mode) -> Wire:
     way = OneWay(service=service, delay_s=DELAY_S, queue_s=QUEUES_S[mode])
     mean_bps = 8 * service.capacity_bytes(0.0, FULL_S) / FULL_S
-    settings = LinkSettings(up_bps=mean_bps, down_bps=mean_bps, delay_s=DELAY_S, queue_s=QUEUES_S[mode])
-    return ShapedLink(ends=(SOURCE, TARGET), medium=PointToPoint(SOURCE, up=way, down=way), settings=settings)
+    return Wire((SOURCE, TARGET), {"up": way, "down": way}, mean_bps={"up": mean_bps, "down": mean_bps})
 
 
 def _capacity(service: Service) -> Callable[[float, float], float]:

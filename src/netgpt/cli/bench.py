@@ -20,6 +20,7 @@ SUITES: dict[str, tuple[str, str]] = {
     "links": ("netgpt.bench.links", "what radio access costs small packets beside a slot-by-slot reference, and what the link shaper adds"),
     "models": ("netgpt.bench.models", "how right the tiers' models are, beside controls, and where they err together"),
     "overload": ("netgpt.bench.overload", "goodput and a polite key's latency while another floods a door with three times its capacity"),
+    "worlds": ("netgpt.bench.worlds", "whether a simulated and an emulated run of the same requests agree, at declared timing"),
 }
 
 

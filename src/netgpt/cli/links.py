@@ -21,7 +21,9 @@ EXAMPLE = "netgpt links set edge1-cloud1 rate=2Mbps delay=40ms loss=1%"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="?", choices=["show", "set"], default="show", help="show: all links (default); set: one link anew, from now on")
     parser.add_argument("link", nargs="?", metavar="LINK", help="set: a link's id, such as edge1-cloud1")
-    settings = "set: rate (or up and down apart), delay, loss of datagrams, queue; for example rate=2Mbps delay=40ms loss=1%%"
+    settings = (
+        "set: rate (or up and down apart), delay, jitter, loss of datagrams, queue (delay_up and so on: one way); for example rate=2Mbps loss=1%%"
+    )
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=settings)
     parser.add_argument("--json", action="store_true", help="print JSON, in bits and bytes a second and seconds")
 
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-HEADINGS = ["LINK", "FROM", "TO", "RATE", "DELAY", "LOSS", "QUEUE", "QUEUED", "NOW", "USE", "CHARGED", "DROPPED", "LOST"]
+HEADINGS = ["LINK", "FROM", "TO", "CELL", "RLC", "RATE", "DELAY", "LOSS", "QUEUE", "QUEUED", "NOW", "USE", "CHARGED", "DROPPED", "LOST"]
 
 
 def _cells(row: Mapping[str, Any]) -> list[Any]:
@@ -57,10 +59,12 @@ def _cells(row: Mapping[str, Any]) -> list[Any]:
         row["link"],
         row["from"],
         row["to"],
+        row["cell"] or "-",
+        row["rlc"] or "-",
         format_rate(row["rate_bps"]),
-        format_duration(row["delay_s"]),
-        f"{row['loss']:.3g}" if row["loss"] == 0 else f"{100 * row['loss']:.3g} %",
-        "-" if row["queue_s"] is None else f"{1e3 * row['queue_s']:.3g} of {1e3 * row['queue_limit_s']:.3g} ms",
+        _delay(row),
+        "-" if row["loss"] is None else f"{row['loss']:.3g}" if row["loss"] == 0 else f"{100 * row['loss']:.3g} %",
+        _queue(row),
         format_bytes(row["queue_bytes"]),
         format_rate(row["carried_bps"]),
         f"{100 * row['utilisation']:.0f} %",
@@ -68,6 +72,18 @@ def _cells(row: Mapping[str, Any]) -> list[Any]:
         row["dropped_packets"],
         row["lost_packets"],
     ]
+
+
+def _delay(row: Mapping[str, Any]) -> str:
+    if row["delay_s"] is None:
+        return "-"
+    return format_duration(row["delay_s"]) + (f" ± {format_duration(row['jitter_s'])}" if row["jitter_s"] else "")
+
+
+def _queue(row: Mapping[str, Any]) -> str:
+    if row["queue_s"] is None:
+        return "-"
+    return f"{1e3 * row['queue_s']:.3g}" + (" ms" if row["queue_limit_s"] is None else f" of {1e3 * row['queue_limit_s']:.3g} ms")
 
 
 def format_rate(rate_bps: float | None) -> str:

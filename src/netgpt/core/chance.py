@@ -59,3 +59,16 @@ def uniforms(seed: int, position: int, count: int) -> NDArray[np.float64]:
     """
     philox = np.random.Philox(key=seed & 0xFFFF_FFFF_FFFF_FFFF, counter=[0, position, 0, 0])
     return np.random.Generator(philox).random(count)
+
+
+def gammas(seed: int, position: int, count: int, shape: float) -> NDArray[np.float64]:
+    """`count` draws of a gamma distribution of scale 1 that depend on (seed, position, shape) alone; independent of `uniforms`.
+
+    Args:
+        shape: > 0; mean and variance of the draws.
+
+    Returns:
+        float64 array of shape (count,).
+    """
+    philox = np.random.Philox(key=seed & 0xFFFF_FFFF_FFFF_FFFF, counter=[0, position, 1, 0])
+    return np.random.Generator(philox).standard_gamma(shape, count)

@@ -228,6 +228,14 @@ class Cell:
         delay_s = access_s + 8 * leg.waiting_bytes / rate_bps if rate_bps else math.inf
         return Backlog(bytes=leg.waiting_bytes, packets=leg.queue.packets, delay_s=delay_s)
 
+    def rate_bps(self, station: str, direction: Direction) -> float:
+        """What this UE gets now, or would get beside those who send if it sends nothing; 0 in an outage. As of the last offer or advance.
+
+        Raises:
+            KeyError: unknown UE.
+        """
+        return self._carriers[direction].rate_bps(self._legs_of(station)[direction], self._now_s)
+
     def activity(self, now_s: float, station: str) -> Activity:
         """When the UE's radio was at work until now: `network.energy` makes joules of it.
 

@@ -63,6 +63,7 @@ class Radio:
         self._since_s: dict[str, float] = {}
         self._out_until_s: dict[str, float] = {}
         self._now_s = 0.0
+        self._refused: list[Delivery] = []  # what did not fit into the queue of the next cell
         load = cache(load_trace)
         sampled = cache(_sampled)
         for attach in scenario.attachments:
@@ -121,17 +122,23 @@ class Radio:
 
     def next_s(self) -> float:
         change_s = self._changes[self._changed][0] if self._changed < len(self._changes) else math.inf
-        return min([change_s, *(cell.next_s() for cell in self.cells.values())])
+        return self._now_s if self._refused else min([change_s, *(cell.next_s() for cell in self.cells.values())])
 
     def advance(self, now_s: float) -> list[Delivery]:
         now_s = self._pass_to(now_s)
         found = [delivery for cell in self.cells.values() for delivery in cell.advance(now_s)]
+        found += self._refused
+        self._refused = []
         if len(self.cells) > 1:
             found.sort(key=lambda delivery: delivery.at_s)
         return found
 
     def backlog(self, station: str, direction: Direction) -> Backlog:
         return self.cells[self._cell_of[station]].backlog(station, direction)
+
+    def rate_bps(self, device: str, direction: Direction) -> float:
+        """What the device gets now, or would get if it sent something; see `Cell.rate_bps`."""
+        return self.cells[self._cell_of[device]].rate_bps(device, direction)
 
     # --- what befalls it ---
 
@@ -176,7 +183,8 @@ class Radio:
         self._join(now_s, device, to)
         new.interrupt(now_s, device, max(new.profile.access.handover_interruption_s, ends_s - now_s))
         for direction, packet in waiting:
-            new.offer(now_s, device, direction, packet)
+            if not new.offer(now_s, device, direction, packet):  # its queue is shorter
+                self._refused.append(Delivery(at_s=now_s, station=device, direction=direction, packet=packet, lost=True))
         self.handovers += 1
 
     def _join(self, now_s: float, device: str, cell: str) -> None:

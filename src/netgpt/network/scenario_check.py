@@ -150,6 +150,9 @@ def _members(scenario: Scenario, name: str) -> tuple[str, ...]:
 def _check_link(link: LinkSpec, scenario: Scenario) -> None:
     if all(len(_members(scenario, end)) > 1 for end in link.between):
         raise refusal(link.place, "between", f"both ends of link {link.id!r} have a count", "name a single node at one end")
+    for key in ("jitter_up", "jitter_down"):
+        if getattr(link, f"{key}_s") and not link.delay_s:
+            raise refusal(link.place, key, f"the delay of link {link.id!r} is 0 and cannot vary", f'add delay = "20ms", or leave {key} out')
     for key in ("loss_up", "loss_down"):
         if (share := getattr(link, key)) > (1 - share) * link.loss_burst:
             raise refusal(link.place, key, f"no bursts of {link.loss_burst:g} datagrams lose {share:.0%} of all", "lose less, or raise loss_burst")

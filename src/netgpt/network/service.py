@@ -1,6 +1,6 @@
 """Service curves: a transmitter starts with some bytes at some time; when has the last of them left?
 
-Three kinds: a constant rate, rates that change in steps, and delivery opportunities as Mahimahi has them. Steps and
+Four kinds: no limit, a constant rate, rates that change in steps, and delivery opportunities as Mahimahi has them. Steps and
 opportunities repeat after their period. All are pure: what a transmitter has used up is a `Cursor`, which the
 caller keeps. Knows neither packets nor queues.
 """
@@ -51,6 +51,25 @@ class Service(Protocol):
         ...
 
 
+class Unlimited:
+    """What is there leaves at once."""
+
+    def serve(self, cursor: Cursor, ready_s: float, size_bytes: float) -> Cursor:
+        return Cursor(max(cursor.time_s, ready_s))
+
+    def backlog_bytes(self, cursor: Cursor, now_s: float) -> float:
+        return 0.0
+
+    def rate_bps(self, at_s: float) -> float:
+        return math.inf
+
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        return math.inf if end_s > start_s else 0.0
+
+    def finish_s(self, start_s: ArrayLike, size_bytes: ArrayLike) -> NDArray[np.float64]:
+        return np.broadcast_arrays(np.asarray(start_s, np.float64), np.asarray(size_bytes, np.float64))[0]
+
+
 class ConstantRate:
     """The same rate at all times."""
 
@@ -73,6 +92,11 @@ class ConstantRate:
 
     def finish_s(self, start_s: ArrayLike, size_bytes: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(start_s, np.float64) + 8 * np.asarray(size_bytes, np.float64) / self._rate_bps
+
+
+def service_of(rate_bps: float) -> Service:
+    """A constant rate, or none at all if it is `math.inf`."""
+    return Unlimited() if rate_bps == math.inf else ConstantRate(rate_bps)
 
 
 class RateSteps:

@@ -1,8 +1,14 @@
-"""A point-to-point link as a medium: in each direction a queue, a transmitter with a service curve, and a delay.
+"""A point-to-point link as a medium: in each direction a queue, a transmitter with a service curve, and a delay that may vary.
 
 Every packet's end is known when it is offered, since the service curve is and the queue is first-in first-out: nothing
 happens in between, so that how often one calls `advance` changes nothing. Datagrams may be lost after they were sent; reliable
 packets never are. A change of the link (`change`) sends anew, from then on, what has not left by then.
+
+Jitter: the delay of packet number n of a direction is drawn from a gamma distribution, by a function of (seed, direction, n). Its
+mean is `delay_s` and its standard deviation `jitter_s`, both exactly; it is never below 0, close to normal where the
+deviation is a small part of the mean, and has a longer tail above where it is not, as one-way delays in the Internet have
+(Mukherjee, Internetworking: Research and Experience 5, 1994: a shifted gamma). Nobody overtakes: a packet arrives with the one
+before it at the earliest, so that those sent close together see a higher mean and a smaller deviation.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from netgpt.core.chance import digest64, uniforms
+from netgpt.core.chance import digest64, gammas, uniforms
 from netgpt.network.medium import Backlog, Delivery, Direction, Packet
 from netgpt.network.service import Cursor, Service
 
@@ -43,6 +49,11 @@ class Loss:
         return self.good_to_bad / (self.good_to_bad + self.bad_to_good) if self.good_to_bad else 0.0
 
     @property
+    def mean_burst(self) -> float:
+        """Datagrams that the bad state lasts for, on average."""
+        return 1 / self.bad_to_good if self.bad_to_good else math.inf
+
+    @property
     def share(self) -> float:
         """Of datagrams lost, in the long run."""
         return self.bad_share * self.lost_in_bad + (1 - self.bad_share) * self.lost_in_good
@@ -64,6 +75,11 @@ def burst_loss(share: float, mean_burst: float) -> Loss:
     return Loss(good_to_bad=share / (1 - share) / mean_burst, bad_to_good=1 / mean_burst)
 
 
+def loss_of(share: float, mean_burst: float) -> Loss:
+    """Of datagrams; by themselves if `mean_burst` is 1. Raises ValueError: see `burst_loss`."""
+    return burst_loss(share, mean_burst) if mean_burst > 1 else independent_loss(share)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OneWay:
     """One direction of a link as it is described."""
@@ -73,10 +89,15 @@ class OneWay:
     queue_s: float = math.inf  # a packet is dropped that would wait longer, at the rate of now; with nothing waiting it is never dropped
     queue_bytes: float = math.inf  # nor may more bytes wait than this; a single packet may
     loss: Loss = Loss()
+    jitter_s: float = 0.0  # standard deviation of the delay, whose mean is `delay_s`
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.delay_s) and self.delay_s >= 0):
             raise ValueError(f"a delay of {self.delay_s} s: give a finite number, 0 or more")
+        if not (math.isfinite(self.jitter_s) and self.jitter_s >= 0):
+            raise ValueError(f"a jitter of {self.jitter_s} s: give a finite number, 0 or more")
+        if self.jitter_s and not self.delay_s:
+            raise ValueError(f"a jitter of {self.jitter_s} s around a delay of 0 s: give a delay above 0")
         if not (self.queue_s >= 0 and self.queue_bytes >= 0):
             raise ValueError(f"a queue of {self.queue_s} s, {self.queue_bytes} bytes: give 0 or more")
 
@@ -89,7 +110,7 @@ class _Sent:
     packet: Packet
     lost: bool
     done_s: float  # its last byte leaves
-    at_s: float = math.nan  # it arrives; known once it has left
+    at_s: float = math.nan  # it arrives; told once it has left
 
 
 @dataclass(slots=True)
@@ -105,22 +126,39 @@ class _Lane:
     datagrams: int = 0
     bad: bool = False
     draws: list[float] = field(default_factory=list)  # of the block that holds the next datagram
+    left: int = 0  # packets that have left: the number of the first that waits
+    delays: list[float] = field(default_factory=list)  # of the block that holds that packet; [] if it is not drawn
 
     def settle(self, now_s: float) -> None:
         """Move on what has left by now."""
         while self.waiting and self.waiting[0].done_s <= now_s:
             sent = self.waiting.popleft()
-            sent.at_s = self.last_at_s = max(sent.done_s + self.spec.delay_s, self.last_at_s)
+            sent.at_s = self.last_at_s = max(sent.done_s + self.travel_s(), self.last_at_s)
             self.flying.append(sent)
+            self.left += 1
+            if self.left % DRAWS_A_BLOCK == 0:
+                self.delays = []
+
+    def travel_s(self) -> float:
+        """How long the first that waits will be on its way."""
+        spec = self.spec
+        if not spec.jitter_s:
+            return spec.delay_s
+        if not self.delays:
+            shape = (spec.delay_s / spec.jitter_s) ** 2
+            self.delays = (gammas(self.seed, self.left // DRAWS_A_BLOCK, DRAWS_A_BLOCK, shape) * (spec.delay_s / shape)).tolist()
+        return self.delays[self.left % DRAWS_A_BLOCK]
 
     def next_s(self) -> float:
         if self.flying:
             return self.flying[0].at_s
-        return max(self.waiting[0].done_s + self.spec.delay_s, self.last_at_s) if self.waiting else math.inf
+        return max(self.waiting[0].done_s + self.travel_s(), self.last_at_s) if self.waiting else math.inf
 
     def arrived(self, now_s: float) -> list[_Sent]:
-        self.settle(now_s)
         done: list[_Sent] = []
+        if not (self.waiting or self.flying):
+            return done
+        self.settle(now_s)
         while self.flying and self.flying[0].at_s <= now_s:
             done.append(self.flying.popleft())
         return done
@@ -150,12 +188,17 @@ class _Lane:
 
     def change(self, spec: OneWay, now_s: float) -> None:
         self.settle(now_s)
-        left_bytes = self.spec.service.backlog_bytes(self.cursor, now_s)
+        before, self.spec, self.delays = self.spec.service, spec, []
+        if spec.service is not before:
+            self._send_anew(before.backlog_bytes(self.cursor, now_s), now_s)
+
+    def _send_anew(self, left_bytes: float, now_s: float) -> None:
+        """Follow another service curve with what waits."""
         sizes = [float(sent.packet.size_bytes) for sent in self.waiting]
-        self.spec, self.cursor = spec, Cursor(now_s)
+        self.cursor = Cursor(now_s)
         for place, (sent, size) in enumerate(zip(self.waiting, sizes, strict=True)):
             rest = size if place else min(size, max(0.0, left_bytes - sum(sizes[1:])))  # some of the first may have left
-            self.cursor = spec.service.serve(self.cursor, now_s, rest)
+            self.cursor = self.spec.service.serve(self.cursor, now_s, rest)
             sent.done_s = self.cursor.time_s
 
     def clear(self, now_s: float) -> list[_Sent]:
@@ -208,6 +251,10 @@ class PointToPoint:
         waiting_bytes = lane.spec.service.backlog_bytes(lane.cursor, self._now_s)
         return Backlog(bytes=math.ceil(waiting_bytes - 1e-6), packets=len(lane.waiting), delay_s=lane.delay_s(waiting_bytes, self._now_s))
 
+    def spec(self, direction: Direction) -> OneWay:
+        """How the link is now, that way."""
+        return self._lanes[direction].spec
+
     def change(self, now_s: float, direction: Direction, spec: OneWay) -> None:
         """From `now_s` on the link is like this. What has left keeps its arrival; nothing is dropped, and nobody overtakes."""
         self._lanes[direction].change(spec, self._pass_to(now_s))
@@ -224,5 +271,6 @@ class PointToPoint:
 
     def _pass_to(self, now_s: float) -> float:
         """The time that it is now: never before one that was told already, so that a driver who is late does no harm."""
-        self._now_s = max(self._now_s, now_s)
+        if now_s > self._now_s:
+            self._now_s = now_s
         return self._now_s

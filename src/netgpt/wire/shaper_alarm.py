@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-_CLOCK_MONOTONIC, _ABSOLUTE = 1, 1
+_CLOCK_MONOTONIC, _RELATIVE = 1, 0
 
 
 class _Timespec(ctypes.Structure):
@@ -22,7 +22,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Alarm:
-    """Calls `ring` once at the time that was last set, by `time.monotonic`. Belongs to the running loop."""
+    """Calls `ring` once at the time that was last set, by whatever clock that runs as fast as the machine's. Belongs to the running loop."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,17 +38,18 @@ class Alarm:
         if self._handle >= 0:
             self._loop.add_reader(self._handle, self._rang)
 
-    def set(self, at_s: float, now_s: float) -> None:
-        """Ring at `at_s`, not at the time that was set before; never at `math.inf`."""
+    def set(self, at_s: float, now_s: Callable[[], float]) -> None:
+        """Ring when the clock `now_s` says `at_s`, not at the time that was set before; never at `math.inf`."""
         if at_s == self._at_s:
             return
         self._at_s = at_s
+        after_s = at_s if at_s == math.inf else at_s - now_s()
         if self._handle < 0:
-            self._set_coarse(at_s - now_s)
+            self._set_coarse(after_s)
             return
-        at_ns = 0 if at_s == math.inf else max(1, int(at_s * 1e9))  # 0 switches it off
-        self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = divmod(at_ns, 1_000_000_000)
-        self._libc.timerfd_settime(self._handle, _ABSOLUTE, self._spec_address, None)
+        after_ns = 0 if after_s == math.inf else max(1, int(after_s * 1e9))  # 0 switches it off
+        self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = divmod(after_ns, 1_000_000_000)
+        self._libc.timerfd_settime(self._handle, _RELATIVE, self._spec_address, None)
 
     def _set_coarse(self, after_s: float) -> None:
         """Where there is no timerfd: to a millisecond or so."""

@@ -10,10 +10,14 @@ from typing import Any
 from netgpt.core.errors import UsageError
 from netgpt.core.spelling import check_keys
 from netgpt.core.units import parse_duration_s, parse_rate_bps
-from netgpt.wire.shaper_medium import UNLIMITED, LinkSettings
-from netgpt.wire.shaper_network import DIRECTIONS, LinkNetwork
+from netgpt.network.medium import Direction
+from netgpt.network.service import service_of
+from netgpt.network.wired import Loss, OneWay, loss_of
+from netgpt.wire.shaper_link import DIRECTIONS, Wires
+from netgpt.wire.shaper_network import LinkNetwork
 
-KEYS = ("rate", "up", "down", "delay", "loss", "queue")
+ONE_WAY_KEYS = ("delay", "jitter", "loss", "queue")  # each also with _up or _down behind
+KEYS = ("rate", "up", "down", *(f"{key}{way}" for key in ONE_WAY_KEYS for way in ("", "_up", "_down")))
 _LONGEST_S = 60.0
 
 
@@ -37,22 +41,41 @@ def parse_words(words: list[str]) -> dict[str, str]:
     return changes
 
 
-def changed(settings: LinkSettings, changes: Mapping[str, object]) -> LinkSettings:
-    """The settings with what is given anew; `rate` is both directions.
+def changed(wires: Wires, changes: Mapping[str, object]) -> Wires:
+    """A link with what is given anew. A key without a direction is both; a rate replaces a trace; loss keeps to the link's bursts.
 
     Raises:
         UsageError: an unknown key, or a value that a link cannot have.
     """
     check_keys(changes, KEYS, "a link's settings", UsageError)
-    values = {key: _READERS[key](value) for key, value in changes.items()}
-    rates = {"up_bps": values.get("up", values.get("rate")), "down_bps": values.get("down", values.get("rate"))}
-    others = {"delay_s": values.get("delay"), "loss": values.get("loss"), "queue_s": values.get("queue")}
-    return dataclasses.replace(settings, **{name: value for name, value in (rates | others).items() if value is not None})
+    values = {key: _READERS[key.removesuffix("_up").removesuffix("_down")](value) for key, value in changes.items()}
+    return {way: _changed(wires[way], way, values) for way in DIRECTIONS}
+
+
+def _changed(wire: OneWay, way: Direction, values: Mapping[str, float]) -> OneWay:
+    found = {key: values.get(f"{key}_{way}", values.get(key)) for key in ONE_WAY_KEYS}
+    rate_bps, share = values.get(way, values.get("rate")), found.pop("loss")
+    news: dict[str, Any] = {f"{key}_s": value for key, value in found.items() if value is not None}
+    if rate_bps is not None:
+        news["service"] = service_of(rate_bps)
+    if share is not None:
+        news["loss"] = _loss_like(wire.loss, share)
+    if news.get("jitter_s", wire.jitter_s) and not news.get("delay_s", wire.delay_s):
+        raise UsageError("a delay of 0 cannot vary", hint="set jitter=0 too, or a delay above 0", param="jitter")
+    return dataclasses.replace(wire, **news)
+
+
+def _loss_like(before: Loss, share: float) -> Loss:
+    """That share of datagrams, in bursts as long as before."""
+    try:
+        return loss_of(share, before.mean_burst)
+    except ValueError as error:
+        raise UsageError(f"{error}", hint="lose less; how long bursts are is for the scenario's loss_burst", param="loss") from error
 
 
 def _rate(value: object) -> float:
     if value == "unlimited":
-        return UNLIMITED
+        return math.inf
     rate_bps = _quantity(value, "rate", parse_rate_bps, "500kbps, 20Mbps, 1Gbps or unlimited")
     if not 1 <= rate_bps < math.inf:
         raise UsageError(f"the rate {value!r} is too low", hint="give 1 bps or more", param="rate")
@@ -94,21 +117,20 @@ _READERS: dict[str, Callable[[object], float]] = {
     "up": _rate,
     "down": _rate,
     "delay": _duration("delay", 0.0),
+    "jitter": _duration("jitter", 0.0),
     "loss": _loss,
     "queue": _duration("queue", 0.001),
 }
 
 
 def link_rows(network: LinkNetwork, now_s: float) -> list[dict[str, Any]]:
-    """The live state: one row a link and direction, in base units; None for a rate without a limit."""
+    """The live state: one row a link and direction, in base units; None for a rate without a limit, and for what a link does not have."""
     rows = []
     for link in network.links.values():
         for direction in DIRECTIONS:
-            carried, backlog, settings = link.carried[direction], network.backlog(link, direction), link.settings_of(direction)
-            rate_bps = settings.rate_bps(direction)
+            carried, backlog, rate_bps = link.carried[direction], network.backlog(link, direction), link.rate_bps(direction)
             carried.roll(now_s)
             held = network.held_bytes(link, direction)
-            queue_s = backlog.delay_s + (8 * held / rate_bps)
             source, target = link.ends if direction == "up" else reversed(link.ends)
             rows.append({
                 "link": link.id,
@@ -116,18 +138,15 @@ def link_rows(network: LinkNetwork, now_s: float) -> list[dict[str, Any]]:
                 "from": source,
                 "to": target,
                 "rate_bps": _finite(rate_bps),
-                "delay_s": settings.delay_s,
-                "loss": settings.loss,
-                "queue_limit_s": settings.queue_s,
-                "queue_s": _finite(queue_s),
+                **link.facts(direction),
+                "queue_s": _finite(backlog.delay_s + (8 * held / rate_bps if rate_bps else math.inf if held else 0.0)),
                 "queue_bytes": backlog.bytes + held,
                 "carried_bps": 8 * carried.last_bytes,
-                "utilisation": 8 * carried.last_bytes / rate_bps,
+                "utilisation": 8 * carried.last_bytes / rate_bps if rate_bps else 0.0,
                 "charged_bytes": carried.charged_bytes,
                 "delivered_bytes": carried.delivered_bytes,
                 "dropped_packets": carried.dropped,
                 "lost_packets": carried.lost,
-                "adjustable": link.adjustable is not None,
             })  # fmt: skip
     return rows
 

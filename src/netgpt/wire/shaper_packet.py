@@ -2,7 +2,8 @@
 
 The reference: TCP is the kernel's own, end to end, with its slow start, losses and retransmissions. Each packet is
 charged as it is, headers included, and dropped where a queue is full. TCP's packets a medium may not lose otherwise;
-all others are datagrams to it. Packets that are not IPv4, or for no node, are dropped.
+all others are datagrams to it, with a flow of their own: that much a network's packet filters can tell apart. Packets that are
+not IPv4, or for no node, are dropped.
 """
 
 from __future__ import annotations
@@ -37,14 +38,18 @@ class _Carried:
 class PacketShaper:
     """Carries packets between devices over a network of links whose queues drop (`LinkNetwork(full="drop")`)."""
 
-    def __init__(self, pump: Pump, devices: Mapping[str, int], addresses: Mapping[str, str], *, flow: str = "background") -> None:
+    def __init__(
+        self, pump: Pump, devices: Mapping[str, int], addresses: Mapping[str, str], *, flow: str = "background", datagram_flow: str = "background"
+    ) -> None:
         """Args:
         devices: non-blocking TUN handles by node; they stay their owner's.
         addresses: IPv4 addresses by node.
+        flow: of TCP's packets.
+        datagram_flow: of all others.
         """
         self._loop = asyncio.get_running_loop()
         self._pump = pump
-        self._flow = flow
+        self._flow, self._datagram_flow = flow, datagram_flow
         self._devices = dict(devices)
         self._targets = {socket.inet_aton(address): (node, devices[node]) for node, address in addresses.items()}
         self.strays = 0  # packets for no node
@@ -52,7 +57,7 @@ class PacketShaper:
             self._loop.add_reader(device, self._readable, node, device)
 
     def _readable(self, node: str, device: int) -> None:
-        offer, targets, flow = self._pump.offer, self._targets, self._flow
+        offer, targets = self._pump.offer, self._targets
         try:
             for _ in range(AT_ONCE):
                 data = os.read(device, MOST_PACKET_BYTES)
@@ -60,7 +65,9 @@ class PacketShaper:
                 if found is None:
                     self.strays += 1
                 else:
-                    offer(node, found[0], len(data), _Carried(found[1], data), flow=flow, reliable=data[9] == _TCP)
+                    reliable = data[9] == _TCP
+                    flow = self._flow if reliable else self._datagram_flow
+                    offer(node, found[0], len(data), _Carried(found[1], data), flow=flow, reliable=reliable)
         except BlockingIOError:
             pass
         self._pump.run()

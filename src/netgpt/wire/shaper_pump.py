@@ -9,8 +9,8 @@ from typing import Protocol
 from netgpt.core.clock import Clock
 from netgpt.network.medium import Packet
 from netgpt.wire.shaper_alarm import Alarm
-from netgpt.wire.shaper_medium import LinkSettings
-from netgpt.wire.shaper_network import LinkNetwork, ShapedLink
+from netgpt.wire.shaper_link import ShapedLink, Wires
+from netgpt.wire.shaper_network import Arrival, LinkNetwork
 
 
 class Content(Protocol):
@@ -24,11 +24,17 @@ class Content(Protocol):
 class Pump:
     """Lets the network's time pass. Must be made inside a running event loop."""
 
-    def __init__(self, network: LinkNetwork, clock: Clock) -> None:
+    def __init__(self, network: LinkNetwork, clock: Clock, *, tick_s: float = math.inf) -> None:
+        """Args:
+        tick_s: how often media live through time also while nothing is under way: a cell with background load would otherwise
+            have it all to do when the next packet comes, and hold that up.
+        """
         self.network = network
         self.clock = clock
         self.afterwards: list[Callable[[], None]] = []  # called after each round of arrivals; may offer
         self._alarm = Alarm(self.run)
+        self._tick_s = tick_s
+        self._ticks_s = clock.now_s() + tick_s
         self._wake_s = math.inf  # earlier than the network asks for
         self._running = False
 
@@ -57,19 +63,25 @@ class Pump:
         now_s = self.clock.now_s()
         if self._wake_s <= now_s:
             self._wake_s = math.inf
-        for arrival in self.network.advance(now_s):
+        for arrival in self._arrivals(now_s):
             arrival.content.arrive()
         for each in self.afterwards:
             each()
-        next_s = min(self.network.next_s(), self._wake_s)
+        next_s = min(self.network.next_s(), self._wake_s, self._ticks_s)
         if next_s <= now_s:
             return False
-        self._alarm.set(next_s, now_s)
+        self._alarm.set(next_s, self.clock.now_s)
         return True
 
-    def adjust(self, link: ShapedLink, settings: LinkSettings) -> None:
+    def _arrivals(self, now_s: float) -> list[Arrival]:
+        if now_s < self._ticks_s:
+            return self.network.advance(now_s)
+        self._ticks_s = now_s + self._tick_s
+        return self.network.keep_up(now_s)
+
+    def change(self, link: ShapedLink, wires: Wires) -> None:
         """Set a link anew. Raises UsageError: it cannot be set."""
-        self.network.adjust(self.clock.now_s(), link, settings)
+        self.network.change(self.clock.now_s(), link, wires)
         self.run()
 
     def close(self) -> None:

@@ -75,6 +75,7 @@ class _Item(NamedTuple):
     kind: Kind
     data: bytes
     size_bytes: int
+    number: int = -1  # of what must come out in order
 
     def arrive(self) -> None:
         if self.kind != "ack":
@@ -96,6 +97,8 @@ class _Half:
         self.reading = self.writing = False
         self.read_all = self.fin_came = self.shut = False
         self.unacknowledged = 0  # segments
+        self.sent = self.come = 0  # pieces that must come out in order
+        self.early: dict[int, _Item] = {}  # those that have overtaken others, where routes have changed
 
     # ---- in
 
@@ -145,6 +148,9 @@ class _Half:
 
     def send(self, kind: Kind, data: bytes, size_bytes: int) -> None:
         item = _Item(self, kind, data, size_bytes)
+        if kind in ("data", "fin"):
+            item = item._replace(number=self.sent)
+            self.sent += 1
         if self.refused is not None or not self.pair.shaper.offer(item):
             self._wait(item)
 
@@ -169,7 +175,13 @@ class _Half:
     # ---- out
 
     def arrive(self, item: _Item) -> None:
-        """Take what has come through at the other end."""
+        """Take what has come through at the other end, when all before it has."""
+        self.early[item.number] = item
+        while (due := self.early.pop(self.come, None)) is not None:
+            self.come += 1
+            self._take(due)
+
+    def _take(self, item: _Item) -> None:
         if item.kind == "data":
             self.out.append(memoryview(item.data))
             self.out_bytes += len(item.data)
@@ -229,6 +241,7 @@ class _Half:
         self.writing = False
         self.refused = None
         self.out.clear()
+        self.early.clear()
         self.under_way = self.out_bytes = 0
 
 

@@ -1,16 +1,19 @@
-"""The links of a scenario, as the simulated world has them."""
+"""The links of a scenario as media: all of the simulated world's, and one direction as any world has it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 from netgpt.core.chance import Chance
 from netgpt.network.link import Link
+from netgpt.network.medium import Direction
 from netgpt.network.scenario import LinkSpec, Scenario
-from netgpt.network.service import ConstantRate
+from netgpt.network.service import ConstantRate, service_of
+from netgpt.network.trace import Trace
 from netgpt.network.trace_file import load_trace
-from netgpt.network.wired import OneWay, burst_loss, independent_loss
+from netgpt.network.wired import OneWay, loss_of
 from netgpt.world.modelled import controller_site
 
 CONTROLLER = "controller"
@@ -24,25 +27,29 @@ def links_of(scenario: Scenario, chance: Chance) -> dict[str, Link]:
         UsageError: a trace that cannot be read, or has no rates.
     """
     load = cache(load_trace)
-
-    def one_way(link: LinkSpec, rate_bps: float, trace: str, queue_s: float | None, loss: float) -> OneWay:
-        return OneWay(
-            service=load(trace).service() if trace else ConstantRate(rate_bps),
-            delay_s=link.delay_s,
-            queue_s=math.inf if queue_s is None else queue_s,
-            loss=burst_loss(loss, link.loss_burst) if loss and link.loss_burst > 1 else independent_loss(loss),
-        )
-
-    links = [
-        Link(
-            link.between,
-            up=one_way(link, link.up_bps, link.up_trace, link.queue_up_s, link.loss_up),
-            down=one_way(link, link.down_bps, link.down_trace, link.queue_down_s, link.loss_down),
-            seed=seed_of(chance, f"link.{link.id}"),
-        )
-        for link in scenario.links
-    ]
+    links: list[Link] = []
+    for spec in scenario.links:
+        ways = one_ways(spec, load)
+        links.append(Link(spec.between, up=ways["up"], down=ways["down"], seed=seed_of(chance, f"link.{spec.id}")))
     return {link.id: link for link in (*links, Link((CONTROLLER, controller_site(scenario).id), up=_BESIDE, down=_BESIDE))}
+
+
+def one_ways(link: LinkSpec, load: Callable[[str], Trace], *, default_queue_s: float = math.inf) -> dict[Direction, OneWay]:
+    """Both directions of a link.
+
+    Args:
+        load: reads a trace.
+        default_queue_s: where the link names no limit.
+    """
+    return {
+        "up": _one_way(link, load, link.up_bps, link.up_trace, link.queue_up_s or default_queue_s, link.loss_up, link.jitter_up_s),
+        "down": _one_way(link, load, link.down_bps, link.down_trace, link.queue_down_s or default_queue_s, link.loss_down, link.jitter_down_s),
+    }
+
+
+def _one_way(link: LinkSpec, load: Callable[[str], Trace], rate_bps: float, trace: str, queue_s: float, loss: float, jitter_s: float) -> OneWay:
+    service = load(trace).service() if trace else service_of(rate_bps)
+    return OneWay(service=service, delay_s=link.delay_s, queue_s=queue_s, loss=loss_of(loss, link.loss_burst), jitter_s=jitter_s)
 
 
 def seed_of(chance: Chance, name: str) -> int:

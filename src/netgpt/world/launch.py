@@ -53,8 +53,8 @@ def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log:
     """
     scenario = requested_scenario(request)
     check_emulated(scenario)
-    if scenario.cells:
-        say("cells and links are not shaped here: what this network says crosses loopback as it is")
+    if scenario.cells and request.links == "off":
+        say("cells and links are not shaped: what this network says crosses loopback as it is; to shape them: netgpt up --links stream")
     keep_up(Path(request.home), lambda: _plan(request, scenario), say=say, when_ready=when_ready, own_log=own_log)
 
 

@@ -36,11 +36,10 @@ def _left_out(scenario: Scenario) -> list[tuple[list[str], str]]:
 
     in_cells = {attach.node for attach in scenario.attachments}
     unused = named(link for link in scenario.links if in_cells.intersection(link.between))
-    loss, jitter = having("loss_up", "loss_down"), having("jitter_up_s", "jitter_down_s")
+    loss = having("loss_up", "loss_down")
     return [
         (loss, f"nothing is sent as a datagram yet, so nothing is lost: {', '.join(loss)}"),
         (unused, f"devices in cells are reached over the air alone, so these carry nothing: {', '.join(unused)}"),
-        (jitter, f"delays are constant, without jitter: {', '.join(jitter)}"),
     ]
 
 

@@ -7,9 +7,11 @@ what was set lives as long as the process.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from netgpt.core.chance import SystemChance
 from netgpt.core.clock import ElapsedClock, WallClock
@@ -19,7 +21,7 @@ from netgpt.network.scenario_file import load_scenario
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.namespaces import Namespaces
 from netgpt.wire.shaper_datagram import DatagramShaper
-from netgpt.wire.shaper_network import LinkNetwork, Route, find_routes
+from netgpt.wire.shaper_network import LinkNetwork
 from netgpt.wire.shaper_packet import PacketShaper
 from netgpt.wire.shaper_pump import Pump
 from netgpt.wire.shaper_stream import StreamShaper, Way, listening_socket
@@ -28,7 +30,11 @@ from netgpt.world.runstate import CONTROLLER
 from netgpt.world.serve import Ready, make_guard
 from netgpt.world.shaping import make_links, network_key, network_names, reachable
 
+TICK_S = 0.005
 OUTSIDE = "this machine"  # where users of doors are, in mode `packet`
+# What a cell can tell apart is what packet filters can (TS 23.501 clause 5.7.1): a connection is one flow, whatever calls share it.
+CONNECTION_FLOW = "token"  # all that doors say to engines over gRPC
+DATAGRAM_FLOW = "draft"  # 5QI 83, in unacknowledged mode
 
 
 async def serve_shaper(config: ShaperConfig, ready: Ready, stop: asyncio.Event) -> None:
@@ -48,7 +54,9 @@ async def serve_shaper(config: ShaperConfig, ready: Ready, stop: asyncio.Event) 
     with ExitStack() as stack:
         scenario = load_scenario(config.scenario)
         network = make_network(config, scenario)
-        pump = Pump(network, ElapsedClock(clock))  # so that traces begin at their beginning
+        loaded = any(cell.background_up or cell.background_down for cell in scenario.cells)
+        pump = Pump(network, ElapsedClock(clock), tick_s=TICK_S if loaded else math.inf)  # traces and handovers begin now
+        pump.run()
         stack.callback(pump.close)
         ports, own_bytes = (_stream if config.mode == "stream" else _packet)(config, scenario, pump, stack)
         app = create_links_app(pump, mode=config.mode, own_bytes=own_bytes, guard=guard)
@@ -58,14 +66,10 @@ async def serve_shaper(config: ShaperConfig, ready: Ready, stop: asyncio.Event) 
 def make_network(config: ShaperConfig, scenario: Scenario) -> LinkNetwork:
     """The links and the ways across them; in mode `packet` also those that cost nothing: to the controller, and from users to doors."""
     links = make_links(scenario, SystemChance())
-    routes = find_routes(links)
     if config.mode == "stream":
-        return LinkNetwork(links, routes, full="hold")
-    free: dict[tuple[str, str], Route] = {}
-    for name in network_names(scenario):
-        for other in (CONTROLLER, OUTSIDE):
-            free[name, other] = free[other, name] = ()
-    return LinkNetwork(links, routes | free, full="drop")
+        return LinkNetwork(links, full="hold")
+    pairs = [(name, other) for name in network_names(scenario) for other in (CONTROLLER, OUTSIDE)]
+    return LinkNetwork(links, full="drop", free=[*pairs, *((other, name) for name, other in pairs)])
 
 
 def _stream(config: ShaperConfig, scenario: Scenario, pump: Pump, stack: ExitStack) -> tuple[dict[str, int], Callable[[], int]]:
@@ -76,9 +80,9 @@ def _stream(config: ShaperConfig, scenario: Scenario, pump: Pump, stack: ExitSta
     ports = {}
     for source, target in reachable(list(pump.network.links.values())):
         address = (LOOPBACK, config.engines[target])
-        way = Way(source=source, target=target, address=address, port=config.listen.get(f"{source}>{target}", 0))
+        way = Way(source=source, target=target, address=address, port=config.listen.get(f"{source}>{target}", 0), flow=CONNECTION_FLOW)
         ports[way.name] = shaper.listen(way)
-        datagrams.listen(Way(source=source, target=target, address=address, port=ports[way.name]))
+        datagrams.listen(replace(way, port=ports[way.name], flow=DATAGRAM_FLOW))
     return ports, lambda: shaper.own_bytes
 
 
@@ -87,7 +91,7 @@ def _packet(config: ShaperConfig, scenario: Scenario, pump: Pump, stack: ExitSta
     networks = stack.enter_context(Namespaces())
     for name in network_names(scenario):
         networks.add(name)
-    packets = PacketShaper(pump, networks.tuns, networks.addresses)
+    packets = PacketShaper(pump, networks.tuns, networks.addresses, flow=CONNECTION_FLOW, datagram_flow=DATAGRAM_FLOW)
     stack.callback(packets.close)
 
     def open_inside(way: Way) -> socket.socket:

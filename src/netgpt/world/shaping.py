@@ -2,7 +2,8 @@
 
 The plan asks here where things listen and where others find them. Directly, all is loopback. In mode `stream` each
 node finds the other nodes' engines at ports of the shaper. In mode `packet` each node's processes run in a network
-namespace, at an address of its own. What the controller is asked and says crosses no link: it stands at no node.
+namespace, at an address of its own. What the controller is asked and says crosses no link: it stands at no node. Devices in
+cells reach the site of the cell that serves them over the air, all of them by one medium, so that they compete.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from typing import Literal, Protocol
 
 from netgpt.core.chance import Chance
 from netgpt.core.errors import UsageError
-from netgpt.network.scenario import LinkSpec, Scenario
+from netgpt.network.medium import Direction
+from netgpt.network.radio import Radio
+from netgpt.network.scenario import AttachSpec, LinkSpec, Scenario
 from netgpt.network.scenario_key import refusal
-from netgpt.network.service import ConstantRate, Service
 from netgpt.network.trace import Trace
 from netgpt.network.trace_file import load_trace
-from netgpt.network.wired import OneWay, PointToPoint, burst_loss, independent_loss
 from netgpt.wire.namespaces import check_namespaces, enter_command, node_address
 from netgpt.wire.routed_transport import NO_WAY
-from netgpt.wire.shaper_medium import DEFAULT_QUEUE_S, ConstantLink, LinkSettings
-from netgpt.wire.shaper_network import ShapedLink, find_routes
+from netgpt.wire.shaper_link import DEFAULT_QUEUE_S, RadioHop, ShapedLink, Wire, plain_wires
+from netgpt.wire.shaper_routes import Routes
 from netgpt.world.config import LOOPBACK, ShaperConfig
+from netgpt.world.described import one_ways, seed_of
 from netgpt.world.request import UpRequest
 from netgpt.world.runstate import CONTROLLER, SHAPER
 from netgpt.world.supervisor import Ports, ProcessSpec
@@ -140,41 +142,24 @@ def network_names(scenario: Scenario) -> list[str]:
 
 
 def make_links(scenario: Scenario, chance: Chance) -> list[ShapedLink]:
-    """The scenario's links as media, idle. Those that follow traces, lose in bursts or differ each way in queue or loss cannot be set.
+    """The scenario's links and its devices' hops to their cells as media, idle.
 
     Raises:
         UsageError: a trace that cannot be read, or has no rates.
+        ScenarioInvalid: a cell with a bandwidth that its numerology does not have.
     """
     load = cache(load_trace)
-    links = []
-    for spec in scenario.links:
-        up, down = (load(name) if name else None for name in (spec.up_trace, spec.down_trace))
-        settings = LinkSettings(
-            up_bps=_mean_bps(up) if up else spec.up_bps,
-            down_bps=_mean_bps(down) if down else spec.down_bps,
-            delay_s=spec.delay_s,
-            loss=spec.loss_up,
-            queue_s=spec.queue_up_s or DEFAULT_QUEUE_S,
-        )
-        stream = chance.stream(f"link.{spec.id}.loss")
-        if not (up or down) and spec.loss_up == spec.loss_down and spec.loss_burst == 1 and spec.queue_up_s == spec.queue_down_s:
-            constant = ConstantLink(spec.between[0], settings, stream)
-            links.append(ShapedLink(ends=spec.between, medium=constant, settings=settings, adjustable=constant))
-            continue
-        medium = PointToPoint(
-            spec.between[0],
-            up=_one_way(spec, up.service() if up else ConstantRate(spec.up_bps), spec.queue_up_s, spec.loss_up),
-            down=_one_way(spec, down.service() if down else ConstantRate(spec.down_bps), spec.queue_down_s, spec.loss_down),
-            seed=int(stream.integers(2**63)),
-        )
-        back = dataclasses.replace(settings, loss=spec.loss_down, queue_s=spec.queue_down_s or DEFAULT_QUEUE_S)
-        links.append(ShapedLink(ends=spec.between, medium=medium, settings=settings, settings_down=back))
+    links: list[ShapedLink] = [_wire(spec, load, seed_of(chance, f"link.{spec.id}")) for spec in scenario.links]
+    if scenario.attachments:
+        radio = Radio(scenario, seed=seed_of(chance, "radio"))
+        links += [RadioHop(device, radio) for device in radio.stations]
     return links
 
 
-def _one_way(spec: LinkSpec, service: Service, queue_s: float | None, loss: float) -> OneWay:
-    losses = burst_loss(loss, spec.loss_burst) if loss and spec.loss_burst > 1 else independent_loss(loss)
-    return OneWay(service=service, delay_s=spec.delay_s, queue_s=queue_s or DEFAULT_QUEUE_S, loss=losses)
+def _wire(spec: LinkSpec, load: Callable[[str], Trace], seed: int) -> Wire:
+    names: dict[Direction, str] = {"up": spec.up_trace, "down": spec.down_trace}
+    means_bps: dict[Direction, float] = {way: _mean_bps(load(name)) for way, name in names.items() if name}
+    return Wire(spec.between, one_ways(spec, load, default_queue_s=DEFAULT_QUEUE_S), seed=seed, mean_bps=means_bps)
 
 
 def _mean_bps(trace: Trace) -> float:
@@ -187,14 +172,31 @@ def check_shaped(scenario: Scenario) -> None:
     Raises:
         ScenarioInvalid: names file and line.
     """
-    for cell in scenario.cells:
-        hint = "describe each device's radio by a [[link]] to the edge node, or start without --links"
-        raise refusal(cell.place, "", f"cell {cell.id!r}: the link shaper has no cells yet", hint)
+    sites = {cell.id: cell.at for cell in scenario.cells}
+    joined = {frozenset(pair) for pair in reachable(_still(scenario))}
+    for attach in scenario.attachments:
+        _check_handovers(attach, sites, joined)
+
+
+def _check_handovers(attach: AttachSpec, sites: Mapping[str, str], joined: set[frozenset[str]]) -> None:
+    """What is on its way when a device changes its cell has to follow it."""
+    here = sites[attach.cell]
+    for change in attach.handovers:
+        there = sites[change.to]
+        if here != there and frozenset((here, there)) not in joined:
+            message = f"{attach.node!r} is handed over from {here!r} to {there!r}, which no links join: what is on its way would be lost"
+            raise refusal(attach.place, "handover", message, f'add a [[link]] with between = ["{here}", "{there}"]')
+        here = there
+
+
+def _still(scenario: Scenario) -> list[ShapedLink]:
+    """The wires alone, without their traces: who is joined does not depend on rates."""
+    return [Wire(spec.between, plain_wires(delay_s=spec.delay_s)) for spec in scenario.links]
 
 
 def reachable(links: Sequence[ShapedLink]) -> list[tuple[str, str]]:
     """All pairs of different nodes that links join."""
-    return [(source, target) for source, target in find_routes(links) if source != target]
+    return Routes(links).pairs()
 
 
 def check_packets(scenario: Scenario) -> None:
