@@ -73,12 +73,12 @@ class Sites:
 
         await self.network.transport(node).listen(node, take)
 
-    def upload(self, source: str, target: str = "edge1", size: int = PIECE, calls: int = 4) -> None:
-        """Keep a node's queue full, with prompts."""
+    def upload(self, source: str, target: str = "edge1", size: int = PIECE, calls: int = 4, name: str = "") -> None:
+        """Keep a node's queue full, with prompts; they are counted under a name, by default the node's."""
 
         async def forever() -> None:
             while True:
-                await replies(self.network.transport(source).connect(target, credential=source), "embed", bytes(size))
+                await replies(self.network.transport(source).connect(target, credential=name or source), "embed", bytes(size))
 
         for number in range(calls):
             self.work.spawn(forever(), name=f"{source}-{number}")
@@ -157,6 +157,22 @@ def test_ahead_of_a_new_message_there_is_at_most_the_stated_queue_of_a_link() ->
         assert (await sites.rates(3.0))["edge1"] == pytest.approx(1e6 * 1448 / 1500, rel=0.12), "the link is never idle; whole uploads count"
 
     on_sites(story, queue_s=0.1)
+
+
+def test_senders_who_wait_for_one_queue_take_turns() -> None:
+    async def story(sites: Sites) -> None:
+        await sites.listen("edge2")
+        for name in ("one", "other"):
+            sites.upload("edge1", "edge2", size=400_000, calls=1, name=name)
+        await asyncio.sleep(1.0)
+        began_s = asyncio.get_running_loop().time()
+        await replies(sites.network.transport("edge1").connect("edge2"), "embed", bytes(40_000))
+        took_s, alone_s = asyncio.get_running_loop().time() - began_s, 8 * charged_bytes(40_000) / 8e6
+        assert took_s == pytest.approx(3 * alone_s + 0.05, abs=0.02), "a third of the rate, behind what is queued; the others have 800 kB to send"
+        rates = await sites.rates(12.0)
+        assert rates["one"] == pytest.approx(rates["other"], rel=0.1)
+
+    on_sites(story, queue_s=0.05)
 
 
 def test_ahead_of_a_new_message_there_is_at_most_the_stated_queue_of_a_cell() -> None:
