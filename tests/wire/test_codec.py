@@ -173,3 +173,8 @@ def test_log_probabilities_cross_as_binary32() -> None:
     (logprob,) = decode(Tokens, encode(Tokens(position=0, ids=(1,), logprobs=(-0.1,)))).logprobs
     assert logprob != -0.1
     assert math.isclose(logprob, -0.1, rel_tol=2**-24)
+
+
+def test_a_time_of_zero_weighs_as_much_as_any_other() -> None:
+    assert len(encode(Timings())) == len(encode(Timings(queue_s=0.1, prefill_s=0.2, decode_s=0.3)))
+    assert decode(Timings, encode(Timings())) == decode(Timings, b"") == Timings()

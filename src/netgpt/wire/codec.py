@@ -2,7 +2,7 @@
 
 `encode` is deterministic: a message gives the same bytes in every process and world. A field with
 presence (`optional`, or a message) is left out when it equals its default and takes the default when
-it is absent. Log-probabilities cross as binary32; all else comes back exactly.
+it is absent; an optional number whose default is 0 is always written, so that a time of 0 weighs as much as any other. Log-probabilities cross as binary32; all else comes back exactly.
 
 The codec decides nothing about meaning: a message that decodes may still ask for nonsense.
 """
@@ -86,7 +86,7 @@ class _Layout:
         values: dict[str, Any] = {}
         for part in self._parts:
             value = getattr(message, part.name)
-            if part.presence and (value is part.default or value == part.default):
+            if part.presence and part.default != 0 and (value is part.default or value == part.default):
                 continue
             values[part.name] = value if part.pack is None else part.pack(value)
         return self.proto(**values)
