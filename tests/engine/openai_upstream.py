@@ -144,9 +144,9 @@ class Upstream:
 
 
 @asynccontextmanager
-async def serving(upstream: Upstream) -> AsyncIterator[Upstream]:
-    """The upstream at `upstream.url`, on a free port of the loopback."""
-    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+async def serving(upstream: Upstream, port: int = 0) -> AsyncIterator[Upstream]:
+    """The upstream at `upstream.url`, on a port of the loopback; 0: a free one."""
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", port)
     upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:
         yield upstream

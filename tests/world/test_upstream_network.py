@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -52,13 +53,13 @@ delay = "8ms"
 
 
 @contextmanager
-def serving_aside(upstream: Upstream) -> Iterator[Upstream]:
+def serving_aside(upstream: Upstream, port: int = 0) -> Iterator[Upstream]:
     """The upstream on a loop in a thread of its own."""
     ready, stop = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def main() -> None:
-        async with serving(upstream):
+        async with serving(upstream, port):
             ready.set()
             await stop.wait()
 
@@ -120,6 +121,25 @@ def test_an_upstream_answers_at_its_own_door_and_at_others_and_its_key_stands_in
                 assert KEY.encode() not in path.read_bytes(), path
         finally:
             netgpt(home, "down")
+
+
+def test_a_network_of_upstreams_alone_starts_before_them_and_answers_when_they_do(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    lone = SCENARIO.split('[[node]]\nid = "device1"')[0].replace("device1", "cloud1").format(url=f"http://127.0.0.1:{port}/v1")
+    (tmp_path / "s.toml").write_text(lone)
+    netgpt(home, "up", str(tmp_path / "s.toml"), "--detach", "--port", "0")
+    try:
+        door = next(f"127.0.0.1:{row['port']}" for row in json.loads(netgpt(home, "ps", "--json")) if row["role"] == "door")
+        refused = ask(door)
+        assert refused.status_code == 503
+        assert refused.json()["hint"] == "see which nodes are up: netgpt ps"
+        with serving_aside(Upstream(logprobs=False), port):
+            until_ready(door, "netgpt-cloud")
+            assert ask(door).json()["choices"][0]["message"]["content"] == "All is well"
+    finally:
+        netgpt(home, "down")
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_starts() -> None:

@@ -26,11 +26,12 @@ from netgpt.telemetry.log import Log
 from netgpt.world.logs import join_library_logs, log_file, rotate_logs
 from netgpt.world.pids import pid_of
 from netgpt.world.runlock import run_lock
-from netgpt.world.runstate import SUPERVISOR, ProcessState, RunState, write_state
+from netgpt.world.runstate import ENGINE, SUPERVISOR, ProcessState, RunState, write_state
 from netgpt.world.supervisor import ProcessSpec, Supervisor
 from netgpt.world.teardown import clear_leftovers
 
 DOORS_READY_DEADLINE_S = 30.0
+UPSTREAM_PATIENCE_S = 2.0  # beyond a door's own first look
 FATAL = (CertificateRevoked, NotRunning)  # no restart helps against these
 
 Say = Callable[[str], None]
@@ -91,7 +92,7 @@ async def _run(standing: Standing, log: Log, say: Say, when_ready: WhenReady) ->
         write_state(standing.home, state)
 
     async def when_started() -> None:
-        await _doors_ready(state, clock)
+        await _doors_ready(state, clock, say)
         publish(state.processes, supervisor="ready")
         log.info(f"network {standing.name!r} is up", processes=len(state.processes))
         when_ready(state)
@@ -124,19 +125,24 @@ def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
     return came
 
 
-async def _doors_ready(state: RunState, clock: Clock) -> None:
-    """Wait until every door can answer.
+async def _doors_ready(state: RunState, clock: Clock, say: Say) -> None:
+    """Wait until every door can answer. Where no model but others' servers could, those may come later: it is said, and not waited for.
 
     Raises:
         DeadlineExceeded: one cannot, after 30 s.
     """
-    deadline_s = clock.now_s() + DOORS_READY_DEADLINE_S
+    ours = any(process.role == ENGINE for process in state.processes)
+    deadline_s = clock.now_s() + (DOORS_READY_DEADLINE_S if ours else UPSTREAM_PATIENCE_S)
     for node, url in state.doors().items():
         while not await asyncio.to_thread(_is_ready, url):
-            if clock.now_s() > deadline_s:
+            if clock.now_s() <= deadline_s:
+                await clock.sleep(0.05)
+            elif ours:
                 message = f"the door of {node!r} cannot answer after {DOORS_READY_DEADLINE_S:g} s"
                 raise DeadlineExceeded(message, hint=f"read its log: netgpt log {node}")
-            await clock.sleep(0.05)
+            else:
+                say(f"the upstream of {node} does not answer: its door refuses requests until it does (netgpt log {node})")
+                break
 
 
 def _is_ready(url: str) -> bool:
