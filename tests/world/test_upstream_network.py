@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,16 +130,15 @@ def test_a_network_of_upstreams_alone_starts_before_them_and_answers_when_they_d
     lone = SCENARIO.split('[[node]]\nid = "device1"')[0].replace("device1", "cloud1").format(url=f"http://127.0.0.1:{port}/v1")
     (tmp_path / "s.toml").write_text(lone)
     netgpt(home, "up", str(tmp_path / "s.toml"), "--detach", "--port", "0")
-    try:
+    with ExitStack() as server, ExitStack() as network:  # the network goes down before its upstream
+        network.callback(netgpt, home, "down")
         door = next(f"127.0.0.1:{row['port']}" for row in json.loads(netgpt(home, "ps", "--json")) if row["role"] == "door")
         refused = ask(door)
         assert refused.status_code == 503
         assert refused.json()["hint"] == "see which nodes are up: netgpt ps"
-        with serving_aside(Upstream(logprobs=False), port):
-            until_ready(door, "netgpt-cloud")
-            assert ask(door).json()["choices"][0]["message"]["content"] == "All is well"
-    finally:
-        netgpt(home, "down")
+        server.enter_context(serving_aside(Upstream(logprobs=False), port))
+        until_ready(door, "netgpt-cloud")
+        assert ask(door).json()["choices"][0]["message"]["content"] == "All is well"
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_starts() -> None:
