@@ -85,7 +85,7 @@ class Keys:
         )
 
     def shaper(self) -> Starlette:
-        network = LinkNetwork([], {}, full="hold")
+        network = LinkNetwork([], full="hold")
         return create_links_app(SimpleNamespace(network=network, clock=self.clock), mode="stream", guard=self.guard())
 
 

@@ -32,6 +32,7 @@ from netgpt.world.teardown import clear_leftovers
 
 DOORS_READY_DEADLINE_S = 30.0
 UPSTREAM_PATIENCE_S = 2.0  # beyond a door's own first look
+SPREAD_S = 0.5  # until doors have heard of each other's models: a heartbeat to the controller, one from it, and as long again
 FATAL = (CertificateRevoked, NotRunning)  # no restart helps against these
 
 Say = Callable[[str], None]
@@ -143,6 +144,8 @@ async def _doors_ready(state: RunState, clock: Clock, say: Say) -> None:
             else:
                 say(f"the upstream of {node} does not answer: its door refuses requests until it does (netgpt log {node})")
                 break
+    if len(state.doors()) > 1:
+        await clock.sleep(SPREAD_S)
 
 
 def _is_ready(url: str) -> bool:
