@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netgpt.bench.worlds import Seen, asked, capacity, cases, compare, simulated
+from netgpt.bench.worlds import Seen, asked, capacity, cases, compare, failures, simulated
 from netgpt.core.errors import NetgptError
 from netgpt.network.scenario import Scenario
 from netgpt.network.scenario_file import parse_scenario
@@ -60,3 +60,8 @@ def test_figures_are_of_the_requests_that_both_worlds_answered() -> None:
     assert figures["x_u20_overruns"] == 0.1
     with pytest.raises(NetgptError, match="no request was answered in both worlds"):
         compare("x_u20", told, {})
+
+
+def test_a_run_on_a_machine_that_did_not_keep_up_has_failed() -> None:
+    assert failures({"campus_u20_overruns": 0.005, "campus_u20_requests": 4}) == []
+    assert failures({"campus_u80_overruns": 0.02}) == ["campus_u80: 2.0% of the tokens came later than declared"]

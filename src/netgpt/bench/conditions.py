@@ -7,12 +7,20 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from netgpt import __version__
 from netgpt.core.clock import WallClock
+
+MOST_OVERRUNS = 0.01  # of a declared machine's results: a run with more says what this machine can do, not what was declared
+
+
+def tell(what: str) -> None:
+    """Say what a long bench is at, where its figures do not go."""
+    sys.stderr.write(f"{what}\n")
 
 
 def conditions(*, packages: Sequence[str], **facts: object) -> dict[str, object]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from netgpt.bench.conditions import conditions
+from netgpt.bench.conditions import MOST_OVERRUNS, conditions
 from netgpt.bench.engine import PROMPT_TOKENS, model_folder, prompts, running_engine
 from netgpt.bench.published import Point, fitted, read_points, split
 from netgpt.bench.this_machine import DTYPES, SEED, Rows, measure, stack_of
@@ -28,7 +28,6 @@ from netgpt.network.roofline import Declared, declare
 from netgpt.network.shape import sized_shape
 from netgpt.world.declared import PRECISION_OF_DTYPE, own_shape
 
-MOST_OVERRUNS = 0.01  # of all results
 TIERS = ("device", "edge", "cloud")
 DECLARED_PARAMETERS, DECLARED_TOKENS = 1e9, 48
 Figures = dict[str, float]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from netgpt.bench import links_access, links_shaper, links_traces
+from netgpt.bench.conditions import tell
 
 
 def run(quick: bool, traces: Path | None = None) -> dict[str, Any]:
@@ -24,12 +24,8 @@ def run(quick: bool, traces: Path | None = None) -> dict[str, Any]:
         UsageError: no traces in the folder.
     """
     access = links_access.run(quick)
-    shaped = links_shaper.figures(quick=quick) | links_traces.figures(quick=quick, folder=traces, tell=_tell)
+    shaped = links_shaper.figures(quick=quick) | links_traces.figures(quick=quick, folder=traces, tell=tell)
     return {**access, "suite": "links", "figures": access["figures"] | shaped}
-
-
-def _tell(what: str) -> None:
-    sys.stderr.write(f"{what}\n")
 
 
 def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:

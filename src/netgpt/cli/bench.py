@@ -46,7 +46,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         json.dump(report, sys.stdout, indent=2)
         print()
-        return 0
+    else:
+        _show(report)
+    for failure in report.get("failures", ()):
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if report.get("failures") else 0
+
+
+def _show(report: dict[str, Any]) -> None:
     figures = report["figures"]
     names = [name for name in figures if not name.endswith(("_min", "_max"))]
     print(
@@ -55,4 +62,3 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     print(format_table(["CONDITION", "VALUE"], [[name, str(value)] for name, value in report["conditions"].items()]))
-    return 0
