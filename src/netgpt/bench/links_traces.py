@@ -60,8 +60,8 @@ def figures(*, quick: bool, folder: Path | None = None, tell: Callable[[str], No
     whole_s, tcp_s = (QUICK_S, QUICK_S) if quick else (FULL_S, TCP_S)
     for mode in modes_permitted():
         for name, (service, flood_bps) in traces_of(folder).items():
-            tell(f"{mode} over {name}, {whole_s + (tcp_s if mode == 'packet' else 0):.0f} s")
-            told = run_alone(backlogged(mode, name, _link(service, mode), _capacity(service), seconds=tcp_s if mode == "packet" else whole_s))
+            tell(f"{mode} over {name}, {tcp_s + (whole_s if mode == 'packet' else 0):.0f} s")
+            told = run_alone(backlogged(mode, name, _link(service, mode), _capacity(service), seconds=tcp_s))
             if mode == "packet":  # TCP does not keep a link full that changes its rate
                 del told[f"shaper_packet_{name}_served_share"]
                 told[f"shaper_packet_{name}_served_share"] = run_alone(flooded(service, flood_bps, seconds=whole_s))
