@@ -20,7 +20,7 @@ from netgpt.bench.mock_upstream import MODEL
 from netgpt.core.errors import MissingExtra, NetgptError
 from netgpt.world.pids import pid_of
 
-FEW = Amounts(rounds=2, sequential=10, concurrent=64, streams=20, stream_tokens=3, memory_requests=10, memory_warm_up=1)
+FEW = Amounts(rounds=2, sequential=10, concurrent=64, streams=20, stream_tokens=3, stream_ramp_s=0.1, memory_requests=10, memory_warm_up=1)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,7 @@ def test_streams_through_a_gateway_are_counted_and_timed(upstream: str, monkeypa
     monkeypatch.setattr(gateway, "GAP_S", 0.05)
     figures = stream_figures({"direct": Target(url=upstream, model=MODEL), "netgpt": Target(url=upstream, model=MODEL)}, FEW)
     assert [figures[name] for name in ("streams", "streams_lost", "streams_garbled", "streams_out_of_order")] == [20, 0, 0, 0]
+    assert figures["streams_at_once"] == 20
     assert "added_jitter_p99_ms" in figures
 
 

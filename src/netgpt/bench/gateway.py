@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ import uvloop
 
 from netgpt.bench.conditions import conditions, spread
 from netgpt.bench.gateways import PEERS, mock_upstream, netgpt_gateway, peer_gateway, peer_versions
-from netgpt.bench.http_load import Answer, Target, ask_all, is_whole, jitters_s, stream_tokens
+from netgpt.bench.http_load import Answer, Target, ask_all, ask_at, is_whole, jitters_s, stream_tokens
 from netgpt.bench.mock_upstream import MODEL
 from netgpt.core.errors import MissingExtra, NetgptError, NodeUnreachable
 from netgpt.world.pids import Pid, cpu_s, rss_bytes
@@ -45,12 +46,15 @@ class Amounts:
     concurrent: int
     streams: int
     stream_tokens: int
+    stream_ramp_s: float  # in which they begin, one after the other: strangers do not begin at once
     memory_requests: int
     memory_warm_up: int
 
 
-FULL = Amounts(rounds=5, sequential=300, concurrent=640, streams=1000, stream_tokens=40, memory_requests=20_000, memory_warm_up=2000)
-QUICK = Amounts(rounds=3, sequential=60, concurrent=256, streams=100, stream_tokens=12, memory_requests=1000, memory_warm_up=200)
+FULL = Amounts(
+    rounds=5, sequential=300, concurrent=640, streams=1000, stream_tokens=80, stream_ramp_s=5.0, memory_requests=20_000, memory_warm_up=2000
+)
+QUICK = Amounts(rounds=3, sequential=60, concurrent=256, streams=100, stream_tokens=12, stream_ramp_s=0.5, memory_requests=1000, memory_warm_up=200)
 
 # (suffix of the figures, fields of the request, connections)
 MODES: tuple[tuple[str, dict[str, Any], int], ...] = (
@@ -153,18 +157,24 @@ def stream_figures(targets: Mapping[str, Target], amounts: Amounts) -> Figures:
     """Many slow streams at once, directly and through our door: what was lost, mixed up or late."""
     figures: Figures = {"streams": amounts.streams, "stream_tokens_per_s": 1 / GAP_S}
     for name in (DIRECT, OURS):
-        requests = list(_stream_requests(targets[name], amounts))
-        answers = _on_loop(ask_all(targets[name], requests, connections=amounts.streams))
-        figures.update({f"{'direct_' if name == DIRECT else ''}{key}": value for key, value in judge_streams(answers, amounts.stream_tokens).items()})
+        answers = _on_loop(ask_at(targets[name], list(_stream_requests(targets[name], amounts))))
+        found = {"streams_at_once": _most_at_once(answers), **judge_streams(answers, amounts.stream_tokens)}
+        figures.update({f"{'direct_' if name == DIRECT else ''}{key}": value for key, value in found.items()})
     figures["added_jitter_p99_ms"] = round(figures["jitter_p99_ms"] - figures["direct_jitter_p99_ms"], 3)
     return figures
 
 
-def _stream_requests(target: Target, amounts: Amounts) -> Iterator[bytes]:
-    """Streams begin spread over one gap, as strangers' do."""
+def _stream_requests(target: Target, amounts: Amounts) -> Iterator[tuple[float, bytes]]:
+    """When each stream begins, and its request."""
     for number in range(amounts.streams):
-        pace = {"tag": f"s{number}", "tokens": amounts.stream_tokens, "first_s": GAP_S * (1 + number / amounts.streams), "gap_s": GAP_S}
-        yield target.request(json.dumps(pace), stream=True, max_tokens=amounts.stream_tokens)
+        pace = {"tag": f"s{number}", "tokens": amounts.stream_tokens, "first_s": GAP_S, "gap_s": GAP_S}
+        yield amounts.stream_ramp_s * number / amounts.streams, target.request(json.dumps(pace), stream=True, max_tokens=amounts.stream_tokens)
+
+
+def _most_at_once(answers: Sequence[Answer]) -> int:
+    """How many streams were open at the same time."""
+    ends_s = sorted([(answer.asked_s, 1) for answer in answers] + [(answer.ended_s, -1) for answer in answers])
+    return max(accumulate(change for _, change in ends_s))
 
 
 def judge_streams(answers: Sequence[Answer], tokens_each: int) -> Figures:
