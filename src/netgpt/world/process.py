@@ -31,7 +31,7 @@ from netgpt.world.config import Config, ControllerConfig, DoorConfig, EngineConf
 from netgpt.world.logs import join_library_logs
 
 ORPHAN_GRACE_S = 1.5  # an orphan that has not stopped by itself by then is ended
-GC_THRESHOLDS = (10_000, 20, 50)  # a door's requests leave few cycles, and each look at a thousand open streams takes milliseconds
+GC_THRESHOLDS = (2_000, 5, 100)  # many small looks: one at 200,000 objects of a thousand open streams held up all of them for a tenth of a second
 CONFIGS: dict[str, type[Config]] = {"controller": ControllerConfig, "engine": EngineConfig, "door": DoorConfig, "shaper": ShaperConfig}
 
 Ready = Callable[[dict], None]
