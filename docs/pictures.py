@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 COLUMNS, ROWS = 140, 40
 SHOWN_HOME = "/home/you"
-QUESTION = '"What is the packet delay budget of 5QI 1?"'
+QUESTION = '"What is the role of NWDAF?"'
 
 # By file name: the title, the commands that are shown, and those that clean up after them.
 SESSIONS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {

@@ -13,7 +13,7 @@ client = OpenAI(base_url=f"{url}/v1", api_key="not needed")
 for model in ("netgpt-device", "netgpt-edge", "netgpt-cloud"):
     reply = client.chat.completions.create(
         model=model,
-        messages=[{"role": "user", "content": "What is the packet delay budget of 5QI 1?"}],
+        messages=[{"role": "user", "content": "What is the role of NWDAF?"}],
         temperature=0,
         max_tokens=48,
     )

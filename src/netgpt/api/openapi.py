@@ -65,7 +65,7 @@ def operations(served: Served) -> tuple[Operation, ...]:
             summary="Answer a conversation.",
             reply={"application/json": part("ChatCompletion"), EVENTS: {}},
             body="ChatBody",
-            example={"model": model, "messages": [{"role": "user", "content": "What is the packet delay budget of 5QI 1?"}], "max_tokens": 64},
+            example={"model": model, "messages": [{"role": "user", "content": "What is the role of NWDAF?"}], "max_tokens": 64},
         ),
         Operation(
             path=COMPLETIONS_PATH,

@@ -21,7 +21,7 @@ from netgpt.network.scenario_file import load_scenario, shipped_scenarios
 from netgpt.world.request import UpRequest
 from netgpt.world.runstate import DOOR, RunState, read_state
 
-QUESTION = "Which delay budget does 5QI 1 have?"
+QUESTION = "What is the role of NWDAF?"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
