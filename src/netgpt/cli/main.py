@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ask": ("netgpt.cli.ask", "ask the network one question"),
     "keys": ("netgpt.cli.keys", "make, list and revoke API keys"),
     "models": ("netgpt.cli.models", "list, fetch, import and remove models"),
+    "calibrate": ("netgpt.cli.calibrate", "fit when an answer is good enough, and when a larger model is to be asked"),
     "pretrain": ("netgpt.cli.pretrain", "train the models from scratch"),
     "record": ("netgpt.cli.record", "record what models answer to tasks, to play it back anywhere"),
     "scenario": ("netgpt.cli.scenario", "list, draw and check the networks that up and simulate run"),

@@ -10,17 +10,17 @@ from netgpt.models.grammar import Grammar
 from netgpt.network.member import Member, may_ask
 from netgpt.node.session import may_see_content
 
-AUTO = "auto"
+AUTO, CASCADE = "auto", "cascade"
 TIER_OF_MODEL = {"netgpt-device": "device", "netgpt-edge": "edge", "netgpt-cloud": "cloud"}
 PENALTIES, PENALTIES_SINCE = ("presence_penalty", "frequency_penalty", "logit_bias"), 2  # and the protocol version that brought them
-MODEL_NAMES = (*TIER_OF_MODEL, AUTO)
+MODEL_NAMES = (*TIER_OF_MODEL, AUTO, CASCADE)
 
 
 def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, privacy: str, needs: Collection[str] = ()) -> list[Member]:
     """Members that may answer `model` for a request that entered at `entry`, best first.
 
     A tier's name is answered by that tier alone; `auto` by the largest model that is up, then the next
-    smaller. A device's own model answers for its own user only: another device is never asked from a
+    smaller; `cascade` by the smallest, then the next larger. A device's own model answers for its own user only: another device is never asked from a
     device's door. Among equals the least loaded goes first, then the name decides.
 
     Args:
@@ -50,7 +50,7 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
         raise NotSupported(
             f"no node that serves {model!r} gives {lacking}: {named} cannot", hint=f"leave out {lacking}, or ask another model", param=lacking
         )
-    return sorted(fit, key=lambda member: _preference(member, entry))
+    return sorted(fit, key=lambda member: _preference(member, entry, smallest_first=model == CASCADE))
 
 
 def check_one_tokenizer(nodes: Sequence[Member], *, model: str, param: str) -> None:
@@ -105,6 +105,6 @@ def _may_serve(member: Member, tier: str | None, entry: Member, privacy: str) ->
     return may_ask(entry.tier, member.tier) and may_see_content(privacy, member.tier) and privacy != "device-only"
 
 
-def _preference(member: Member, entry: Member) -> tuple[int, bool, float, str]:
+def _preference(member: Member, entry: Member, *, smallest_first: bool) -> tuple[int, bool, float, str]:
     load = (member.running + member.waiting) / max(member.slots, 1)
-    return (-member.parameters, member.id != entry.id, load, member.id)
+    return (member.parameters if smallest_first else -member.parameters, member.id != entry.id, load, member.id)

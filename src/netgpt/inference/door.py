@@ -15,7 +15,7 @@ from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError
 from netgpt.inference.admission import Admission, Lane, Ticket
-from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
+from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
@@ -63,13 +63,14 @@ class Door:
         metrics: Metrics,
         record: Callable[..., object],
         limits: DoorLimits | None = None,
-        strategy: Strategy = direct,
+        strategies: Mapping[str, Strategy] | None = None,
     ) -> None:
         """Args:
         entry, members: this node and the members that it may ask, as of the newest snapshot it has.
         doors: how many doors the network has, where they are more than `members`.
         handle: a handle to a member's engine; the door asks for it anew for every request.
         record: takes an event's kind, node and data (`EventLog.record`), in the loop's turn after the answer.
+        strategies: how a model's name is answered, where it is not by `direct`.
         """
         self._entry = entry
         self._members = members
@@ -80,7 +81,7 @@ class Door:
         self._seeds = _seeds(chance.stream(f"door.{entry().id}.seeds"))
         self._metrics = metrics
         self._limits = limits or DoorLimits()
-        self._strategy = strategy
+        self._strategies = strategies or {}
         self._admission = Admission(queue=self._limits.queue, queue_per_key=self._limits.queue_per_key)
         self._rooms = Rooms(self._admission)
         self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
@@ -130,14 +131,14 @@ class Door:
                 prompt_ids = render_prompt(self._tokenizer, request)
                 fit = self._fit(nodes, request, len(prompt_ids))
                 session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)
-                telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+                telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs, top_logprobs=request.top_logprobs)
                 must_wait = ticket.node is None
                 await self._turn(ticket, session, telling, visit)
                 if must_wait:  # the network may be another by now
                     fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
                     session.max_tokens = fit.max_tokens
                 nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
-                steps = self._strategy(session, [self._handle(node) for node in nodes])
+                steps = self._strategies.get(request.model, direct)(session, [self._handle(node) for node in nodes])
                 try:
                     async for step in steps:
                         for delta in self._take(step, session, telling, visit.arrival_s):
@@ -269,8 +270,8 @@ class Door:
             prompt_tokens=_foreign_prompt_tokens(session) or len(session.prompt_ids),
             completion_tokens=session.answer_tokens,
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
-            strategy=TIER_OF_MODEL.get(request.model, AUTO),
-            why=_why(request.model, nodes),
+            strategy=TIER_OF_MODEL.get(request.model, request.model),
+            why=_why(request.model, nodes, telling),
             origin=telling.spans,
             switches=tuple(telling.switches),
             link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
@@ -311,7 +312,9 @@ def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
     return {"prompt_tokens": prompt, "completion_tokens": nodes}
 
 
-def _why(model: str, nodes: Sequence[Member]) -> str:
+def _why(model: str, nodes: Sequence[Member], telling: Telling | None = None) -> str:
+    if model == CASCADE and telling is not None:
+        return f"{telling.spans[-1].node if telling.spans else nodes[0].id} was sure enough, or the largest that could be asked"
     if model == "auto":
         return f"{nodes[0].id} runs the largest model that is up and can answer this"
     return f"the request names {model}"

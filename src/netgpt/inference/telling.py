@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from netgpt.inference.request import Delta, Span
 from netgpt.inference.text import TextAssembler
+from netgpt.models.generation import TopLogprobs
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.node.session import Piece
 
@@ -13,7 +14,7 @@ from netgpt.node.session import Piece
 class Telling:
     """Turns accepted pieces into `Delta`s and keeps the account of their origin."""
 
-    def __init__(self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool) -> None:
+    def __init__(self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool, top_logprobs: int = 0) -> None:
         self.text = text
         self._credits: list[tuple[str, bool]] = []  # (node, recoded) of each span,
         self._counts: list[int] = []  # and its tokens
@@ -22,6 +23,7 @@ class Telling:
         self.first_token_s: float | None = None  # from arrival
         self._tokenizer = tokenizer
         self._logprobs = logprobs
+        self._top_logprobs = top_logprobs  # a strategy may have asked for more
 
     def tell(self, piece: Piece) -> Delta | None:
         """The client's view of `piece`; None when nothing of it can be shown yet."""
@@ -31,13 +33,14 @@ class Telling:
             return Delta(text=text, origin=piece.origin) if text else None
         if not text and not piece.size:
             return None
+        top = tuple(first(top, self._top_logprobs) for top in piece.top) if self._top_logprobs else ()
         return Delta(
             text=text,
             origin=piece.origin,
             tokens=piece.tokens if piece.recoded else self._each(piece.ids),
             logprobs=piece.logprobs,
-            top=piece.top,
-            top_tokens=tuple(top.tokens if piece.recoded else self._each(top.ids) for top in piece.top),
+            top=top,
+            top_tokens=tuple(one.tokens if piece.recoded else self._each(one.ids) for one in top),
         )
 
     def _each(self, ids: Sequence[int]) -> tuple[bytes, ...]:
@@ -56,3 +59,10 @@ class Telling:
     def spans(self) -> tuple[Span, ...]:
         """Which node made how many tokens, in order."""
         return tuple(Span(node=node, tokens=tokens, recoded=recoded) for (node, recoded), tokens in zip(self._credits, self._counts, strict=True))
+
+
+def first(top: TopLogprobs, count: int) -> TopLogprobs:
+    """The first alternatives of `top`."""
+    if len(top.logprobs) <= count:
+        return top
+    return TopLogprobs(ids=top.ids[:count], logprobs=top.logprobs[:count], tokens=top.tokens[:count])

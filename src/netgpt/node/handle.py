@@ -13,7 +13,7 @@ from functools import partial
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
-from netgpt.models.generation import Embed, Embedding, Generate, Held, Rollback, Tokens
+from netgpt.models.generation import Embed, Embedding, Generate, Held, Rollback, Tokens, with_top
 from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
 from netgpt.node.call import ask
@@ -41,8 +41,11 @@ class NodeHandle:
     def tier(self) -> str:
         return self.member.tier
 
-    async def generate(self, session: Session) -> AsyncGenerator[Piece, None]:
+    async def generate(self, session: Session, *, top_logprobs: int = 0) -> AsyncGenerator[Piece, None]:
         """Continue the session from its last token; the last piece has `finish`.
+
+        Args:
+            top_logprobs: alternatives to report for each token, where the session asks for fewer.
 
         Raises:
             PrivacyRefused: this node's tier may not see the session's content.
@@ -50,7 +53,7 @@ class NodeHandle:
             NodeUnreachable, DeadlineExceeded, and what the engine raises.
         """
         self._admit(session)
-        message = self._request(session)
+        message = with_top(self._request(session), top_logprobs)
         check_understood("generate", message, self.member.protocol_version, node=self.id)
         near = self._connection.near
         request = pack(message, near=near)

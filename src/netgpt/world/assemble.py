@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,11 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, read_scripts
 from netgpt.engine.timed import TimedEngine
+from netgpt.inference.cascade import cascade
+from netgpt.inference.choice import CASCADE
+from netgpt.inference.confidence import calibrations_at
 from netgpt.inference.door import Door, DoorLimits
+from netgpt.inference.judge import Judge
 from netgpt.models.card import ModelCard
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
@@ -193,6 +198,7 @@ class Node:
             metrics=metrics,
             record=record,
             limits=limits,
+            strategies={CASCADE: partial(cascade, policy=Judge(calibrations_at(Path(config.home) if config.home else None)))},
         )
 
     def is_ready(self) -> bool:
