@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.core.value import value
-from netgpt.inference.confidence import Judgement
+from netgpt.inference.confidence import Evidence, Judgement
 
 PRICES = np.concatenate(([0.0], np.geomspace(1e-3, 1.0, 181)))
 WINDOW = 200  # labels that a drift is judged by
 DRIFT_PRIOR = 0.5  # standard deviation of the drift expected, logits: few labels move little
 DRIFT_ALARM_Z = 3.0
+KEPT_MARGIN = 0.9  # tokens before the first that is less sure than this stay: see `cascade_kept_*` of `netgpt bench choose`
 
 
 @value
@@ -53,6 +54,12 @@ def shifted(probability: float, shift: float) -> float:
     if shift == 0.0 or not 0.0 < probability < 1.0:
         return probability
     return 1 / (1 + math.exp(-math.log(probability / (1 - probability)) - shift))
+
+
+def sure_tokens(evidence: Evidence, least_margin: float = KEPT_MARGIN) -> int:
+    """How many leading tokens of a doubted answer were sure: only what follows goes to a larger model."""
+    unsure = np.flatnonzero(evidence.margins < least_margin)
+    return int(unsure[0]) if len(unsure) else 0  # sure of each token, and yet not of the answer: all of it is made anew
 
 
 @value

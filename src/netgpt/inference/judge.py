@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netgpt.inference.confidence import Calibrations, Evidence, Judgement
-from netgpt.inference.escalation import Choice, Drift, choose_next
+from netgpt.inference.escalation import Choice, Drift, choose_next, sure_tokens
 from netgpt.node.handle import NodeHandle
 
 LOGPROBS = "logprobs"
@@ -43,6 +43,9 @@ class Judge:
         costs = {node.member.model: node.member.parameters / most if most else 1.0 for node in larger}
         shift = max((self.drifts[pair].shift for pair in self.drifts if pair[0] == model), key=abs, default=0.0)
         return choose_next(self.judgement(model, evidence), costs, self._price, shift=shift)
+
+    def sure_tokens(self, evidence: Evidence) -> int:
+        return sure_tokens(evidence)
 
     def learn(self, evidence: Evidence | None, smaller: NodeHandle, larger: NodeHandle, *, agreed: bool) -> None:
         pair = (smaller.member.model, larger.member.model)
