@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,8 @@ def test_isotonic_regression_rises_and_keeps_the_mean() -> None:
     scores = stream.normal(size=4000)
     right = stream.random(4000) < 1 / (1 + np.exp(-scores))
     knots, heights = isotonic(scores, right)
-    assert all(a < b for a, b in zip(knots, knots[1:], strict=False))
-    assert all(a <= b for a, b in zip(heights, heights[1:], strict=False))
+    assert all(a < b for a, b in pairwise(knots))
+    assert all(a <= b for a, b in pairwise(heights))
     assert np.interp(scores, knots, heights).mean() == pytest.approx(right.mean(), abs=0.01)
 
 

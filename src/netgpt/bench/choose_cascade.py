@@ -156,17 +156,21 @@ def confidence_figures(outcomes: Outcomes) -> Figures:
     """Calibration on families that were held out of it; `ece`, `auroc`, `brier_skill` are the smallest model's."""
     figures: Figures = {}
     for model in outcomes.models[:-1]:
-        probability_N, right_N = held_out_family_probabilities(outcomes, model), outcomes.right[model]
         prefix = "" if model == outcomes.models[0] else f"{_short(model)}_"
-        for name, measure in (("ece", calibration_error), ("auroc", auroc), ("brier_skill", brier_skill)):
-            low, high = resampled(
-                len(outcomes), lambda places, measure=measure: measure(probability_N[places], right_N[places]), name=name, resamples=200
-            )
-            figures.update({
-                f"{prefix}{name}": _rounded(measure(probability_N, right_N)),
-                f"{prefix}{name}_low": _rounded(low),
-                f"{prefix}{name}_high": _rounded(high),
-            })
+        figures |= _probability_figures(prefix, held_out_family_probabilities(outcomes, model), outcomes.right[model])
+    return figures
+
+
+def _probability_figures(prefix: str, probability_N: Floats, right_N: Verdicts) -> Figures:
+    figures: Figures = {}
+    for name, measure in (("ece", calibration_error), ("auroc", auroc), ("brier_skill", brier_skill)):
+
+        def of_places(places: NDArray[np.int64], measure: Callable[[Floats, Verdicts], float] = measure) -> float:
+            return measure(probability_N[places], right_N[places])
+
+        low, high = resampled(len(right_N), of_places, name=name, resamples=200)
+        whole = _rounded(measure(probability_N, right_N))
+        figures |= {f"{prefix}{name}": whole, f"{prefix}{name}_low": _rounded(low), f"{prefix}{name}_high": _rounded(high)}
     return figures
 
 

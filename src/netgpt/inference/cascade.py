@@ -1,7 +1,7 @@
 """`cascade`: the smallest model answers; where it was not sure enough, a larger one does.
 
-Nothing is shown before it is trusted; of an answer that is not, the sure beginning is. Confidence escalation over device, edge and cloud: FrugalGPT (arXiv 2305.05176) with the evidence of
-arXiv 2404.10136; the rule is in `escalation`.
+Nothing is shown before it is trusted; of an answer that is not, the sure beginning is. Confidence escalation over device, edge and
+cloud: FrugalGPT (arXiv 2305.05176) with the evidence of arXiv 2404.10136; the rule is in `escalation`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from netgpt.core.errors import NetgptError
 from netgpt.inference.confidence import TOP_TOKENS, Evidence, evidence_of
 from netgpt.inference.direct import LOST
 from netgpt.inference.escalation import Choice
@@ -69,15 +70,11 @@ async def cascade(session: Session, nodes: Sequence[NodeHandle], policy: Policy)
                 answer.append(piece)
                 yield Hold(piece) if larger else Accept(piece)
         except LOST as error:
-            if waiting:
-                yield Switch(reason=f"{node.id} failed ({error.code}); {waiting[0].id} goes on")
-                continue
-            if answer or doubted is None:
-                raise
-            yield Switch(reason=f"{node.id} failed ({error.code}); what {doubted.node.id} said stands, unsure as it was")
-            for piece in doubted.rest:
-                yield Accept(piece)
-            return
+            for step in _after_loss(error, node, waiting, doubted, begun=bool(answer)):
+                yield step
+            if not waiting:
+                return
+            continue
         finally:
             await pieces.aclose()
         kept = doubted.kept if doubted else []
@@ -89,13 +86,25 @@ async def cascade(session: Session, nodes: Sequence[NodeHandle], policy: Policy)
             if larger:
                 yield Accept()
             return
-        waiting = [other for other in larger if other.member.model == choice.model] + [other for other in larger if other.member.model != choice.model]
+        waiting = [other for other in larger if other.member.model == choice.model] + [
+            other for other in larger if other.member.model != choice.model
+        ]
         yield Switch(reason=f"{node.id} was not sure enough: {waiting[0].id} is expected to be right more often by {choice.gain:.0%}")
         sure = _sure_pieces([*kept, *answer], policy.sure_tokens(evidence)) if evidence and _continues(waiting, session) else []
         for piece in sure[len(kept) :]:
             yield Accept(piece)
         kept = [*kept, *sure[len(kept) :]]
         doubted = _Doubted(node, evidence, kept, [*(doubted.kept if doubted else ()), *answer][len(kept) :])
+
+
+def _after_loss(error: NetgptError, node: NodeHandle, waiting: Sequence[NodeHandle], doubted: _Doubted | None, *, begun: bool) -> list[Step]:
+    """What to do when `node` failed: the next goes on; where there is none, what was doubted stands. Raises `error` where there is nothing."""
+    if waiting:
+        return [Switch(reason=f"{node.id} failed ({error.code}); {waiting[0].id} goes on")]
+    if begun or doubted is None:
+        raise error
+    reason = f"{node.id} failed ({error.code}); what {doubted.node.id} said stands, unsure as it was"
+    return [Switch(reason=reason), *(Accept(piece) for piece in doubted.rest)]
 
 
 def _sure_pieces(pieces: Sequence[Piece], tokens: int) -> list[Piece]:

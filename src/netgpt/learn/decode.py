@@ -66,9 +66,7 @@ class Reply:
 
 
 @torch.inference_mode()
-def greedy_replies(
-    model: Decoder, prompts: Sequence[Sequence[int]], *, end_id: int, limit: int, drafts: Sequence[Sequence[int]] = ()
-) -> list[Reply]:
+def greedy_replies(model: Decoder, prompts: Sequence[Sequence[int]], *, end_id: int, limit: int, drafts: Sequence[Sequence[int]] = ()) -> list[Reply]:
     """The most likely reply to each prompt, token by token.
 
     Args:
