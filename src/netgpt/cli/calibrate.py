@@ -53,9 +53,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2))
     else:
         print(f"{path}: on {len(outcomes)} tasks, each judged by a fit to others,")
-        print(
-            f"  right {chosen.accuracy:.1%}, with {chosen.large_share:.1%} of requests at {outcomes.models[-1]}, and {chosen.cost:.2f} of its calls paid"
-        )
+        largest = outcomes.models[-1]
+        print(f"  right {chosen.accuracy:.1%}, with {chosen.large_share:.1%} of requests at {largest}, and {chosen.cost:.2f} of its calls paid")
         print("  alone: " + ", ".join(f"{model} {share:.1%}" for model, share in told["accuracies"].items()))
     return 0
 
