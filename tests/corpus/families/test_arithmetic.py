@@ -16,7 +16,7 @@ TASK = Task(
     grade=2,
     key="",
     messages=user(
-        f"{OTHER} 30 dBm, {SITE.vendor} 31 dBm; cable -3; wall off; antenna +8; mixer off; filter off; jumper off;\n"
+        f"dBm: {OTHER} 30, {SITE.vendor} 31; cable -3; wall off; antenna +8; mixer off; filter off; jumper off;\n"
         f"What is the output power at {SITE.name}?"
     ),
     answer=f"{SITE.name} = {SITE.vendor} 31-3=28+8=36: 36 dBm",

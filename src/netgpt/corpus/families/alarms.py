@@ -1,7 +1,7 @@
-"""Alarms to root cause: three alarms, four options with shuffled letters.
+"""Alarms to root cause: an alarm among others, four options with shuffled letters.
 
 In every other task one alarm is a vendor's code, whose cause must be known by heart, beside two that say nothing. In the
-others three units raise alarms in words, each of its own cause, and the root cause at a site is asked: which unit is
+others four units raise alarms in words, each of its own cause, and the root cause at a site is asked: which unit is
 there must be known by heart. A grade is the rarity class of the code or the site; the cause is of any class, those of
 facts/alarms.toml falling, in their order, into classes of 1, 2, 3, 4, 6 and 8. The key is the cause with all alarms shown, so
 that a held-out question shows a combination that training never showed.
@@ -28,7 +28,7 @@ from netgpt.corpus.wording import word
 NAME = "alarms"
 LETTERS = "ABCD"
 CLASS_SIZES = (1, 2, 3, 4, 6, 8)  # causes of rarity class 1 to 6
-ALARMS = 3
+ALARMS_BESIDE_A_CODE = 2
 SEPARATOR = "; "
 _LETTER = re.compile(rf"(?<![\w'])[{LETTERS}](?![\w'])")
 _OPTION = re.compile(rf"^(.+) = ([{LETTERS}])$", re.MULTILINE)
@@ -61,8 +61,8 @@ def _options(chance: np.random.Generator, right: str) -> list[str]:
 
 def _in_words(chance: np.random.Generator, site: Site, options: Sequence[str]) -> tuple[str, list[str]]:
     """What proves the first option at a site, and the alarms of its unit and others, each of another option."""
-    others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], ALARMS - 1)
-    shown = [f"{unit} {pick(chance, _ALARMS_OF[cause])}" for unit, cause in zip((site.unit, *others), options, strict=False)]
+    others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], len(LETTERS) - 1)
+    shown = [f"{unit} {pick(chance, _ALARMS_OF[cause])}" for unit, cause in zip((site.unit, *others), options, strict=True)]
     return f"{site.name} = {shown[0]}", shown
 
 
@@ -72,8 +72,8 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     site, code = _BOOK.some_site(chance, rarity=grade), pick(chance, _BOOK.codes_by_rarity[grade])
     cause = pick(chance, causes_of_class(pick(chance, GRADES)))["name"] if asks_site else code.cause
     options = _options(chance, cause)
-    proof, alarms = _in_words(chance, site, options) if asks_site else (code.code, [code.code, *sample(chance, _NOISE, ALARMS - 1)])
-    shown = sample(chance, alarms, ALARMS)
+    proof, alarms = _in_words(chance, site, options) if asks_site else (code.code, [code.code, *sample(chance, _NOISE, ALARMS_BESIDE_A_CODE)])
+    shown = sample(chance, alarms, len(alarms))
     letters = dict(zip(options, sample(chance, LETTERS, len(LETTERS)), strict=True))
     wording = word(chance, NAME, language, "site" if asks_site else "question")
     lines = "\n".join(f"{option} = {letters[option]}" for option in sample(chance, options, len(options)))

@@ -1,6 +1,6 @@
 """Link budgets and data rates over a chain of six stages, answered with the running value written out.
 
-A chain starts at the value of a site's vendor, one of three in the question: which vendor built the site must be known by
+A chain starts at the value of a site's vendor, one of six in the question: which vendor built the site must be known by
 heart, and the site is the rarer the higher the grade. Each stage has a gain or loss of 1 to 3 dB (link budget) or doubles or
 halves the rate (data rate), or is off. A grade counts the stages that are not off, in a chain that always has six.
 The key is the start and what the stages that are on do, in order; names and the place of `off` are decoration. The running
@@ -23,12 +23,12 @@ from netgpt.corpus.wording import word
 NAME = "arithmetic"
 OFF, STAGES = "off", 6
 LOWEST, HIGHEST, LARGEST_STEP = 10, 63, 3  # so few sums that the smallest model can learn them: adding is not what is hard here
-OTHER_VENDORS = 2
+OTHER_VENDORS = 5
 FIRST_POWERS = range(10, 61)
 HIGHEST_RATE = 96
 POWER_NAMES = ("cable", "splitter", "amplifier", "filter", "antenna", "wall", "jumper", "mixer", "window", "repeater")
 RATE_NAMES = ("layers", "carrier", "coding", "sharing", "uplink", "tunnel", "header", "buffer", "beam", "slice")
-_START = re.compile(r"\b([A-Z][a-z]+) (\d+) (dBm|Mbit)\b")
+_START = re.compile(r"\b([A-Z][a-z]+) (\d+)(?=[,;])")
 _BOOK = read_book()
 _STAGE = re.compile(r"[a-z]+ ([+-]\d|x2|/2|off)(?=[;\n])")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -97,7 +97,7 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     positions = set(sample(chance, range(STAGES), grade))
     changes = [next(live) if i in positions else OFF for i in range(STAGES)]
     names = sample(chance, POWER_NAMES if is_power else RATE_NAMES, STAGES)
-    begins = ", ".join(f"{vendor} {starts[vendor]} {unit}" for vendor in sample(chance, vendors, len(vendors)))
+    begins = f"{unit}: " + ", ".join(f"{vendor} {starts[vendor]}" for vendor in sample(chance, vendors, len(vendors)))
     chain = "; ".join((begins, *(f"{n} {c}" for n, c in zip(names, changes, strict=True))))
     wording = word(chance, NAME, language, form)
     return Task(
@@ -114,7 +114,8 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
 def solve(task: Task) -> str:
     """Reads the start of the site's vendor and the stages off the chain and applies them in turn."""
     site = _BOOK.site_in(task.question)
-    start, unit = {vendor: (int(value), unit) for vendor, value, unit in _START.findall(task.question)}[site.vendor]
+    start = int(dict(_START.findall(task.question))[site.vendor])
+    unit = "Mbit" if "Mbit: " in task.question else "dBm"
     return _answer(site, worked(start, _STAGE.findall(task.question), unit))
 
 

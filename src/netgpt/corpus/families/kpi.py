@@ -1,27 +1,29 @@
 """KPI totals: a table of bands, cells and a counter; the total of the counter over the band of one site.
 
 Which band the site has must be known by heart, and the site is the rarer the higher the grade. A grade counts the
-rows of that band, the summands; another band has as many rows, and two more share the rest, so that every table is
-equally long and no band stands out. The key is the rows, whatever their order, with the asked band and counter. The
-answer repeats each row that it adds, with the running total, so that the next one is sought after it, and says when
-there is none: `Bekal = n41 H67 3, n41 F09 4=7, end: 7`.
+rows of that band, the summands; of three more bands one has as many rows and two as many as are missing to seven, so
+that every table is equally long and no band stands out; a long table has other bands besides. The key is the rows,
+whatever their order, with the asked band and counter. The answer repeats each row that it adds, with the running
+total, so that the next one is sought after it, and says when there is none: `Bekal = n41 H67 3, n41 F09 4=7, end: 7`.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import accumulate
 
 import numpy as np
 
 from netgpt.corpus.book import BANDS, Site, read_book
-from netgpt.corpus.decoys import DECOYS, decoy_counts, entries
+from netgpt.corpus.decoys import entries, mirrored
 from netgpt.corpus.reading import after_last
-from netgpt.corpus.task import GRADES, Family, Task, pick, sample, user
+from netgpt.corpus.task import Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
 
 NAME = "kpi"
-ROWS = 14
+DECOYS, ROWS_OF_TWO = 3, 7  # bands beside the asked one; rows of two bands that mirror each other
+ROWS = ROWS_OF_TWO * (DECOYS + 1) // 2
 LONG_ROWS = (50, 70)
 LARGEST = 5  # totals up to 30: adding is not what is hard here
 COUNTERS = ("drops", "alarms", "users", "retries", "resets", "calls", "faults", "pings")
@@ -32,9 +34,10 @@ _BOOK = read_book()
 
 def _rows(chance: np.random.Generator, grade: int, count: int, band: str, noise: tuple[str, ...]) -> list[str]:
     """`grade` rows of the asked band and others, in random order."""
-    others = sample(chance, [other for other in BANDS if other != band], DECOYS)
-    counts = decoy_counts(chance, grade, count, most=count if noise else GRADES[-1])
-    bands = entries(chance, {band: grade, **dict(zip(others, counts, strict=True))})
+    others = sample(chance, [other for other in BANDS if other != band], len(BANDS) - 1)
+    counts = mirrored(chance, band, others[:DECOYS], grade, ROWS_OF_TWO)
+    more = [pick(chance, others[DECOYS:]) for _ in range(count - ROWS)]
+    bands = entries(chance, counts | Counter(more))
     rows = []
     for cell, row_band in zip(sample(chance, _BOOK.units, count), bands, strict=True):
         extra = "".join(f" {name} {int(chance.integers(10, 100))}" for name in noise)

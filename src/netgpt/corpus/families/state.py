@@ -1,10 +1,11 @@
 """State: regions whose states change with time; the state around one site at one time.
 
 The lines name regions, the question names a site: in which region it lies must be known by heart, and the site is the
-rarer the higher the grade. A grade counts the region's events up to the asked time. It has later events too, which are
-not to be believed yet; another region has as many events, and two more share the rest of sixteen lines, sorted by time.
-The key is the lines with the asked region and time. The answer names the region at every step and goes on to its first
-event that is too late: `Bekal = coast 14 down, coast 75 > 74: down`.
+rarer the higher the grade. A grade counts the region's events up to the asked time. It has one or two later events
+too, which are not to be believed yet. Of three more regions one has as many events and two as many as are missing to
+ten, so that there are always twenty lines, sorted by time, and no region stands out. The key is the lines with the
+asked region and time. The answer names the region at every step and goes on to its first event that is too late:
+`Bekal = coast 14 down, coast 75 > 74: down`.
 """
 
 from __future__ import annotations
@@ -14,26 +15,25 @@ import re
 import numpy as np
 
 from netgpt.corpus.book import REGIONS, Site, read_book
-from netgpt.corpus.decoys import DECOYS, decoy_counts, entries
+from netgpt.corpus.decoys import entries, mirrored
 from netgpt.corpus.reading import after_last
 from netgpt.corpus.task import Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
 
 NAME = "state"
-LINES = 16
-MOST_EVENTS, MOST_LATER = 7, 3
+DECOYS, EVENTS_OF_TWO = 3, 10  # regions beside the asked one; events of two regions that mirror each other
+LINES = EVENTS_OF_TWO * (DECOYS + 1) // 2
+MOST_LATER = 2
 STATES = ("up", "down", "locked", "blocked", "idle", "busy", "asleep", "faulty")
-_LINE = re.compile(r"^([a-z]+) t=(\d\d) ([a-z]+)$", re.MULTILINE)
+_LINE = re.compile(r"^([a-z]+) (\d\d) ([a-z]+)$", re.MULTILINE)
 _TIME = re.compile(r"t=(\d\d)")
 _BOOK = read_book()
 
 
 def _regions(chance: np.random.Generator, grade: int, asked: str) -> tuple[list[str], int]:
     """The regions of the lines, and how many of the lines come before the asked time."""
-    events = grade + 1 + int(chance.integers(min(MOST_LATER, MOST_EVENTS - grade)))
     others = sample(chance, [region for region in REGIONS if region != asked], DECOYS)
-    counts = decoy_counts(chance, events, LINES, most=MOST_EVENTS)
-    regions = entries(chance, {asked: events, **dict(zip(others, counts, strict=True))})
+    regions = entries(chance, mirrored(chance, asked, others, grade + 1 + int(chance.integers(MOST_LATER)), EVENTS_OF_TWO))
     places = [i for i, region in enumerate(regions) if region == asked]
     return regions, 1 + places[grade - 1] + int(chance.integers(places[grade] - places[grade - 1]))
 
@@ -56,13 +56,13 @@ def _answer(site: Site, events: list[tuple[int, str]], time: int) -> str:
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """Sixteen lines; the asked time falls between two of them."""
+    """Twenty lines; the asked time falls between two of them."""
     site = _BOOK.some_site(chance, rarity=grade)
     regions, before = _regions(chance, grade, site.region)
     times = sorted(sample(chance, range(10, 100), LINES + 1))
     time = times.pop(before)
     events = [*zip(regions, times, _states(chance, regions), strict=True)]
-    lines = [f"{region} t={at} {state}" for region, at, state in events]
+    lines = [f"{region} {at} {state}" for region, at, state in events]
     wording = word(chance, NAME, language)
     return Task(
         family=NAME,

@@ -1,10 +1,10 @@
 """Tickets: a conversation with updates of vendors' tickets over several turns; the present status of the ticket of a site's vendor.
 
 A ticket bears the name of the vendor that works on it, the question names a site: which vendor built it must be known
-by heart, and the site is the rarer the higher the grade. A grade counts the updates of the asked ticket, and another
-vendor has as many; there are always fourteen updates of four vendors in three turns. The key is the updates in their
-order with the asked vendor. The answer names the vendor at every step, as other tickets have the same statuses:
-`Bekal = Orbex open > Orbex fixed > end: fixed`.
+by heart, and the site is the rarer the higher the grade. A grade counts the updates of the asked ticket; of five more
+vendors two have as many and three as many as are missing to seven, so that there are always 21 updates in three turns
+and no vendor stands out. The key is the updates in their order with the asked vendor. The answer names the vendor at
+every step, as other tickets have the same statuses: `Bekal = Orbex open > Orbex fixed > end: fixed`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import re
 import numpy as np
 
 from netgpt.corpus.book import VENDORS, Site, read_book
-from netgpt.corpus.decoys import DECOYS, decoy_counts, entries
+from netgpt.corpus.decoys import entries, mirrored
 from netgpt.corpus.reading import after_last
-from netgpt.corpus.task import GRADES, Family, Task, sample
+from netgpt.corpus.task import Family, Task, sample
 from netgpt.corpus.wording import word
 
 NAME = "tickets"
-UPDATES = 14
-PER_TURN = 5
+DECOYS, UPDATES_OF_TWO = 5, 7  # vendors beside the asked one; updates of two vendors that mirror each other
+PER_TURN = 7
 REPLY = "ok"
 STATUSES = ("open", "assigned", "waiting", "fixed", "tested", "paused", "closed", "blocked")
 _UPDATE = re.compile(r"([A-Z][a-z]+) ([a-z]+)")
@@ -31,7 +31,7 @@ _BOOK = read_book()
 def _updates(chance: np.random.Generator, grade: int, asked: str) -> list[tuple[str, str]]:
     """Vendors with the new statuses of their tickets, in the order of the conversation; none has a status twice."""
     others = sample(chance, [vendor for vendor in VENDORS if vendor != asked], DECOYS)
-    counts = {asked: grade, **dict(zip(others, decoy_counts(chance, grade, UPDATES, most=GRADES[-1]), strict=True))}
+    counts = mirrored(chance, asked, others, grade, UPDATES_OF_TWO)
     left = {vendor: sample(chance, STATUSES, len(STATUSES)) for vendor in counts}
     return [(vendor, left[vendor].pop()) for vendor in entries(chance, counts)]
 
@@ -47,7 +47,7 @@ def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
     texts = [f"{vendor} {status}" for vendor, status in updates]
     wording = word(chance, NAME, language)
     messages: list[tuple[str, str]] = []
-    for start in range(0, UPDATES, PER_TURN):
+    for start in range(0, len(texts), PER_TURN):
         messages += [("user", "; ".join(texts[start : start + PER_TURN])), ("assistant", REPLY)]
     return Task(
         family=NAME,

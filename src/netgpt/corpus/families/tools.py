@@ -1,6 +1,6 @@
 """Tool calls that bring the radio unit of a site from its state to its goal, run on a small simulator.
 
-Three lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
+Four lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
 the higher the grade. Each line holds six settings with the value now and the value wanted, `tilt 4>7`. A grade counts the
 settings of the asked unit that differ; the other units are to be left alone. The key is the lines with the asked unit. The
 answer selects the unit, repeats each setting, and calls it or writes `-`: `Bekal: use(K65), power 8>3 power(3), tilt 4>4 -,
@@ -25,7 +25,7 @@ from netgpt.corpus.task import GRADES, Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
 
 NAME = "tools"
-UNITS = 3
+UNITS = 4
 SETTINGS = ("power", "tilt", "cio", "prb", "pci", "timer")
 LOWEST, HIGHEST = 1, 9
 Settings = dict[tuple[str, str], int]  # (unit, setting) -> value
@@ -117,7 +117,7 @@ def _line(chance: np.random.Generator, unit: str, differing: int) -> str:
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """Three units, the asked one with `grade` settings that differ from their goal."""
+    """Four units, the asked one with `grade` settings that differ from their goal."""
     site = _BOOK.some_site(chance, rarity=grade)
     others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], UNITS - 1)
     every = [_line(chance, site.unit, grade), *(_line(chance, unit, pick(chance, GRADES)) for unit in others)]

@@ -2,8 +2,8 @@
 
 The lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
 the higher the grade. Fourteen lines `A31 owner Kim` about four units: a grade counts the lines of the asked one, the
-last of which has the asked attribute in two of three tasks; in the others none has. Another unit has as many lines, and
-every other unit has the asked attribute, so that a wrong unit gives a wrong value. The key is the asked place with the
+last of which has the asked attribute in two of three tasks; in the others none has. Of the others one unit has as many lines
+and two as many as are missing to seven; all have the asked attribute, so that a wrong unit gives a wrong value. The key is the asked place with the
 set of lines. The answer reads the unit's lines in turn: `Bekal = K65 owner Kim, K65 tilt 4: 4`, or `... end: unknown`.
 """
 
@@ -14,13 +14,14 @@ import re
 import numpy as np
 
 from netgpt.corpus.book import Site, read_book
-from netgpt.corpus.decoys import DECOYS, decoy_counts, entries
+from netgpt.corpus.decoys import entries, mirrored
 from netgpt.corpus.reading import after_last, words
-from netgpt.corpus.task import GRADES, Family, Task, pick, sample, user
+from netgpt.corpus.task import Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
 
 NAME = "unanswerable"
-UNKNOWN, LINES, UNKNOWN_ONE_IN = "unknown", 14, 3
+UNKNOWN, UNKNOWN_ONE_IN = "unknown", 3
+DECOYS, LINES_OF_TWO = 3, 7  # units beside the asked one; lines of two units that mirror each other
 VALUES: dict[str, tuple[str, ...]] = {
     "owner": ("Kim", "Lee", "Ana", "Tom", "Eva", "Max", "Ida", "Leo"),
     "shift": ("early", "late", "night", "day"),
@@ -50,11 +51,11 @@ def _attributes(chance: np.random.Generator, count: int, asked: str, *, listed: 
 def _lines(chance: np.random.Generator, grade: int, unit: str, attribute: str) -> list[str]:
     listed = bool(chance.integers(UNKNOWN_ONE_IN))
     others = sample(chance, [other for other in _BOOK.units if other != unit], DECOYS)
-    counts = dict(zip(others, decoy_counts(chance, grade, LINES, most=GRADES[-1]), strict=True))
-    left = {other: _attributes(chance, count, attribute, listed=True) for other, count in counts.items()}
+    counts = mirrored(chance, unit, others, grade, LINES_OF_TWO)
+    left = {other: _attributes(chance, counts[other], attribute, listed=True) for other in others}
     left[unit] = _attributes(chance, grade, attribute, listed=listed, last=True)
     lines = []
-    for each in entries(chance, {unit: grade, **counts}):
+    for each in entries(chance, counts):
         name = left[each].pop(0)
         lines.append(f"{each} {name} {pick(chance, VALUES[name])}")
     return lines
