@@ -43,7 +43,7 @@ def row_sets(task: Task) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
 def said(task: Task, rows: list[tuple[str, int]]) -> str:
     site = read_book().site_in(task.question)
     totals = [sum(value for _, value in rows[: i + 1]) for i in range(len(rows))]
-    steps = [f"{site.band} {cell} {value}" + (f"={total}" if i else "") for i, ((cell, value), total) in enumerate(zip(rows, totals, strict=True))]
+    steps = [f"{site.vendor} {cell} {value}" + (f"={total}" if i else "") for i, ((cell, value), total) in enumerate(zip(rows, totals, strict=True))]
     return f"{site.name} = {', '.join(steps)}, end: {sum(value for _, value in rows)}"
 
 
@@ -65,9 +65,9 @@ def test_the_steps_of_the_answer_count_the_grade(grade: int) -> None:
         assert task.answer.count(", ") == grade
 
 
-def test_the_frequency_of_a_band_does_not_tell_that_it_is_asked() -> None:
+def test_the_frequency_of_a_vendor_does_not_tell_that_it_is_asked() -> None:
     for task in tasks():
         counts = Counter(row.split()[0] for row in task.question.split("\n")[1:-1])
-        asked = read_book().site_in(task.question).band
+        asked = read_book().site_in(task.question).vendor
         assert counts[asked] == task.grade
         assert sorted(counts.values()) == sorted([task.grade, 7 - task.grade] * 2)
