@@ -1,11 +1,10 @@
 """The figures of the roofline: fitted on one half of published speeds, tested on the other."""
 
-import numpy as np
 import pytest
 
 from netgpt.bench.hardware import overrun_figures, published_figures
 from netgpt.bench.published import POINTS, read_points, split
-from netgpt.bench.this_machine import Measured, fit_machine, non_negative, profile_text, write_profile
+from netgpt.bench.this_machine import Measured, fit_machine, profile_text, write_profile
 from netgpt.core.errors import BenchInvalid
 from netgpt.network.profile import find_profile, profiles, read_profiles
 from netgpt.network.roofline import Declared
@@ -64,12 +63,6 @@ def test_a_machines_efficiencies_are_found_again_from_its_durations():
     assert found.prefill_wide == pytest.approx(efficiency.prefill_wide, rel=1e-3)
     assert found.decode_wide == pytest.approx(efficiency.decode_wide, rel=1e-3)
     assert found.layer_overhead_s == pytest.approx(efficiency.layer_overhead_s, rel=1e-3)
-
-
-def test_least_squares_takes_no_negative_part():
-    features = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
-    assert non_negative(features, np.array([3.0, 5.0, 7.0])) == pytest.approx([1, 2])
-    assert non_negative(features, np.array([3.0, 2.0, 1.0])) == pytest.approx([2, 0])
 
 
 def test_a_measured_profile_is_written_as_it_is_read(tmp_path):

@@ -22,6 +22,7 @@ import torch
 
 from netgpt.bench.engine import prompts, running_engine
 from netgpt.core.clock import WallClock
+from netgpt.core.statistics import non_negative_squares
 from netgpt.core.storage import DiskStorage
 from netgpt.engine.torch_engine import TorchEngine
 from netgpt.engine.useful_threads import torch_stack
@@ -194,7 +195,7 @@ def fit_machine(rows: Sequence[Measured], stack: str) -> Efficiency:
         ]
     )
     durations = np.array([row.duration_s for row in rows])
-    step, layer, token, arithmetic, reading, scores = non_negative(features / durations[:, None], np.ones(len(rows)))
+    step, layer, token, arithmetic, reading, scores = non_negative_squares(features / durations[:, None], np.ones(len(rows)))
     share = 1 / max(arithmetic, 1e-6)
     read = 1 / max(reading, 1e-6)
     return Efficiency(
@@ -209,21 +210,6 @@ def fit_machine(rows: Sequence[Measured], stack: str) -> Efficiency:
         score_bytes=scores * read,
         basis="measured",
     )
-
-
-def non_negative(features: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> list[float]:
-    """Non-negative least squares: among all choices of columns, the best whose solution has no negative part."""
-    columns = features.shape[1]
-    scale = np.maximum(np.abs(features).max(axis=0), 1e-300)
-    best, least = np.zeros(columns), float(targets @ targets)
-    for chosen in range(1, 1 << columns):
-        used = [column for column in range(columns) if chosen >> column & 1]
-        found, *_ = np.linalg.lstsq(features[:, used] / scale[used], targets, rcond=None)
-        loss = float(np.sum((features[:, used] / scale[used] @ found - targets) ** 2))
-        if loss < least and (found >= 0).all():
-            best, least = np.zeros(columns), loss
-            best[used] = found / scale[used]
-    return [float(value) for value in best]
 
 
 def _fastest_s(work: Callable[[], object], repeats: int, clock_s: Callable[[], float]) -> float:
