@@ -126,7 +126,7 @@ def scenario_page() -> str:
     ]
     for name, (_, mark) in keys_of(scenario.Scenario).items():
         if isinstance(mark, Table):
-            parts += [f"## [[{name}]]", _meaning(mark.spec), *_spec(mark.spec)]
+            parts += [f"## [{name}]" if mark.single else f"## [[{name}]]", _meaning(mark.spec), *_spec(mark.spec)]
             parts += [part for inner in _tables(mark.spec) for part in (f"### [[{name}.{inner.name}]]", _meaning(inner.spec), *_spec(inner.spec))]
     machines = [
         [
@@ -163,7 +163,7 @@ def _spec(spec: type) -> Iterable[str]:
     rows = []
     for name, (each, mark) in keys_of(spec).items():
         if isinstance(mark, Table):
-            rows.append([f"`{name}`", "tables", "", mark.meaning])
+            rows.append([f"`{name}`", "a table" if mark.single else "tables", "", mark.meaning])
         else:
             rows.append(
                 [

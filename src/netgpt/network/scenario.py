@@ -287,6 +287,41 @@ class FaultSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessesSpec:
+    """What the software itself takes of the machines that it runs on: doors, engines, controller and link shaper are processes, and each
+    does one thing at a time. Without this table they take no time. Simulated world only: `netgpt up` has the real ones, whose times on a
+    machine `netgpt bench worlds` measures."""
+
+    request_s: Annotated[
+        float, Key(kind=DURATION, name="request", least=0, meaning="of a door, for each request: admission, choice of nodes, rendering")
+    ] = 0.0
+    call_s: Annotated[float, Key(kind=DURATION, name="call", least=0, meaning="at each end of each call between two processes")] = 0.0
+    reply_s: Annotated[
+        float, Key(kind=DURATION, name="reply", least=0, meaning="at each end of each reply to a call; a token's event is one such reply")
+    ] = 0.0
+    kilobyte_s: Annotated[
+        float, Key(kind=DURATION, name="kilobyte", least=0, meaning="at each end, more for each 1,000 bytes of payload of a call or reply")
+    ] = 0.0
+    shaper_s: Annotated[
+        float,
+        Key(
+            kind=DURATION,
+            name="shaper",
+            least=0,
+            meaning="of the link shaper, each time that it takes in a piece of a message, forwards it or gives it out",
+        ),
+    ] = 0.0
+    cores: Annotated[
+        int, Key(kind=WHOLE, least=0, most=1024, meaning="processors of one machine that all processes share; 0: each process has one to itself")
+    ] = 0
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def take_time(self) -> bool:
+        return any((self.request_s, self.call_s, self.reply_s, self.kilobyte_s, self.shaper_s))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A whole network. Tables with `count` stand here as often as they say."""
 
@@ -299,6 +334,9 @@ class Scenario:
     attachments: Annotated[tuple[AttachSpec, ...], Table("attach", "one for each device, or group of them, in a cell", AttachSpec)] = ()
     users: Annotated[tuple[UserSpec, ...], Table("user", "one for each kind of users; simulated world only", UserSpec)] = ()
     faults: Annotated[tuple[FaultSpec, ...], Table("fault", "one for each fault; simulated world only", FaultSpec)] = ()
+    processes: Annotated[
+        ProcessesSpec, Table("processes", "what the software itself takes of its machines; simulated world only", ProcessesSpec, single=True)
+    ] = ProcessesSpec()
     agreement: Annotated[float, Key(kind=NUMBER, least=0, most=1, meaning="how often `hash` models of neighbouring tiers agree on a token")] = 0.8
     simulation_only: Annotated[bool, Key(kind=FLAG, meaning="whether `netgpt up` refuses it")] = False
     place: Place = field(default=NOWHERE, compare=False, repr=False)

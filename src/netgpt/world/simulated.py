@@ -46,6 +46,7 @@ from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.identity import JoinAuthority
+from netgpt.wire.memory_processes import Processes
 from netgpt.wire.memory_transport import MemoryNetwork
 from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
@@ -124,7 +125,8 @@ class SimulatedWorld:
         self.log = EventLog(self.clock, storage, EVENTS)
         self.links = links_of(scenario, self.chance)
         self.radio = Radio(scenario, seed=seed_of(self.chance, "radio")) if scenario.cells else None
-        self.network = MemoryNetwork(self.clock, Ways(self.links.values(), self.radio))
+        processes = Processes(scenario.processes, beside=(CONTROLLER,)) if scenario.processes.take_time else None
+        self.network = MemoryNetwork(self.clock, Ways(self.links.values(), self.radio), processes=processes)
         self.background = TaskOwner()
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
