@@ -79,7 +79,7 @@ class Declared:
 
     def memory_bytes(self, tokens: int) -> float:
         """The model, and the KV of that many tokens."""
-        return self.weight_bytes + tokens * self._kv_bytes
+        return self.weight_bytes + tokens * self.kv_bytes
 
     def prefill_s(self, tokens: int, past: int = 0) -> float:
         """Duration of computing `tokens` prompt tokens of a session of which `past` are in KV."""
@@ -92,12 +92,12 @@ class Declared:
     def prompt(self, tokens: int, past: int = 0) -> Work:
         pairs = tokens * past + tokens * (tokens + 1) / 2
         operations = 2 * self.shape.layer_weights * tokens + 2 * self.shape.head_weights
-        return self._work(operations, pairs, self._read_bytes + past * self._kv_bytes, tokens)
+        return self._work(operations, pairs, self.read_bytes + past * self.kv_bytes, tokens)
 
     def step(self, contexts: Sequence[int]) -> Work:
         batch, pairs = len(contexts), sum(contexts)
         operations = 2 * (self.shape.layer_weights + self.shape.head_weights) * batch
-        return self._work(operations, pairs, self._read_bytes + pairs * self._kv_bytes, batch)
+        return self._work(operations, pairs, self.read_bytes + pairs * self.kv_bytes, batch)
 
     def _work(self, operations: float, pairs: float, read_bytes: float, tokens: int) -> Work:
         scores = self.shape.layers * self.shape.heads * pairs
@@ -119,11 +119,12 @@ class Declared:
         return overhead_s + bound_s + work.score_s * efficiency.score_bytes / decode
 
     @property
-    def _kv_bytes(self) -> float:
+    def kv_bytes(self) -> float:
+        """Of one token."""
         return self.shape.kv_values * PRECISIONS[self.precision].kv_bits / 8
 
     @property
-    def _read_bytes(self) -> float:
+    def read_bytes(self) -> float:
         """What a step reads of the weights: of the embedding only some rows."""
         stored = PRECISIONS[self.precision]
         return (self.shape.layer_weights * stored.layer_bits + self.shape.head_weights * stored.head_bits) / 8

@@ -187,6 +187,8 @@ class Membership:
             text=able.text,
             protocol_version=agreed_version(welcome.protocol_version, ours=self._version),
             lacks=_lacks(able),
+            quality=card.quality,
+            offer=welcome.offer,
         )
 
     def _turn(self, state: State, cause: str) -> None:
