@@ -121,10 +121,14 @@ class Line:
         self._sums = [self.KEPT * part for part in self._sums]
         self._take(x, y, 1.0)
 
-    def at(self, x: float) -> float:
+    @property
+    def slope(self) -> float:
         n, sum_x, sum_y, sum_xx, sum_xy = self._sums
         spread = n * sum_xx - sum_x * sum_x
-        if spread <= 1e-9 * max(n * sum_xx, 1e-12):  # all at one x: keep the slope that was guessed
-            return sum_y / n + self._slope * (x - sum_x / n)
-        slope = (n * sum_xy - sum_x * sum_y) / spread
-        return sum_y / n + slope * (x - sum_x / n)
+        if spread <= 1e-9 * max(n * sum_xx, 1e-12):  # all at one x: as it was guessed
+            return self._slope
+        return (n * sum_xy - sum_x * sum_y) / spread
+
+    def at(self, x: float) -> float:
+        n, sum_x, sum_y, _, _ = self._sums
+        return sum_y / n + self.slope * (x - sum_x / n)

@@ -26,8 +26,8 @@ from netgpt.inference.planning import (
     candidates,
     chance_escalation,
     choose,
-    energy_j,
     predict,
+    radio_energy_j,
 )
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.request import ChatRequest, Finish
@@ -155,9 +155,11 @@ class Planner:
         sample = _sample(session, finish, member, timings, now_s)
         self.estimates.answered(member, sample)
         if self._battery is not None:
-            view = self.estimates.view(member, now_s, own=0)
+            power_w = member.offer.power_w if member.offer else 0.0
+            here = member.id == self._entry
             working_s = timings.prefill_s + timings.decode_s
-            self._spent_j += energy_j(view, working_s, finish.duration_s, sample.sent_bytes, sample.received_bytes)
+            spent_j = power_w * working_s if here else radio_energy_j(finish.duration_s, sample.sent_bytes, sample.received_bytes)
+            self._spent_j += spent_j
 
 
 def _step(tokens: int) -> int:
@@ -192,8 +194,10 @@ def row(scored: Scored) -> dict[str, Any]:
         "ttft_s": round(one.ttft_s, 6),
         "token_s": round(one.token_s, 6),
         "total_s": round(one.total_s, 6),
+        "answer_tokens": round(one.answer_tokens, 2),
         "up_bytes": round(one.up_bytes),
         "down_bytes": round(one.down_bytes),
+        "token_bytes": round(one.token_bytes, 3),
         "energy_j": round(one.energy_j, 6),
         "cost": round(one.cost, 9),
         "quality": round(one.quality, 4),

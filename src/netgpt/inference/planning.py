@@ -54,8 +54,10 @@ class Prediction:
     ttft_s: float
     token_s: float
     total_s: float
+    answer_tokens: float
     up_bytes: float
     down_bytes: float
+    token_bytes: float  # that one token more would bring
     energy_j: float  # of the entry node
     cost: float  # in the unit of the nodes' prices
     quality: float
@@ -155,9 +157,11 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
         ttft_s=ttft_s,
         token_s=token_s,
         total_s=total_s,
+        answer_tokens=answer,
         up_bytes=0.0 if view.is_entry else up_bytes,
         down_bytes=0.0 if view.is_entry else down_bytes,
-        energy_j=energy_j(view, prefill_s + token_s * answer, total_s, up_bytes, down_bytes),
+        token_bytes=0.0 if view.is_entry else view.down.slope,
+        energy_j=view.offer.power_w * (prefill_s + token_s * answer) if view.is_entry else radio_energy_j(total_s, up_bytes, down_bytes),
         cost=view.offer.cost(features.prompt_tokens, answer),
         quality=quality,
         spread=max(view.pace_spread, view.network_spread * min(view.rtt_s / ttft_s, 1.0)) if ttft_s else view.pace_spread,
@@ -177,13 +181,11 @@ def _wait_s(view: NodeView, prefill_s: float, token_s: float, answer_tokens: flo
     return max(behind_s, slot_s) if slot_s else behind_s
 
 
-def energy_j(view: NodeView, working_s: float, total_s: float, up_bytes: float, down_bytes: float) -> float:
-    """What the entry node spends on an answer: its machine if it computes, else, of a device, its radio.
+def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
+    """What a device's radio spends on an answer from elsewhere.
 
-    The radio listens while it waits and is at full power while it sends (TR 38.840's units, `network.energy`); its rate is assumed.
+    It listens while it waits and is at full power while it sends (TR 38.840's units, `network.energy`); its rates are assumed.
     """
-    if view.is_entry:
-        return view.offer.power_w * working_s
     watts = fit_named(RADIO_FIT).watts_per_unit
     sending_s, receiving_s = 8 * up_bytes / ASSUMED_UP_BPS, 8 * down_bytes / ASSUMED_DOWN_BPS
     return watts * (LISTENING * total_s + (SENDING_23_DBM - LISTENING) * sending_s + (RECEIVING - LISTENING) * receiving_s)
@@ -199,8 +201,10 @@ def _escalated(candidate: Candidate, features: Features, lower: Prediction, uppe
         ttft_s=ttft_s,
         token_s=(total_s - ttft_s) / max(features.answer_tokens - 1, 1),
         total_s=total_s,
+        answer_tokens=features.answer_tokens,
         up_bytes=lower.up_bytes + share * upper.up_bytes,
         down_bytes=lower.down_bytes + share * upper.down_bytes,
+        token_bytes=lower.token_bytes + share * upper.token_bytes,
         energy_j=lower.energy_j + share * upper.energy_j,
         cost=lower.cost + share * upper.cost,
         quality=quality,
