@@ -177,7 +177,9 @@ def test_a_budget_that_nothing_keeps_is_refused_with_the_least(limits: Limits, p
 
 def test_a_low_battery_spares_the_device_and_an_empty_one_uses_it_only_if_nobody_else_can():
     own, far = of("device1", quality=0.9, energy_j=10.0), of("cloud1", quality=0.85, energy_j=0.5)
-    assert choose([own, far], INTERACTIVE, Limits(battery=1.0), entry="device1").chosen.cost_s < choose([own, far], INTERACTIVE, NONE).chosen.cost_s + 1
+    assert (
+        choose([own, far], INTERACTIVE, Limits(battery=1.0), entry="device1").chosen.cost_s < choose([own, far], INTERACTIVE, NONE).chosen.cost_s + 1
+    )
     full, low = (choose([own], INTERACTIVE, Limits(battery=level)).chosen.cost_s for level in (1.0, 0.2))
     assert low - full == pytest.approx(INTERACTIVE.energy_s_per_j * 10.0 * 4)
     better = replace(own, quality=1.0, ttft_s=0.0, total_s=0.0)

@@ -25,6 +25,7 @@ MAX_PENALTY = 2
 MAX_BIAS, MAX_BIASES = 100, 300
 DEFAULT_PRIVACY = "cloud-allowed"
 MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
+MOST_BUDGET = 1e12
 
 _RANGES = {
     "temperature": (0, MAX_TEMPERATURE),
@@ -81,8 +82,8 @@ class ChatRequest:
         self._check_bias()
         objective_of(self.service)
         for name in ("max_cost", "max_energy_j"):
-            if (most := getattr(self, name)) is not None and most < 0:
-                raise InvalidRequest(f"{name} is {most}", hint="give 0 or more", param=name)
+            if (most := getattr(self, name)) is not None and not 0 <= most <= MOST_BUDGET:
+                raise InvalidRequest(f"{name} is {most}", hint=f"give a number from 0 to {MOST_BUDGET:g}", param=name)
         _check_bounds(self.privacy, self.deadline_s)
 
     @property
