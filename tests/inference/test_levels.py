@@ -47,8 +47,8 @@ def test_a_fading_mean_forgets_with_time_not_with_samples():
     mean.add(1.0, 0.0)
     mean.add(3.0, 100.0)
     assert mean.mean == pytest.approx(3.0)
-    assert mean.trust(100.0) == 1.0
-    assert mean.trust(102.0) == pytest.approx(0.3679, abs=1e-3)
+    assert mean.trust(100.0) == pytest.approx(0.5), "one sample beside a guess that counts as one"
+    assert mean.trust(102.0) == pytest.approx(0.3679 / 1.3679, abs=1e-3)
 
 
 def test_a_line_is_learnt_from_few_samples_and_from_one_keeps_its_slope():

@@ -30,6 +30,7 @@ def view(name: str = "cloud1", **changes: object) -> NodeView:
         step_ratio=1.0,
         running=0.0,
         full=0.0,
+        late_s=0.0,
         slots=4,
         queue_s=0.0,
         queue_trust=0.0,
@@ -66,6 +67,7 @@ def of(name: str, **changes: object) -> Prediction:
         {"queue_s": 0.5, "queue_trust": 1.0},
         {"running": 3.0},
         {"full": 2.0},
+        {"late_s": 1.0},
         {"pace": Pace(layers_s=0.0004, head_s=0.001, read_s=0.03)},
     ],
 )

@@ -164,7 +164,7 @@ def scenario_of(cell: Cell, *, others: bool = True) -> Scenario:
     if others:
         stream = SeededChance(cell.seed).stream(f"choose.load {cell.name}")
         for tier in ("edge", "cloud"):
-            rate = cell.load * float(stream.uniform(0.7, 1.0)) * bearable_per_s(tier, 160, 30)
+            rate = cell.load * float(stream.uniform(0.7, 1.2)) * bearable_per_s(tier, 160, 30)
             parts.append(_USER.format(at=f"{tier}1", model=FIXED[tier], rate=round(rate, 4), prompt=(64, 256)))
     return parse_scenario("".join(parts), where="choose.toml")
 
@@ -438,7 +438,9 @@ def main() -> None:
     parser.add_argument("--cells", action="store_true", help="print each cell's figures too")
     args = parser.parse_args()
     if args.cells:
-        for one in judged(args.quick, processes=args.processes, seeds=args.seed):
+        found = judged(args.quick, processes=args.processes, seeds=args.seed)
+        sys.stdout.write(json.dumps(summary(found), indent=2) + "\n")
+        for one in found:
             j_s = {name: round(value, 3) for name, value in one.j_s.items()}
             about = f"{one.cell.name}, {one.cell.service}, quality {one.cell.qualities}, prompt {one.cell.prompt_tokens}"
             sys.stdout.write(f"{one.regret('auto'):7.3f} {about}: {j_s} {one.shares}\n")

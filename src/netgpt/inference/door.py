@@ -140,11 +140,11 @@ class Door:
             decision = self._plan(request, nodes, visit)
             if decision is not None:
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
-            with self._entrance.place(request.key, lane) as ticket:
+            with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s) as followed:
                 prompt_ids = render_prompt(self._tokenizer, request)
                 fit = self._fit(nodes, request, len(prompt_ids))
                 session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)
-                telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+                telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs, begun=followed.heard)
                 must_wait = ticket.node is None
                 await self._turn(ticket, session, telling, visit)
                 if must_wait:  # the network may be another by now
@@ -235,6 +235,7 @@ class Door:
         for piece in session.accept():
             if telling.first_token_s is None:
                 telling.first_token_s = self._clock.now_s() - arrival_s
+                telling.begun()
             if (delta := telling.tell(piece)) is not None:
                 yield delta
             if telling.text.stopped:

@@ -22,6 +22,7 @@ BYTE_S, BYTE_SPREAD = 8 / 20e6, 1.0
 QUEUE_MEMORY_S, LOAD_MEMORY_S = 3.0, 1.5
 MOST_UTILISATION = 0.9
 LONGEST_STALL = 3.0
+PATIENCE, GRACE_S = 1.5, 0.1  # beyond so many times what was expected, and this, a call is overdue
 NO_OFFER = Offer()
 
 
@@ -55,6 +56,7 @@ class NodeView:
     step_ratio: float
     running: float  # lately, on average
     full: float  # requests ahead of the next one that hold it up for want of slots
+    late_s: float  # how long something asked of it is overdue: it takes at least so much longer
     slots: int
     queue_s: float  # waits of late, of answers that had a slot
     queue_trust: float  # how recent they are, 0 to 1
@@ -83,8 +85,10 @@ class NodeEstimates:
         self.load = Fading(LOAD_MEMORY_S)
         self.newest_load_s = -1.0  # when the newest report came
         self.report: Member | None = None  # that the load was taken from
-        self.running = self.waiting = 0
-        self.own_then = 0  # requests of this door that were there then
+        self.others = 0  # requests of others that were there then
+        self.own_then = 0  # and of this door
+        self.asked: dict[str, tuple[float, float]] = {}  # what has not been heard of: since when, and how long it was to take
+        self.heard_of_s = -1.0  # when the youngest call began of which something was heard
         self.up = Line(70.0, 1.5, 300.0)  # payload bytes over prompt tokens
         self.down = Line(60.0, 14.0, 50.0)  # and over answer tokens
         self.probes = 0
@@ -108,10 +112,21 @@ class Estimates:
         return found
 
     def report(self, member: Member, running: int, waiting: int, now_s: float, *, own: int) -> None:
-        """A load of the node; `own` requests of it are this door's."""
+        """A load of the node; `own` is how many requests this door has there now. Some of the load's may have ended since."""
         known = self.of(member)
-        known.running, known.waiting, known.own_then, known.newest_load_s = running, waiting, own, now_s
-        known.load.add(max(running, 0), now_s)
+        known.others = max(running + waiting - max(own, known.own_then), 0)
+        known.own_then, known.newest_load_s = own, now_s
+        known.load.add(min(known.others, max(member.slots, 1)), now_s)
+
+    def ask(self, node: str, call: str, now_s: float, expected_s: float) -> None:
+        """Something is asked of a node, and `expected_s` later something should be heard."""
+        if (known := self._nodes.get(node)) is not None:
+            known.asked[call] = (now_s, expected_s)
+
+    def hear(self, node: str, call: str, *, answered: bool = True) -> None:
+        """It was heard of, or, not `answered`, it is not waited for any more."""
+        if (known := self._nodes.get(node)) is not None and (since := known.asked.pop(call, None)) is not None and answered:
+            known.heard_of_s = max(known.heard_of_s, since[0])
 
     def probed(self, member: Member, small_s: float, large_s: float, extra_bytes: int, now_s: float) -> None:
         """Round trips of two requests that cost the node no work; the second had so many bytes more."""
@@ -155,7 +170,6 @@ class Estimates:
                 self.report(member, member.running, member.waiting, now_s, own=own)
         offer = member.offer or NO_OFFER
         learnt = known.step.count > 0
-        unseen = max(own - known.own_then, 0)
         quality = member.quality or assumed_quality(member.tier)
         told = offer.pace is not None
         return NodeView(
@@ -167,8 +181,9 @@ class Estimates:
             pace=offer.pace or ASSUMED_PACE,
             prefill_ratio=known.prefill.value,
             step_ratio=known.step.value,
-            running=known.load.mean + unseen,
-            full=max(known.running + known.waiting + unseen - max(member.slots, 1) + 1, 0),
+            running=min(known.load.mean + own, max(member.slots, 1)),
+            full=max(known.others + own - max(member.slots, 1) + 1, 0),
+            late_s=_late_s(known, now_s),
             slots=max(member.slots, 1),
             queue_s=known.queue.mean,
             queue_trust=known.queue.trust(now_s),
@@ -187,6 +202,14 @@ class Estimates:
 
 def _pace(member: Member) -> Pace:
     return (member.offer or NO_OFFER).pace or ASSUMED_PACE
+
+
+def _late_s(known: NodeEstimates, now_s: float) -> float:
+    """How long the oldest call is overdue, unless something was heard of a younger one."""
+    for since_s, expected_s in known.asked.values():
+        if since_s > known.heard_of_s:
+            return max(now_s - since_s - PATIENCE * expected_s - GRACE_S, 0.0)
+    return 0.0
 
 
 def utilisation(running: float, prefill_s: float, answer_tokens: float, step_s: float) -> float:

@@ -83,8 +83,7 @@ class Fading:
         self._at_s = 0.0
 
     def add(self, value: float, now_s: float) -> None:
-        kept = self.trust(now_s) if self._weight else 0.0
-        share = math.exp((self._at_s - now_s) / self._memory_s) if kept else 0.0
+        share = math.exp((self._at_s - now_s) / self._memory_s) if self._weight else 0.0
         self._weight = self._weight * share + 1.0
         self._sum = self._sum * share + value
         self._at_s = now_s
@@ -94,8 +93,9 @@ class Fading:
         return self._sum / self._weight if self._weight else 0.0
 
     def trust(self, now_s: float) -> float:
-        """How much the samples still say, from 1 (just now) to 0 (long ago, or never)."""
-        return math.exp((self._at_s - now_s) / self._memory_s) if self._weight else 0.0
+        """How much the samples say beside a guess that counts as one sample of now: from 0 (never, or long ago) towards 1."""
+        left = self._weight * math.exp((self._at_s - now_s) / self._memory_s) if self._weight else 0.0
+        return left / (1 + left)
 
 
 class Line:

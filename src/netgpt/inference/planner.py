@@ -52,6 +52,27 @@ class Battery:
     level: float = 1.0  # share that it began with
 
 
+class Followed:
+    """A request on its way to the node that was chosen: a context, from the choice to the end. Overdue ones say something of their node."""
+
+    __slots__ = ("_call", "_estimates", "_node")
+
+    def __init__(self, estimates: Estimates, node: str, call: str) -> None:
+        self._estimates, self._node, self._call = estimates, node, call
+
+    def heard(self) -> None:
+        """The first token is there."""
+        if self._node:
+            self._estimates.hear(self._node, self._call)
+
+    def __enter__(self) -> Followed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._node:
+            self._estimates.hear(self._node, self._call, answered=False)
+
+
 class Planner:
     """Chooses for one door."""
 
@@ -117,6 +138,15 @@ class Planner:
             if len(self._last) > KEPT_CHOICES:
                 self._last.popitem(last=False)
         return decision
+
+    def follow(self, request: ChatRequest, decision: Decision | None, now_s: float) -> Followed:
+        """Watch over a request from now on; without a decision nothing is watched."""
+        if decision is None:
+            return Followed(self.estimates, "", "")
+        told = decision.chosen.prediction
+        node = told.candidate.nodes[0]
+        self.estimates.ask(node, request.request_id, now_s, told.ttft_s)
+        return Followed(self.estimates, node, request.request_id)
 
     def preview(self, request: ChatRequest, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, *, deadline_s: float) -> Decision:
         """What `plan` would say now, without a trace of it. Raises what `plan` raises."""

@@ -149,7 +149,7 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
     context = features.prompt_tokens + answer / 2
     prefill_s = pace.prefill_s(features.prompt_tokens) * view.prefill_ratio
     token_s = token_time_s(pace, view.running, context, prefill_s, answer, view.step_ratio) * view.step_ratio
-    ttft_s = view.rtt_s + view.byte_s * up_bytes + _wait_s(view, prefill_s, token_s, answer) + prefill_s
+    ttft_s = view.rtt_s + view.byte_s * up_bytes + _wait_s(view, prefill_s, token_s, answer) + prefill_s + view.late_s
     total_s = ttft_s + token_s * max(answer - 1, 0)
     quality, source = (view.quality, view.quality_from) if judged is None else (judged, "judged")
     return Prediction(
@@ -164,7 +164,7 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
         energy_j=view.offer.power_w * (prefill_s + token_s * answer) if view.is_entry else radio_energy_j(total_s, up_bytes, down_bytes),
         cost=view.offer.cost(features.prompt_tokens, answer),
         quality=quality,
-        spread=max(view.pace_spread, view.network_spread * min(view.rtt_s / ttft_s, 1.0)) if ttft_s else view.pace_spread,
+        spread=0.0 if view.late_s else max(view.pace_spread, view.network_spread * min(view.rtt_s / max(ttft_s, 1e-9), 1.0)),
         fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0)),
         sources={"time": view.pace_from, "way": "none" if view.is_entry else view.way_from, "quality": source, "bytes": "learnt line"},
         guessed=view.pace_from == "assumed",

@@ -23,6 +23,7 @@ STALE_S = 0.4
 ACTIVE_S = 5.0
 DEADLINE_S = 2.0  # of each call; a way that takes longer counts as this long
 PADDING = bytes(1200)  # one packet
+PROBE = "probe"  # stands for itself among the calls of which nothing has been heard
 MOST_NODES = 8  # watched at once, the best candidates first
 
 
@@ -64,13 +65,16 @@ class Prober:
 
     async def _probe(self, member: Member, own: Callable[[str], int]) -> None:
         self._metrics.probes.labels(peer=member.id).inc()
+        self._estimates.ask(member.id, PROBE, self._clock.now_s(), 2 * self._estimates.of(member).rtt.value)
         try:
             small_s = await self._call(member, b"", own)
             large_s = await self._call(member, PADDING, own)
             self._estimates.probed(member, small_s, large_s, len(PADDING), self._clock.now_s())
+            self._estimates.hear(member.id, PROBE)
         except NetgptError:
             self._estimates.probed(member, DEADLINE_S, DEADLINE_S, len(PADDING), self._clock.now_s())
         finally:
+            self._estimates.hear(member.id, PROBE, answered=False)
             self._under_way.discard(member.id)
 
     async def _call(self, member: Member, padding: bytes, own: Callable[[str], int]) -> float:
