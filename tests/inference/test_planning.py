@@ -7,8 +7,9 @@ import pytest
 from netgpt.core.errors import DeadlineExceeded, InvalidRequest, NotSupported
 from netgpt.inference.estimates import NodeView
 from netgpt.inference.levels import Line
-from netgpt.inference.objective import OBJECTIVES, SERVICES, cost_s, objective_of
+from netgpt.inference.objective import LINK_CLASS, OBJECTIVES, SERVICES, cost_s, objective_of
 from netgpt.inference.planning import CASCADE, DIRECT, HYSTERESIS, Candidate, Features, Limits, Prediction, candidates, choose, predict
+from netgpt.network import scenario
 from netgpt.network.offer import Offer, Pace
 
 INTERACTIVE = objective_of("interactive")
@@ -198,6 +199,12 @@ def test_what_little_is_known_of_is_tried_when_it_might_be_better_and_costs_litt
     assert not choose([known, unknown], INTERACTIVE, NONE).explores
     hopeless = replace(unknown, quality=0.1)
     assert not choose([known, hopeless], INTERACTIVE, NONE, may_explore=True).explores
+
+
+def test_scenarios_and_links_know_the_classes():
+    assert scenario.SERVICES == SERVICES
+    assert set(LINK_CLASS) == set(SERVICES)
+    assert set(LINK_CLASS.values()) <= set(scenario.QOS_CLASSES)
 
 
 def test_the_classes_weigh_differently_and_all_state_their_reason():

@@ -177,7 +177,7 @@ def told_offers(cell: Cell) -> dict[str, Offer]:
         return float(stream.uniform(1 - OFF, 1 + OFF))
 
     found = {}
-    for tier in MACHINES:
+    for tier, quality in zip(MACHINES, cell.qualities, strict=True):
         declared = machine(tier)
         true, arithmetic, memory, overhead = pace_of(declared), off(), off(), off()
         pace = Pace(
@@ -190,7 +190,7 @@ def told_offers(cell: Cell) -> dict[str, Offer]:
             kv_s=true.kv_s * memory,
             score_s=true.score_s * memory,
         )
-        found[f"{tier}1"] = Offer(pace=pace, power_w=power_w(tier) * off())
+        found[f"{tier}1"] = Offer(pace=pace, power_w=power_w(tier) * off(), quality=quality)
     return found
 
 

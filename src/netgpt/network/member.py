@@ -46,7 +46,7 @@ class Member:
     text: bool = False  # its engine takes text where a session's tokenizer is not its own
     lacks: tuple[str, ...] = ()  # capabilities that its engine states not to have, "logprobs" for example
     protocol_version: int = 1  # that its engine speaks
-    quality: float = 0.0  # share of tasks that its model answers rightly, as its card says; 0: not stated
+    quality: float = 0.0  # share of tasks that its model answers rightly, as its operator or its card says; 0: not stated
     offer: Offer | None = None  # what asking it means in time, power and price; None: an older release
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ speed says nothing of its pace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netgpt.network.roofline import PRECISIONS, Declared
 
@@ -49,6 +49,7 @@ class Offer:
     power_w: float = 0.0  # drawn by its machine at work, above idling; 0: not known
     price_prompt: float = 0.0  # of a million tokens, in whatever unit the network's operator counts; 0: free
     price_answer: float = 0.0
+    quality: float = 0.0  # share of tasks that its model answers rightly, where the operator says so; 0: as the model's card has it
 
     def cost(self, prompt_tokens: float, answer_tokens: float) -> float:
         """Of one answer, in the unit of the prices."""
@@ -75,9 +76,10 @@ def pace_of(declared: Declared) -> Pace:
     )
 
 
-def offer_of(declared: Declared | None, *, price_prompt: float = 0.0, price_answer: float = 0.0) -> Offer:
+def offer_of(declared: Declared | None, *, price_prompt: float = 0.0, price_answer: float = 0.0, quality: float = 0.0) -> Offer:
     """What a node says that is declared to be that machine; None: one that keeps its own pace, which it does not know."""
+    told = Offer(price_prompt=price_prompt, price_answer=price_answer, quality=quality)
     if declared is None:
-        return Offer(price_prompt=price_prompt, price_answer=price_answer)
+        return told
     power_w = declared.profile.busy_w - declared.profile.idle_w
-    return Offer(pace=pace_of(declared), power_w=max(power_w, 0.0), price_prompt=price_prompt, price_answer=price_answer)
+    return replace(told, pace=pace_of(declared), power_w=max(power_w, 0.0))

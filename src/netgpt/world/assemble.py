@@ -64,7 +64,7 @@ def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = N
 def make_offer(config: EngineConfig) -> Offer:
     """What a node says of its work: the pace of the machine that it is declared to be, and its prices."""
     declared = declared_machine(config) if config.timing == "declared" else None
-    return offer_of(declared, price_prompt=config.price_prompt, price_answer=config.price_answer)
+    return offer_of(declared, price_prompt=config.price_prompt, price_answer=config.price_answer, quality=config.quality)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +105,6 @@ def _replay_engine(config: EngineConfig, clock: Clock, replay: Replay) -> Engine
         tokenizer=ByteTokenizer.hash,
         licence="see the model's source",
         description="a recording, played back",
-        quality=config.quality,
     )
     if config.timing == "recorded":
         return ReplayEngine(card, replay.scripts, clock, slots=config.slots)
@@ -128,7 +127,6 @@ def _hash_engine(config: EngineConfig, clock: Clock) -> HashEngine:
         vocabulary=ByteTokenizer.vocabulary,
         tokenizer=ByteTokenizer.hash,
         description="a language without weights, for simulation",
-        quality=config.quality,
     )
     return HashEngine(card, clock, agreement=hash_agreement(config.tier, config.agreement), slots=config.slots)
 

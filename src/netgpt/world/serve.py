@@ -126,8 +126,9 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
 
     engine = upstream_engine(config, config.upstream, clock, os.environ)
     check = make_check(config.identity_file, config.upstream.network_key_file)
-    prices = Offer(price_prompt=config.upstream.price_prompt, price_answer=config.upstream.price_answer)
-    service = EngineService(config.node, engine, check, version=config.wire_version, offer=prices)
+    told = config.upstream
+    offer = Offer(price_prompt=told.price_prompt, price_answer=told.price_answer, quality=told.quality)
+    service = EngineService(config.node, engine, check, version=config.wire_version, offer=offer)
     listener = await transport.listen(address(config.upstream.host, config.upstream.port), service.handle)
     try:
         engine.start()
