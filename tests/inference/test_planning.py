@@ -1,6 +1,7 @@
 """What the planner decides, as pure functions: predictions move the right way, limits hold, choices stay unless another is clearly better."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ FEATURES = Features(prompt_tokens=200, answer_tokens=30, short_tokens=5)
 NONE = Limits()
 
 
-def view(name: str = "cloud1", **changes: object) -> NodeView:
+def view(name: str = "cloud1", **changes: Any) -> NodeView:
     tier = name.rstrip("123456789")
     own = tier == "device"
     settled = NodeView(
@@ -49,11 +50,11 @@ def view(name: str = "cloud1", **changes: object) -> NodeView:
     return replace(settled, **changes)
 
 
-def alone(**changes: object) -> Prediction:
+def alone(**changes: Any) -> Prediction:
     return predict(Candidate(strategy=DIRECT, nodes=("cloud1",)), FEATURES, {"cloud1": view(**changes)})
 
 
-def of(name: str, **changes: object) -> Prediction:
+def of(name: str, **changes: Any) -> Prediction:
     """A prediction whose figures are given."""
     plain = predict(Candidate(strategy=DIRECT, nodes=(name,)), FEATURES, {name: view(name)})
     return replace(plain, **changes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -32,9 +32,9 @@ def in_world(scenario: Scenario, act: Callable[[SimulatedWorld], Awaitable[T]]) 
     return run_virtual(main())
 
 
-async def ask(world: SimulatedWorld, number: int = 0, **fields: object) -> Finish:
-    values: dict[str, object] = {"model": "auto", "messages": (("user", "tell me " * 30),), "max_tokens": 24, "temperature": 0.0, **fields}
-    async for answer in world.door("device1").chat(ChatRequest(request_id=f"chatcmpl-{number}", **values)):  # type: ignore[arg-type]
+async def ask(world: SimulatedWorld, number: int = 0, **fields: Any) -> Finish:
+    values: dict[str, Any] = {"model": "auto", "messages": (("user", "tell me " * 30),), "max_tokens": 24, "temperature": 0.0, **fields}
+    async for answer in world.door("device1").chat(ChatRequest(request_id=f"chatcmpl-{number}", **values)):
         if isinstance(answer, Finish):
             return answer
     raise AssertionError("an answer ends with a finish")
@@ -45,7 +45,7 @@ def with_link(delay_s: float, rate_bps: float) -> Scenario:
     return replace(changed("device1", quality=0.8), links=(first, *CAMPUS.links[1:]))
 
 
-def changed(node: str, **changes: object) -> Scenario:
+def changed(node: str, **changes: Any) -> Scenario:
     def edited(spec: NodeSpec) -> NodeSpec:
         return replace(spec, **changes) if spec.id == node else spec
 
@@ -87,7 +87,7 @@ def test_a_cell_is_the_same_from_the_same_seed() -> None:
 
 
 def test_ways_are_probed_while_there_is_a_choice_and_never_for_what_must_stay() -> None:
-    async def probes(world: SimulatedWorld, **fields: object) -> tuple[int, int]:
+    async def probes(world: SimulatedWorld, **fields: Any) -> tuple[int, int]:
         def count() -> int:
             return sum(sent.payloads for (_, direction, method), sent in world.network.carried.items() if (direction, method) == ("up", "stats"))
 
