@@ -391,7 +391,8 @@ def auto_figures(quick: bool, *, processes: int = 2, seeds: Sequence[int] | None
 
     Returns:
         Flat names: `regret_...` of auto, `device_regret_...` and so on beside it (median, p95, max over cells; shares of the best fixed choice's
-        J), `..._error_median` and `_p95` of predictions over requests, `step_change_reaction_s` (the longest), `decision_p99_ms`.
+        J), `..._error_median` and `_p95` of predictions over all requests, the first ones too, and of cells of the lowest load,
+        `step_change_reaction_s` (the longest), `decision_p99_ms`.
     """
     found = judged(quick, processes=processes, seeds=seeds)
     reactions_s = [reaction_s(act, seed) for act in STEPS.values() for seed in ((1,) if quick else (1, 2, 3))]
@@ -426,6 +427,8 @@ def summary(found: Sequence[CellFigures]) -> dict[str, float]:
         errors = [error for one in found for error in getattr(one, f"{name}_errors")]
         figures[f"{name}_error_median"] = round(float(np.median(errors)), 4)
         figures[f"{name}_error_p95"] = round(float(np.percentile(errors, 95)), 4)
+        calm = [error for one in found if one.cell.load == LOADS[0] for error in getattr(one, f"{name}_errors")]
+        figures[f"{name}_error_p95_low_load"] = round(float(np.percentile(calm, 95)), 4)
     winners = [min(FIXED, key=lambda tier: one.j_s[tier]) for one in found]
     return figures | {f"{tier}_wins": winners.count(tier) / len(found) for tier in FIXED}
 

@@ -6,6 +6,7 @@ reports that come with the members: some 0.2 to 0.6 s old. Nothing here asks any
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from netgpt.core.value import value
@@ -20,6 +21,7 @@ ASSUMED_SPREAD, TOLD_SPREAD = 0.9, 0.3
 RTT_S, OWN_RTT_S, RTT_SPREAD = 0.03, 0.001, 1.0  # before anything is known
 BYTE_S, BYTE_SPREAD = 8 / 20e6, 1.0
 QUEUE_MEMORY_S, LOAD_MEMORY_S = 3.0, 1.5
+OTHERS_PROMPT, OTHERS_ANSWER = 200, 32  # tokens of what others ask, of which a door knows only the number
 MOST_UTILISATION = 0.9
 LONGEST_STALL = 3.0
 PATIENCE, GRACE_S = 1.5, 0.1  # beyond so many times what was expected, and this, a call is overdue
@@ -81,7 +83,7 @@ class NodeEstimates:
         spread = TOLD_SPREAD if told else ASSUMED_SPREAD
         self.prefill = Level(1.0, spread)
         self.step = Level(1.0, spread)
-        self.queue = Fading(QUEUE_MEMORY_S)
+        self.queue = Level(0.0, 1.0)
         self.load = Fading(LOAD_MEMORY_S)
         self.newest_load_s = -1.0  # when the newest report came
         self.report: Member | None = None  # that the load was taken from
@@ -89,8 +91,7 @@ class NodeEstimates:
         self.own_then = 0  # and of this door
         self.asked: dict[str, tuple[float, float]] = {}  # what has not been heard of: since when, and how long it was to take
         self.heard_of_s = -1.0  # when the youngest call began of which something was heard
-        self.up = Line(70.0, 1.5, 300.0)  # payload bytes over prompt tokens
-        self.down = Line(60.0, 14.0, 50.0)  # and over answer tokens
+        self.up, self.down = _up_line(), _down_line()
         self.probes = 0
 
 
@@ -100,6 +101,7 @@ class Estimates:
     def __init__(self, entry: str) -> None:
         self._entry = entry
         self._nodes: OrderedDict[str, NodeEstimates] = OrderedDict()
+        self._up, self._down = _up_line(), _down_line()  # of all nodes, for those that have not answered yet
 
     def of(self, member: Member) -> NodeEstimates:
         found = self._nodes.get(member.id)
@@ -147,11 +149,12 @@ class Estimates:
             known.prefill.add(sample.prefill_s / pace.prefill_s(sample.prompt_tokens), now_s)
         if sample.token_s is not None:
             context = sample.prompt_tokens + sample.answer_tokens / 2
-            prefill_s = pace.prefill_s(sample.prompt_tokens) * known.prefill.value
-            told_s = token_time_s(pace, known.load.mean, context, prefill_s, sample.answer_tokens, known.step.value)
+            told_s = token_time_s(pace, known.load.mean, context)
             known.step.add(max(sample.token_s / told_s, 1e-3), now_s)
-        known.up.add(sample.prompt_tokens, sample.sent_bytes)
-        known.down.add(sample.answer_tokens, sample.received_bytes)
+        if sample.sent_bytes:
+            for up, down in ((known.up, known.down), (self._up, self._down)):
+                up.add(sample.prompt_tokens, sample.sent_bytes)
+                down.add(sample.answer_tokens, sample.received_bytes)
 
     def stale(self, member: Member, now_s: float) -> float:
         """Seconds since the way to the node was last seen."""
@@ -182,13 +185,13 @@ class Estimates:
             prefill_ratio=known.prefill.value,
             step_ratio=known.step.value,
             running=min(known.load.mean + own, max(member.slots, 1)),
-            full=max(known.others + own - max(member.slots, 1) + 1, 0),
+            full=max((known.others + known.load.mean) / 2 + own - max(member.slots, 1) + 1, 0.0),  # the report is old: half of it has passed
             late_s=_late_s(known, now_s),
             slots=max(member.slots, 1),
-            queue_s=known.queue.mean,
-            queue_trust=known.queue.trust(now_s),
-            up=known.up,
-            down=known.down,
+            queue_s=known.queue.value,
+            queue_trust=_trust(known.queue, now_s),
+            up=known.up if known.queue.count else self._up,
+            down=known.down if known.queue.count else self._down,
             offer=offer,
             quality=quality,
             quality_from="card" if member.quality else "assumed",
@@ -204,6 +207,22 @@ def _pace(member: Member) -> Pace:
     return (member.offer or NO_OFFER).pace or ASSUMED_PACE
 
 
+def _up_line() -> Line:
+    """Payload bytes of a request over its prompt tokens, at first as the wire's messages have it: ids take one to three bytes."""
+    return Line(57.0, 1.5, 300.0)
+
+
+def _down_line() -> Line:
+    """Payload bytes of an answer over its tokens."""
+    return Line(60.0, 12.0, 50.0)
+
+
+def _trust(queue: Level, now_s: float) -> float:
+    """How much the waits seen lately say beside the one that the load lets expect, which counts as one of them."""
+    seen = min(queue.count, 3)
+    return seen / (seen + 1) * math.exp((queue.newest_s - now_s) / QUEUE_MEMORY_S) if seen else 0.0
+
+
 def _late_s(known: NodeEstimates, now_s: float) -> float:
     """How long the oldest call is overdue, unless something was heard of a younger one."""
     for since_s, expected_s in known.asked.values():
@@ -212,14 +231,14 @@ def _late_s(known: NodeEstimates, now_s: float) -> float:
     return 0.0
 
 
-def utilisation(running: float, prefill_s: float, answer_tokens: float, step_s: float) -> float:
-    """Share of its time that a node computes prompts, if all of `running` requests are like this one (Little's law)."""
-    service_s = prefill_s + answer_tokens * step_s
-    return min(running * prefill_s / service_s, MOST_UTILISATION) if service_s > 0 else 0.0
+def utilisation(pace: Pace, running: float) -> float:
+    """Share of its time that a node computes prompts while it has so many requests of others, all usual ones (Little's law)."""
+    prompt_s = pace.prefill_s(OTHERS_PROMPT)
+    service_s = prompt_s + OTHERS_ANSWER * pace.decode_s(running + 1, (running + 1) * OTHERS_PROMPT)
+    return min(running * prompt_s / service_s, MOST_UTILISATION) if service_s > 0 else 0.0
 
 
-def token_time_s(pace: Pace, running: float, context_tokens: float, prefill_s: float, answer_tokens: float, ratio: float) -> float:
+def token_time_s(pace: Pace, running: float, context_tokens: float) -> float:
     """Time between tokens of one more session beside `running`, before any correction: decoding waits while others' prompts are computed."""
-    step_s = pace.decode_s(running + 1, (running + 1) * context_tokens)
-    busy = utilisation(running, prefill_s, answer_tokens, step_s * ratio)
-    return step_s * min(1 / (1 - busy), LONGEST_STALL)
+    step_s = pace.decode_s(running + 1, context_tokens + running * OTHERS_PROMPT)
+    return step_s * min(1 / (1 - utilisation(pace, running)), LONGEST_STALL)

@@ -13,7 +13,7 @@ from itertools import combinations
 
 from netgpt.core.errors import DeadlineExceeded, NotSupported
 from netgpt.core.value import value
-from netgpt.inference.estimates import NodeView, token_time_s, utilisation
+from netgpt.inference.estimates import OTHERS_PROMPT, NodeView, token_time_s, utilisation
 from netgpt.inference.objective import Objective, cost_s
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
@@ -148,7 +148,7 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
     down_bytes = max(view.down.at(answer), 1.0)
     context = features.prompt_tokens + answer / 2
     prefill_s = pace.prefill_s(features.prompt_tokens) * view.prefill_ratio
-    token_s = token_time_s(pace, view.running, context, prefill_s, answer, view.step_ratio) * view.step_ratio
+    token_s = token_time_s(pace, view.running, context) * view.step_ratio
     ttft_s = view.rtt_s + view.byte_s * up_bytes + _wait_s(view, prefill_s, token_s, answer) + prefill_s + view.late_s
     total_s = ttft_s + token_s * max(answer - 1, 0)
     quality, source = (view.quality, view.quality_from) if judged is None else (judged, "judged")
@@ -174,11 +174,11 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
 def _wait_s(view: NodeView, prefill_s: float, token_s: float, answer_tokens: float) -> float:
     """Until the node begins with the prompt: for a slot, and behind other prompts (M/D/1), as seen lately if that was lately."""
     service_s = prefill_s + token_s * answer_tokens
-    busy = utilisation(view.running, prefill_s, answer_tokens, token_s)
-    modelled_s = busy / (2 * (1 - busy)) * prefill_s
+    busy = utilisation(view.pace, view.running)
+    modelled_s = busy / (2 * (1 - busy)) * view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio
     behind_s = view.queue_trust * view.queue_s + (1 - view.queue_trust) * modelled_s
     slot_s = view.full * service_s / view.slots
-    return max(behind_s, slot_s) if slot_s else behind_s
+    return behind_s + slot_s
 
 
 def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
