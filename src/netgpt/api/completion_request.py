@@ -26,7 +26,6 @@ INERT: dict[str, tuple[object, ...]] = {
     "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
-    "max_cost": (),
 }
 
 

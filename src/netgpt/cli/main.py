@@ -35,6 +35,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "log": ("netgpt.cli.log", "show what the network's processes logged"),
     "chat": ("netgpt.cli.chat", "talk to the network"),
     "ask": ("netgpt.cli.ask", "ask the network one question"),
+    "plan": ("netgpt.cli.plan", "show what auto would choose for a question, before anything runs"),
+    "explain": ("netgpt.cli.explain", "show why a request was answered where it was, predicted beside happened"),
     "keys": ("netgpt.cli.keys", "make, list and revoke API keys"),
     "models": ("netgpt.cli.models", "list, fetch, import and remove models"),
     "calibrate": ("netgpt.cli.calibrate", "fit when an answer is good enough, and when a larger model is to be asked"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.transport import STANDARD
 from netgpt.core.value import value
+from netgpt.inference.objective import INTERACTIVE, objective_of
 from netgpt.models.generation import Penalties, TopLogprobs
 from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
@@ -24,6 +25,7 @@ MAX_PENALTY = 2
 MAX_BIAS, MAX_BIASES = 100, 300
 DEFAULT_PRIVACY = "cloud-allowed"
 MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
+MOST_BUDGET = 1e12
 
 _RANGES = {
     "temperature": (0, MAX_TEMPERATURE),
@@ -62,6 +64,9 @@ class ChatRequest:
     deadline_s: float | None = None  # from arrival; None: the door's default
     key: str = ""  # id of the API key that asks; empty where none is needed
     qos: str = STANDARD  # the class of the user, where links and cells tell classes apart
+    service: str = INTERACTIVE  # by which `auto` weighs time, energy, bytes and quality: `inference.objective`
+    max_cost: float | None = None  # that `auto` may spend, in the unit of the nodes' prices
+    max_energy_j: float | None = None  # that `auto` may spend of the entry node's
 
     def __post_init__(self) -> None:
         self._check_messages()
@@ -75,6 +80,10 @@ class ChatRequest:
         if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
             raise InvalidRequest(f"{len(self.stop)} stop strings, or an empty one", hint=f"give at most {MAX_STOP_STRINGS}, none empty", param="stop")
         self._check_bias()
+        objective_of(self.service)
+        for name in ("max_cost", "max_energy_j"):
+            if (most := getattr(self, name)) is not None and not 0 <= most <= MOST_BUDGET:
+                raise InvalidRequest(f"{name} is {most}", hint=f"give a number from 0 to {MOST_BUDGET:g}", param=name)
         _check_bounds(self.privacy, self.deadline_s)
 
     @property
@@ -158,7 +167,7 @@ class Finish:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
-    strategy: str  # "device", "edge", "cloud": that tier answers alone; "auto": the largest model that is up
+    strategy: str  # "device", "edge", "cloud": that tier answers alone; "auto": as the planner chose
     why: str
     origin: tuple[Span, ...]
     switches: tuple[str, ...]
@@ -171,6 +180,7 @@ class Finish:
     overruns: int = 0  # results that came later than modelled
     seed: int = 0
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
+    plan: Mapping[str, Any] = field(default_factory=dict)  # what `auto` predicted and chose: `planner.told`; empty where it had no say
 
 
 @value

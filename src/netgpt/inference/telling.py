@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netgpt.inference.request import Delta, Span
 from netgpt.inference.text import TextAssembler
@@ -14,7 +14,13 @@ from netgpt.node.session import Piece
 class Telling:
     """Turns accepted pieces into `Delta`s and keeps the account of their origin."""
 
-    def __init__(self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool, top_logprobs: int = 0) -> None:
+    def __init__(
+        self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool, top_logprobs: int = 0, begun: Callable[[], None] = lambda: None
+    ) -> None:
+        """Args:
+        begun: to be called once the first token is there.
+        """
+        self.begun = begun
         self.text = text
         self._credits: list[tuple[str, bool]] = []  # (node, recoded) of each span,
         self._counts: list[int] = []  # and its tokens

@@ -82,7 +82,7 @@ class Declared:
 
     def memory_bytes(self, tokens: int) -> float:
         """The model, and the KV of that many tokens."""
-        return self.weight_bytes + tokens * self._kv_bytes
+        return self.weight_bytes + tokens * self.kv_bytes
 
     def prefill_s(self, tokens: int, past: int = 0) -> float:
         """Duration of computing `tokens` prompt tokens of a session of which `past` are in KV."""
@@ -104,18 +104,18 @@ class Declared:
         operations = 2 * self.shape.layer_weights * tokens + 2 * self.shape.head_weights
         if not step_tokens:
             pairs = tokens * past + tokens * (tokens + 1) / 2
-            return self._work(operations, pairs, self._read_bytes + past * self._kv_bytes, tokens, calls=1)
+            return self._work(operations, pairs, self.read_bytes + past * self.kv_bytes, tokens, calls=1)
         pairs, read_bytes, begins = 0.0, 0.0, range(0, tokens, step_tokens)
         for begin in begins:
             rows, before = min(step_tokens, tokens - begin), past + begin
             pairs += rows * (before + rows) if before else rows * (rows + 1) / 2
-            read_bytes += self._read_bytes + before * self._kv_bytes
+            read_bytes += self.read_bytes + before * self.kv_bytes
         return self._work(operations, pairs, read_bytes, tokens, steps=len(begins), calls=1)
 
     def step(self, contexts: Sequence[int]) -> Work:
         batch, pairs = len(contexts), sum(contexts)
         operations = 2 * (self.shape.layer_weights + self.shape.head_weights) * batch
-        return self._work(operations, pairs, self._read_bytes + pairs * self._kv_bytes, batch)
+        return self._work(operations, pairs, self.read_bytes + pairs * self.kv_bytes, batch)
 
     def _work(self, operations: float, pairs: float, read_bytes: float, tokens: int, *, steps: int = 1, calls: int = 0) -> Work:
         scores = self.shape.layers * self.shape.heads * pairs
@@ -140,11 +140,12 @@ class Declared:
         return overhead_s + bound_s + work.score_s * efficiency.score_bytes / decode
 
     @property
-    def _kv_bytes(self) -> float:
+    def kv_bytes(self) -> float:
+        """Of one token."""
         return self.shape.kv_values * PRECISIONS[self.precision].kv_bits / 8
 
     @property
-    def _read_bytes(self) -> float:
+    def read_bytes(self) -> float:
         """What a step reads of the weights: of the embedding only some rows."""
         stored = PRECISIONS[self.precision]
         return (self.shape.layer_weights * stored.layer_bits + self.shape.head_weights * stored.head_bits) / 8

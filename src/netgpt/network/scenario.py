@@ -36,6 +36,7 @@ TIERS = ("device", "edge", "cloud")
 NODE_ENGINES = ("replay", "openai")
 REPLAY_TIMINGS = ("recorded", "profile")
 MOBILITIES = ("static", "line", "random-waypoint")
+SERVICES = ("interactive", "batch", "critical")
 QOS_CLASSES = ("interactive", "standard", "background")
 NOWHERE = Place()
 
@@ -95,6 +96,13 @@ class NodeSpec:
     first_token_timeout: Annotated[str, Key(kind=TEXT, meaning="of `openai`: from the request to the first token")] = "60s"
     next_token_timeout: Annotated[str, Key(kind=TEXT, meaning="of `openai`: between two tokens")] = "30s"
     retries: Annotated[int, Key(kind=WHOLE, least=0, most=10, meaning="of `openai`: before the first token")] = 2
+    quality: Annotated[
+        float, Key(kind=SHARE, least=0, most=1, meaning="share of tasks that its model answers rightly, for `auto`; 0: as the model's card says")
+    ] = 0.0
+    price_prompt: Annotated[float, Key(kind=NUMBER, least=0, meaning="what a million prompt tokens cost there, in a unit of your own")] = 0.0
+    price_answer: Annotated[float, Key(kind=NUMBER, least=0, meaning="and a million answer tokens")] = 0.0
+    battery_j: Annotated[float, Key(kind=NUMBER, least=0, meaning="what its battery holds when it is full, in joules; 0: it runs on mains")] = 0.0
+    battery: Annotated[float, Key(kind=SHARE, least=0, most=1, meaning="how full the battery is at the start")] = 1.0
     group: str = ""  # the id as the file has it, where `count` made several of it
     place: Place = field(default=NOWHERE, compare=False, repr=False)
 
@@ -263,6 +271,7 @@ class UserSpec:
     count: Annotated[int, Key(kind=WHOLE, least=1, most=100_000, meaning="how many such users there are at each node")] = 1
     model: Annotated[str, Key(kind=TEXT, meaning="the model name that they ask")] = "auto"
     qos: Annotated[str, Key(kind=TEXT, known=QOS_CLASSES, meaning="the class of their traffic on cells and links")] = "standard"
+    service: Annotated[str, Key(kind=TEXT, known=SERVICES, meaning="the class of service by which `auto` chooses for them")] = "interactive"
     prompt_tokens: Annotated[tuple[int, int], Key(kind=SPAN, meaning="of a Poisson user; where a node replays, they ask what is recorded")] = (
         16,
         64,

@@ -13,13 +13,13 @@ from functools import partial
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
-from netgpt.models.generation import Embed, Embedding, Generate, Held, Rollback, Tokens, with_top
+from netgpt.models.generation import Embed, Embedding, Generate, Held, Load, Rollback, Tokens, with_top
 from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
 from netgpt.node.call import ask
 from netgpt.node.session import Piece, Session, may_see_content
 from netgpt.wire.codec import decode, pack
-from netgpt.wire.messages import check_understood
+from netgpt.wire.messages import Stats, check_understood
 from netgpt.wire.payload import size_of
 
 
@@ -132,6 +132,10 @@ class NodeHandle:
                 session.count_bytes(self.id, received=size_of(payload))
                 return decode(Embedding, payload)
         raise NodeUnreachable(f"node {self.id!r} gave no vector", hint="see which nodes are up: netgpt ps")
+
+    async def probe(self, padding: bytes, *, deadline_s: float) -> Load:
+        """The engine's load. Costs the engine nothing, so that the time it takes is the way's; `padding` makes the request larger."""
+        return await ask(self._connection, "stats", Stats(padding=padding), Load, deadline_s=deadline_s)
 
     async def release(self, session: Session, *, deadline_s: float) -> Held:
         """Free the session's KV on this node."""

@@ -187,6 +187,8 @@ class Membership:
             text=able.text,
             protocol_version=agreed_version(welcome.protocol_version, ours=self._version),
             lacks=_lacks(able),
+            quality=(welcome.offer.quality if welcome.offer else 0.0) or card.quality,
+            offer=welcome.offer,
         )
 
     def _turn(self, state: State, cause: str) -> None:

@@ -16,6 +16,7 @@ from netgpt.core.transport import Call, Payload
 from netgpt.engine.contract import Engine
 from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Rollback, Tokens, Verify
 from netgpt.models.tokenizer import Tokenizer
+from netgpt.network.offer import Offer
 from netgpt.node.recode import generate_text
 from netgpt.wire.codec import decode, encode, pack
 from netgpt.wire.messages import CALLS_SINCE, FIELDS_SINCE, PROTOCOL_VERSION, Hello, Stats, Welcome, agreed_version
@@ -28,13 +29,22 @@ class EngineService:
     """Serves `engine` to the network's members."""
 
     def __init__(
-        self, node: str, engine: Engine, identify: Callable[[Call], object], tokenizer: Tokenizer | None = None, *, version: int = PROTOCOL_VERSION
+        self,
+        node: str,
+        engine: Engine,
+        identify: Callable[[Call], object],
+        tokenizer: Tokenizer | None = None,
+        *,
+        version: int = PROTOCOL_VERSION,
+        offer: Offer | None = None,
     ) -> None:
         """Args:
         identify: who calls; raises AuthenticationFailed for anybody who is no member.
         tokenizer: of the engine's model; with it, sessions of other tokenizers are served too.
         version: of the protocol; an older one than ours knows fewer calls.
+        offer: what the node says of its pace, power and prices; None: nothing.
         """
+        self._offer = offer
         self._node = node
         self._engine = engine
         self._identify = identify
@@ -71,7 +81,8 @@ class EngineService:
             case "hello":
                 hello = decode(Hello, call.payload)
                 version = agreed_version(hello.protocol_version, ours=self._version)
-                return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=self._capabilities(version))
+                able = self._capabilities(version)
+                return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=able, offer=self._offer)
             case "prefill":
                 return await self._engine.prefill(decode(Prefill, call.payload))
             case "verify":

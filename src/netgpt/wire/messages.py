@@ -14,6 +14,7 @@ from netgpt.core.errors import NotSupported
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 from netgpt.network.member import Changes, Member, Snapshot
+from netgpt.network.offer import Offer
 
 PROTOCOL_VERSION = 2
 
@@ -42,6 +43,7 @@ class Welcome:
     node: str
     card: ModelCard
     capabilities: Capabilities
+    offer: Offer | None = None  # None: an older release
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +109,8 @@ class Empty:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
     """Asks an engine for its `Load`."""
+
+    padding: bytes = b""  # ignored: makes the request as large as one whose time on the way is to be learnt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

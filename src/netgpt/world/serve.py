@@ -21,6 +21,7 @@ from netgpt.core.clock import Clock, WallClock
 from netgpt.core.scheduling import TaskGroup, first_error
 from netgpt.core.storage import DiskStorage
 from netgpt.core.transport import Transport
+from netgpt.network.offer import Offer
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.near_transport import NearTransport
@@ -93,11 +94,11 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
 async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) -> None:
     """One model, behind gRPC. The only process that loads torch, and only if its model needs it."""
     from netgpt.node.service import EngineService
-    from netgpt.world.assemble import make_engine, make_tokenizer
+    from netgpt.world.assemble import make_engine, make_offer, make_tokenizer
 
     engine = make_engine(config, WallClock())
     check = make_check(config.identity_file, config.network_key_file)
-    service = EngineService(config.node, engine, check, make_tokenizer(config), version=config.wire_version)
+    service = EngineService(config.node, engine, check, make_tokenizer(config), version=config.wire_version, offer=make_offer(config))
     listener = await make_transport(config.identity_file).listen(address(config.host, config.port), service.handle)
     try:
         ready({"port": _port(listener.address)})
@@ -125,7 +126,9 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
 
     engine = upstream_engine(config, config.upstream, clock, os.environ)
     check = make_check(config.identity_file, config.upstream.network_key_file)
-    service = EngineService(config.node, engine, check, version=config.wire_version)
+    told = config.upstream
+    offer = Offer(price_prompt=told.price_prompt, price_answer=told.price_answer, quality=told.quality)
+    service = EngineService(config.node, engine, check, version=config.wire_version, offer=offer)
     listener = await transport.listen(address(config.upstream.host, config.upstream.port), service.handle)
     try:
         engine.start()
@@ -162,7 +165,7 @@ async def _serve_users(config: DoorConfig, transport: Transport, clock: Clock, r
     try:
         await node.membership.join()
         async with TaskGroup() as tasks:
-            tasks.create_task(node.membership.live(), name="live")
+            tasks.create_task(node.live(), name="live")
             if identity:
                 tasks.create_task(node.keep_certified(IdentityFile(identity)), name="renew")
             await serve_http(app, host=config.http_host, port=config.http_port, ready=ready, stop=stop)
