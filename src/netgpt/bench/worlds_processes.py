@@ -3,7 +3,8 @@
 A network of one node a tier answers single requests of several kinds, far apart, whose prompts and seeds are its own. Two things are measured:
 by how much first tokens come later than in a simulation whose processes take no time, and the processor time of doors, engines,
 controller and link shaper, with requests and without. A non-negative least-squares fit gives what a request, a call, a reply, a
-kilobyte and a piece at the shaper take. Lateness decides: it counts more than processor time, part of which nobody waits for.
+kilobyte and a piece at the shaper take. Lateness decides what a request and a piece at the shaper take, waits for a processor that sleeps
+included; processor time decides what of the rest is each call's and each reply's.
 """
 
 from __future__ import annotations
@@ -27,9 +28,16 @@ from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE, SHAPER, RunState
 SEED = 77
 FIRST_SEED = 2_000_000  # those of compared requests begin with 1
 IDLE_S = 10.0
-LATENESS_WEIGHT = 5.0  # of an equation about first tokens, against one about processor time
+LATENESS_WEIGHT = 50.0  # of an equation about first tokens, against one about processor time
 CALLS_A_BEAT = 2  # a node's door asks its engine how it is, and tells the controller
-UNKNOWNS = ("request", "call", "reply", "kilobyte", "shaper", "unwaited")  # the last: of a door, for each request, before or after it matters
+UNKNOWNS = (
+    "request",
+    "call",
+    "reply",
+    "kilobyte",
+    "shaper",
+    "door",
+)  # the last is in no table: a door's processor, a request, beside calls and replies
 LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 _NODE = '[[node]]\nid = "{tier}1"\ntier = "{tier}"\nmodel = "netgpt-{tier}"\nprofile = "{profile}"\nparameters = {parameters}\nslots = 4\n'
 _LINK = '[[link]]\nbetween = ["{0}", "{1}"]\nup = "1Gbps"\ndown = "1Gbps"\ndelay = "2ms"\n'
@@ -176,7 +184,7 @@ def probe_equations(observed: Sequence[Observed]) -> Iterator[Equation]:
         yield Equation(first, each.late_s(), LATENESS_WEIGHT)
         end = {"call": float(requests), "reply": float(replies), "kilobyte": sent + received}
         yield Equation(end, each.cpu_s[ENGINE])
-        yield Equation({**end, "request": float(requests), "unwaited": float(requests)}, each.cpu_s[DOOR])
+        yield Equation({**end, "door": float(requests)}, each.cpu_s[DOOR])
         if passes:
             yield Equation({"shaper": float(passes * (requests + replies + requests))}, each.cpu_s[SHAPER])  # and the end of each call
 
