@@ -24,6 +24,7 @@ def test_one_outlier_moves_nothing_and_two_samples_that_agree_do():
     assert level(*steady).value == pytest.approx(1.0, abs=0.02)
     assert level(*steady, 9.0).value == pytest.approx(1.0, abs=0.05)
     assert level(*steady, 9.0, 9.2).value == pytest.approx(9.1, abs=0.2)
+    assert level(*[0.02] * 8, 1.1, 2.0, 3.0).value > 1.0, "what is still climbing has left its old level"
 
 
 def test_noise_is_averaged():

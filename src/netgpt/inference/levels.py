@@ -13,7 +13,8 @@ WINDOW = 16  # samples that are kept
 MEMORY_S = 20.0  # a sample this old weighs 1/e of a fresh one
 NEWEST = 3  # their median says where the quantity is now: one outlier does not move it, two samples that agree do
 TOLERANCE = 0.25  # older samples count while they are within this share of it,
-DEVIATIONS = 3.0  # or within so many of the newest ones' own deviations
+DEVIATIONS = 3.0  # or within so many of the newest ones' own deviations,
+FARTHEST = 0.5  # but never farther than this share: what jumps about has left its old level
 STALE_S = 60.0  # after so long without a sample nothing is known any more
 
 
@@ -64,7 +65,7 @@ class Level:
         newest = [value for _, value in list(self._samples)[-NEWEST:]]
         here = median(newest) if len(newest) != 2 else newest[-1]
         deviation = median(abs(value - here) for value in newest)
-        within = max(TOLERANCE * abs(here), DEVIATIONS * deviation)
+        within = max(TOLERANCE * abs(here), min(DEVIATIONS * deviation, FARTHEST * abs(here)))
         last_s = self.newest_s
         agreeing = [(math.exp((at_s - last_s) / MEMORY_S), value) for at_s, value in self._samples if abs(value - here) <= within]
         weight = sum(share for share, _ in agreeing)
