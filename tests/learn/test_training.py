@@ -152,9 +152,15 @@ def test_drafts_change_no_reply(whole: tuple[Path, Outcome], tokenizer: BpeToken
     model = whole[1].model
     tasks = held_out_tasks(FAMILIES[0], 7)
     prompts = [render_chat(tokenizer, task.messages) for task in tasks]
-    plain = greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12)
+    replies = greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12)
+    plain = [reply.ids for reply in replies]
     for drafts in (plain, [[*reply[:5], 7, 7] for reply in plain], [[9] * 20] * 7, [[]] * 7):
-        assert greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12, drafts=drafts) == plain
+        drafted = greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12, drafts=drafts)
+        assert [reply.ids for reply in drafted] == plain
+        for one, other in zip(drafted, replies, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+            assert one.runners_up == pytest.approx(other.runners_up, abs=1e-4)
+            assert all(first >= second for first, second in zip(one.logprobs, one.runners_up, strict=True))
 
 
 def test_a_published_tokenizer_loads_in_transformers_unchanged(whole: tuple[Path, Outcome], tmp_path: Path, definition: str) -> None:
@@ -241,8 +247,8 @@ def test_replies_do_not_depend_on_how_prompts_are_batched(whole: tuple[Path, Out
     tasks = [*held_out_tasks(BY_NAME["logs"], 2, long=True), *held_out_tasks(BY_NAME["terms"], 6)]
     prompts = [render_chat(tokenizer, task.messages) for task in tasks]
 
-    def replies(chosen: list[list[int]]) -> list[list[int]]:
-        return greedy_replies(whole[1].model, chosen, end_id=tokenizer.end_id, limit=3)
+    def replies(chosen: list[list[int]]) -> list[tuple[int, ...]]:
+        return [reply.ids for reply in greedy_replies(whole[1].model, chosen, end_id=tokenizer.end_id, limit=3)]
 
     assert replies(prompts) == [replies([prompt])[0] for prompt in prompts]
 
