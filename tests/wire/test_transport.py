@@ -257,6 +257,11 @@ CONVERSATION: dict[str, tuple[Any, list[Any]]] = {
     "rollback": (Rollback(session="s", length=3), [Held(session="s", tokens=3)]),
     "embed": (Embed(session="s", ids=(1, 70_000)), [Embedding(values=(0.6, -0.8), timings=Timings(prefill_s=0.1))]),
     "stats": (Stats(), [Load(running=1, slots=4, sessions=("s",))]),
+    "recall": (
+        Recall(scope="s", group=b"\x01" * 32, exact=b"\x02" * 32, question="5QI 7?", max_age_s=60.0),
+        [Recalled(found=True, match="semantic", text="100 ms", reason="stop", completion_tokens=2, made_by="cloud1", age_s=0.0, similarity=0.97)],
+    ),
+    "remember": (Remember(scope="s", exact=b"\x02" * 32, text="100 ms", reason="stop", made_by="cloud1", life_s=60.0), [Remembered(kept=True)]),
     "join": (Join(token="ngt1.x", member=MEMBER), [Joined(credential="ngc1.y", snapshot=SNAPSHOT)]),
     "certify": (Certify(request=b"csr"), [Certified(certificate=b"certificate", root=b"root")]),
     "heartbeat": (Heartbeat(node="edge1", member=MEMBER, known_version=3), [Beat(snapshot=SNAPSHOT, controller_epoch=1)]),

@@ -7,7 +7,7 @@ and says how the answer came about. It knows neither HTTP nor what runs a model.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from netgpt.inference.embedding import embed_all, embed_sessions, same_model, ve
 from netgpt.inference.entrance import Entrance
 from netgpt.inference.fit import Fit, check_length, fit_in
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
+from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
 from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Hold, Step, Strategy, Switch
@@ -64,12 +65,14 @@ class Door:
         record: Callable[..., object],
         limits: DoorLimits | None = None,
         strategy: Strategy = direct,
+        scope_secret: bytes = b"",
     ) -> None:
         """Args:
         entry, members: this node and the members that it may ask, as of the newest snapshot it has.
         doors: how many doors the network has, where they are more than `members`.
         handle: a handle to a member's engine; the door asks for it anew for every request.
         record: takes an event's kind, node and data (`EventLog.record`), in the loop's turn after the answer.
+        scope_secret: what only this home knows; nodes that keep answers tell its keys apart by names made from it.
         """
         self._entry = entry
         self._members = members
@@ -87,6 +90,22 @@ class Door:
         self._visits = Visits(entry, clock, metrics, record)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
+        self._recalling = Recalling(
+            secret=scope_secret,
+            entry=entry,
+            members=members,
+            handle=handle,
+            serving=lambda request: able_nodes(self._nodes(_lane(request)), request.grammar),
+            count_prompt=lambda request: len(render_prompt(tokenizer, request)),
+            make=self._answer,
+            clock=clock,
+            visits=self._visits,
+            metrics=metrics,
+        )
+
+    async def close(self) -> None:
+        """End what the door still does when nobody waits for it."""
+        await self._recalling.close()
 
     @property
     def open_requests(self) -> int:
@@ -116,13 +135,16 @@ class Door:
             tokenizer=best.tokenizer,
         )
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
         """Answer: some `Delta`s, then one `Finish`. Closing the iterator cancels all work on every node.
 
         Raises:
             NetgptError: before the first `Delta` or after any; what was yielded stays true.
         """
-        with Visit(self._visits, request) as visit:
+        return self._answer(request) if request.cache is None else self._recalling.chat(request, request.cache)
+
+    async def _answer(self, request: ChatRequest, before: Before | None = None) -> AsyncGenerator[Answer, None]:
+        with Visit(self._visits, request, before.arrival_s if before else None) as visit:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
@@ -130,6 +152,7 @@ class Door:
                 prompt_ids = render_prompt(self._tokenizer, request)
                 fit = self._fit(nodes, request, len(prompt_ids))
                 session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)
+                session.link_bytes = before.link_bytes if before else {}
                 telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
                 must_wait = ticket.node is None
                 await self._turn(ticket, session, telling, visit)
@@ -149,6 +172,8 @@ class Door:
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
             finish = self._finish(request, session, telling, nodes, self._clock.now_s() - visit.arrival_s)
+            if before is not None:
+                finish = replace(finish, cache=before.use)
             visit.answered(request, finish)
             yield finish
 

@@ -44,6 +44,7 @@ class Member:
     text: bool = False  # its engine takes text where a session's tokenizer is not its own
     lacks: tuple[str, ...] = ()  # capabilities that its engine states not to have, "logprobs" for example
     protocol_version: int = 1  # that its engine speaks
+    keeps: bool = False  # it keeps answers for doors that ask
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):

@@ -185,6 +185,7 @@ class Membership:
             context_tokens=card.context_tokens,
             grammar=able.grammar,
             text=able.text,
+            keeps=able.keeps,
             protocol_version=agreed_version(welcome.protocol_version, ours=self._version),
             lacks=_lacks(able),
         )

@@ -47,7 +47,7 @@ from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.identity import JoinAuthority
 from netgpt.wire.memory_transport import MemoryNetwork
-from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, replay_of
+from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, make_keeper, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
 from netgpt.world.declared import declared_machine
 from netgpt.world.described import CONTROLLER, links_of, seed_of
@@ -129,6 +129,7 @@ class SimulatedWorld:
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
         self._authority = JoinAuthority(self.chance.stream("network.key").bytes(32), self.clock.date_s, lambda: token_ids.bytes(12).hex())
+        self._scope_secret = self.chance.stream("network.scopes").bytes(32)
         self._controller = Controller(self.log, TokenGate(self._authority), self.clock)
         self._running: dict[str, _RunningNode] = {}
         self._worked: dict[str, Worked] = {}  # of nodes that have stopped
@@ -179,7 +180,8 @@ class SimulatedWorld:
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
         engine = make_engine(self._engines[spec.id], self.clock, replay=self._replays.get(spec.id))
-        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.identify).handle)
+        keeper = make_keeper(engine, ByteTokenizer(), self.clock, entries=spec.cache_entries)
+        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.identify, keeper=keeper).handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
             transport=transport,
@@ -188,6 +190,7 @@ class SimulatedWorld:
             chance=self.chance,
             metrics=Metrics(),
             record=self.log.record,
+            scope_secret=self._scope_secret,
         )
         await node.membership.join()
         running = _RunningNode(spec, engine, node, self.clock.now_s())
@@ -390,6 +393,7 @@ def _engine_config(spec: NodeSpec, agreement: float, home: str) -> EngineConfig:
         dtype="",
         threads=1,
         slots=spec.slots,
+        cache_entries=spec.cache_entries,
         profile=spec.profile,
         parameters=spec.parameters,
         card=spec.card,
