@@ -87,8 +87,9 @@ def _drawn(row: Mapping[str, Any], lists: Mapping[str, Sequence[str]], stream: n
 def _forms(row: Mapping[str, Any], lists: Mapping[str, Sequence[str]], stream: np.random.Generator) -> Iterator[Pair]:
     forms: list[str] = row["forms"]
     for words in _fills(forms, lists, stream):
-        first, second = (forms[int(i)] for i in stream.permutation(len(forms))[:2])
-        yield Pair(kind="same", language=row["language"], one=first.format(**words), other=second.format(**words))
+        order = stream.permutation(len(forms)).tolist()
+        for first, second in zip(order, order[1:], strict=False):
+            yield Pair(kind="same", language=row["language"], one=forms[first].format(**words), other=forms[second].format(**words))
 
 
 def _fills(sentences: Sequence[str], lists: Mapping[str, Sequence[str]], stream: np.random.Generator) -> Iterator[dict[str, str]]:
