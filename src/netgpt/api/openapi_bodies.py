@@ -19,11 +19,14 @@ from netgpt.api.fields import SEED_RANGE
 from netgpt.api.openapi_tools import CHOICE_NEEDS_TOOLS, call_messages, callable_tools, response_format
 from netgpt.inference.choice import AUTO
 from netgpt.inference.request import (
+    CACHE_MATCHES,
     LEAST_TOP_P,
     MAX_BIAS,
     MAX_BIASES,
+    MAX_CACHE_AGE_S,
     MAX_DEADLINE_S,
     MAX_PENALTY,
+    MAX_PLACE_CHARS,
     MAX_STOP_STRINGS,
     MAX_TEMPERATURE,
     MAX_TOP_K,
@@ -116,7 +119,25 @@ def answer(served: Served) -> dict[str, Schema]:
             "description": "With `stream` alone.",
         }),
         **extras(),
+        "cache": cache(),
     }  # fmt: skip
+
+
+def cache() -> Schema:
+    """Leave to answer from what is kept."""
+    about_match = "`semantic`: also a question that means the same."
+    return optional({
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "match": optional({"type": "string", "enum": list(CACHE_MATCHES), "default": "exact", "description": about_match}),
+            "shared": flag("With all keys; else with this one alone."),
+            "max_age_s": number(0, MAX_CACHE_AGE_S, "How old a kept answer may be; 0: it is made anew. Needed for questions about now."),
+            "keep": optional({"type": "boolean", "default": True, "description": "The answer, if it is made."}),
+            "place": optional({"type": "string", "maxLength": MAX_PLACE_CHARS, "description": "Where it is asked. Needed for questions about here."}),
+        },
+        "description": "Leave to answer from what an edge node keeps, and to keep the answer there. Without it, neither.",
+    })  # fmt: skip
 
 
 def model(served: Served) -> Schema:

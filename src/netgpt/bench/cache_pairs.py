@@ -12,6 +12,7 @@ import string
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Pair:
     other: str
     gap_s: float = 1.0  # between the two
     places: tuple[str, str] = ("", "")  # where they are asked, if they say so
+    answer: str = ""  # of both, if they mean the same: what tells it from other pairs'
 
     @property
     def differs(self) -> bool:
@@ -88,8 +90,9 @@ def _forms(row: Mapping[str, Any], lists: Mapping[str, Sequence[str]], stream: n
     forms: list[str] = row["forms"]
     for words in _fills(forms, lists, stream):
         order = stream.permutation(len(forms)).tolist()
-        for first, second in zip(order, order[1:], strict=False):
-            yield Pair(kind="same", language=row["language"], one=forms[first].format(**words), other=forms[second].format(**words))
+        for first, second in pairwise(order):
+            one, other = forms[first].format(**words), forms[second].format(**words)
+            yield Pair(kind="same", language=row["language"], one=one, other=other, answer=forms[0].format(**words))
 
 
 def _fills(sentences: Sequence[str], lists: Mapping[str, Sequence[str]], stream: np.random.Generator) -> Iterator[dict[str, str]]:

@@ -125,7 +125,7 @@ def corpus_pairs(most: int) -> list[Pair]:
         row, wordings = pick(stream, form.rows), form.wordings(language)
         if len(wordings) > 1:
             first, second = (wordings[int(i)].format(**row) for i in stream.permutation(len(wordings))[:2])
-            same.append(Pair(kind="same", language=language, one=first, other=second))
+            same.append(Pair(kind="same", language=language, one=first, other=second, answer=f"{form.name}: {form.answer.format(**row)}"))
     return [*differ.values(), *dict.fromkeys(same)]
 
 
@@ -201,9 +201,9 @@ def _plan(question: str, place: str) -> Plan:
 
 
 def _answer(pair: Pair, question: str) -> str:
-    """The right answer: of pairs that mean the same the pair's own, of others the question's."""
+    """The right answer: of pairs that mean the same theirs, of others the question's own."""
     if not pair.differs:
-        return f"same: {min(pair.one, pair.other)}"
+        return pair.answer
     return f"{question} | {pair.places} | {pair.gap_s}" if pair.one == pair.other else question
 
 

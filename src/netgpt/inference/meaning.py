@@ -21,7 +21,7 @@ from typing import NamedTuple
 from netgpt.core.value import value
 
 MOST_CHARS = 2_000  # of a question that is read; a longer one is a document, and compared as a whole
-KINDS = ("number", "name", "negation", "direction", "compare", "quantity", "modal", "asking", "time", "place", "words")
+KINDS = ("number", "name", "negation", "direction", "compare", "quantity", "modal", "asking", "tense", "words")
 _HAN = r"\u3400-\u9fff"
 
 
