@@ -59,7 +59,14 @@ def test_an_answer_is_found_by_its_question_and_by_one_that_means_the_same() -> 
         assert await cache.recall(recall(ASKED)) == Recalled()
         assert await keep(cache, ASKED, "100 ms")
         exact = await cache.recall(recall(ASKED))
-        assert (exact.found, exact.match, exact.text, exact.reason, exact.completion_tokens, exact.made_by) == (True, "exact", "100 ms", "stop", 3, "cloud1")
+        assert (exact.found, exact.match, exact.text, exact.reason, exact.completion_tokens, exact.made_by) == (
+            True,
+            "exact",
+            "100 ms",
+            "stop",
+            3,
+            "cloud1",
+        )
         alike = await cache.recall(recall(PARAPHRASE))
         assert (alike.found, alike.match, alike.text) == (True, "semantic", "100 ms")
         assert 0.3 <= alike.similarity < 1

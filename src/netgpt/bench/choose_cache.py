@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from netgpt.corpus.families.recall import read_forms
 from netgpt.corpus.task import GRADES, LANGUAGES, Task, pick
 from netgpt.engine.torch_engine import TorchEngine
 from netgpt.inference.cache import AnswerCache, Vector
-from netgpt.inference.caching import THRESHOLD, Plan, plan_of
+from netgpt.inference.caching import STATE_LIFE_S, THRESHOLD, USUAL_LIFE_S, Plan, plan_of
 from netgpt.inference.meaning import difference, read_meaning
 from netgpt.inference.request import CacheWish, ChatRequest
 from netgpt.models.generation import Embed, Recall, Recalled, Remember
@@ -70,22 +71,20 @@ def cache_figures(quick: bool, *, file_name: str = "cache_judged.toml", tier: st
         pairs += corpus_pairs(QUICK_CORPUS_PAIRS if quick else CORPUS_PAIRS)
     vectors = make_vectors({text for pair in pairs for text in (pair.one, pair.other)}, tier)
     differ, same = [pair for pair in pairs if pair.differs], [pair for pair in pairs if not pair.differs]
-    hits_differ, hits_same = judged(differ, vectors), judged(same, vectors)
-    false = sum(hit == "wrong" for hit in [*hits_differ, *hits_same])
-    false_pairs = sum(hit == "wrong" for hit in hits_differ)
-    found = sum(hit == "right" for hit in hits_same)
+    hits_differ, hits_same = judged(differ, vectors), judged(same, vectors, alone=True)
+    false, found = hits_differ.count("wrong"), hits_same.count("right")
     figures: Figures = {
         "cache_pairs_that_differ": len(differ),
-        "cache_false_hits": false_pairs,
-        "cache_false_hits_share": round(false_pairs / len(differ), 5),
-        "cache_false_hits_upper_95": round(clopper_pearson(false_pairs, len(differ))[1], 5),
+        "cache_false_hits": false,
+        "cache_false_hits_share": round(false / len(differ), 5),
+        "cache_false_hits_upper_95": round(clopper_pearson(false, len(differ))[1], 5),
         "cache_pairs_that_mean_the_same": len(same),
         "cache_hits_on_paraphrases": round(found / len(same), 4),
-        "cache_wrong_on_paraphrases": sum(hit == "wrong" for hit in hits_same),
-        "cache_false_hits_of_all_lookups": round(false / len(pairs), 5),
+        "cache_wrong_among_paraphrases": judged(same, vectors).count("wrong"),
         "cache_threshold": THRESHOLD,
     }
-    figures |= {f"cache_hits_on_paraphrases_{name}": low_high for name, low_high in zip(("min", "max"), _rounded(found, len(same)), strict=True)}
+    figures |= dict(zip(("cache_hits_on_paraphrases_min", "cache_hits_on_paraphrases_max"), _rounded(found, len(same)), strict=True))
+    figures |= time_figures([pair for pair in differ if pair.kind == "time"], vectors)
     curve = curves(differ, same, vectors)
     at = min(curve, key=lambda row: abs(row["threshold"] - 0.8))
     figures |= {"cosine_alone_false_hits_at_0.8": at["false_cosine"], "cosine_alone_hits_on_paraphrases_at_0.8": at["found_cosine"]}
@@ -93,6 +92,17 @@ def cache_figures(quick: bool, *, file_name: str = "cache_judged.toml", tier: st
     languages = {language: _by(differ, hits_differ, lambda pair, language=language: pair.language == language) for language in LANGUAGES}
     wrong = [[pair.kind, pair.one, pair.other] for pair, hit in zip(differ, hits_differ, strict=True) if hit == "wrong"]
     return figures, {"false_hits_by_kind": kinds, "false_hits_by_language": languages, "curves": curve, "wrong": wrong}
+
+
+def time_figures(pairs: Sequence[Pair], vectors: Vectors) -> Figures:
+    """Questions that depend on time, asked again: what their words alone would let pass, if the client permitted an hour, or asked after 30 s."""
+    permitted = judged([replace(pair, gap_s=min(pair.gap_s, 3_000.0)) for pair in pairs], vectors, max_age_s=3_600.0)
+    soon = judged([replace(pair, gap_s=30.0) for pair in pairs], vectors)
+    return {
+        "cache_time_pairs": len(pairs),
+        "cache_stale_share_if_an_hour_is_permitted": round(permitted.count("wrong") / len(pairs), 4),
+        "cache_stale_share_within_30_s": round(soon.count("wrong") / len(pairs), 4),
+    }
 
 
 def _rounded(found: int, trials: int) -> tuple[float, float]:
@@ -156,8 +166,13 @@ def make_vectors(texts: Iterable[str], tier: str) -> dict[str, Vector]:
     return asyncio.run(work())
 
 
-def judged(pairs: Sequence[Pair], vectors: Vectors, *, threshold: float = THRESHOLD) -> list[str]:
-    """What looking up each second question gave: "right", "wrong" or "" (nothing)."""
+def judged(pairs: Sequence[Pair], vectors: Vectors, *, alone: bool = False, max_age_s: float | None = None) -> list[str]:
+    """What looking up each second question gave: "right", "wrong" or "" (nothing).
+
+    Args:
+        alone: each pair in a scope of its own; else all first questions are kept before the second ones come.
+        max_age_s: as the client says it; None: it says nothing.
+    """
 
     async def embed(text: str) -> Vector:
         return vectors[text]
@@ -166,38 +181,38 @@ def judged(pairs: Sequence[Pair], vectors: Vectors, *, threshold: float = THRESH
         hits = [""] * len(pairs)
         for gap_s in sorted({pair.gap_s for pair in pairs}):
             clock = VirtualClock()
-            cache = AnswerCache(clock, entries=len(pairs) + 1, embed=embed, threshold=threshold)
+            cache = AnswerCache(clock, entries=len(pairs) + 1, embed=embed)
             places = [place for place, pair in enumerate(pairs) if pair.gap_s == gap_s]
             for place in places:
-                await _ask_and_keep(cache, pairs[place])
+                await _ask_and_keep(cache, pairs[place], str(place) if alone else SCOPE, max_age_s)
             await clock.sleep(gap_s)
             for place in places:
-                found = await _look_up(cache, pairs[place].other, pairs[place].places[1])
-                hits[place] = _verdict(pairs[place], found)
+                pair, scope = pairs[place], str(place) if alone else SCOPE
+                found = await _look_up(cache, scope, _plan(pair.other, pair.places[1], max_age_s))
+                hits[place] = _verdict(pair, found)
         return hits
 
     return run_virtual(work())
 
 
-async def _ask_and_keep(cache: AnswerCache, pair: Pair) -> None:
-    found = await _look_up(cache, pair.one, pair.places[0])
-    plan = _plan(pair.one, pair.places[0])
-    if found is None or found.found or plan.refused:
-        return
-    await cache.remember(Remember(scope=SCOPE, exact=plan.identity.exact, text=_answer(pair, pair.one), reason="stop", life_s=plan.life_s), None)
+async def _ask_and_keep(cache: AnswerCache, pair: Pair, scope: str, max_age_s: float | None) -> None:
+    plan = _plan(pair.one, pair.places[0], max_age_s)
+    found = await _look_up(cache, scope, plan)
+    if found is not None and not found.found:
+        answer = Remember(scope=scope, exact=plan.identity.exact, text=_answer(pair, pair.one), reason="stop", life_s=plan.life_s)
+        await cache.remember(answer, None)
 
 
-async def _look_up(cache: AnswerCache, question: str, place: str) -> Recalled | None:
-    plan = _plan(question, place)
+async def _look_up(cache: AnswerCache, scope: str, plan: Plan) -> Recalled | None:
     if plan.refused:
         return None
-    identity = plan.identity
-    return await cache.recall(Recall(scope=SCOPE, group=identity.group, exact=identity.exact, question=identity.question, max_age_s=plan.max_age_s))
+    asked = plan.identity
+    return await cache.recall(Recall(scope=scope, group=asked.group, exact=asked.exact, question=asked.question, max_age_s=plan.max_age_s))
 
 
-def _plan(question: str, place: str) -> Plan:
+def _plan(question: str, place: str, max_age_s: float | None) -> Plan:
     request = ChatRequest(request_id="bench", model="netgpt-edge", messages=(("user", question),), temperature=0.0)
-    return plan_of(request, CacheWish(match="semantic", place=place), model="netgpt-edge")
+    return plan_of(request, CacheWish(match="semantic", place=place, max_age_s=max_age_s), model="netgpt-edge")
 
 
 def _answer(pair: Pair, question: str) -> str:
@@ -242,7 +257,7 @@ def _rows(pairs: Sequence[Pair], vectors: Vectors) -> NDArray[np.float64]:
     rows = np.zeros((len(pairs), 3))
     for place, pair in enumerate(pairs):
         one, other = read_meaning(pair.one), read_meaning(pair.other)
-        timeless = not (one.now or one.here or other.now or other.here) and not (one.state and pair.gap_s > 30)
+        timeless = not (one.now or one.here or other.now or other.here) and pair.gap_s <= (STATE_LIFE_S if one.state else USUAL_LIFE_S)
         rows[place] = (
             float(vectors[pair.one] @ vectors[pair.other]),
             timeless and not difference(one, other, marks_only=True),

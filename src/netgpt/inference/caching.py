@@ -19,7 +19,7 @@ from netgpt.inference.meaning import MOST_CHARS, Meaning, difference, read_meani
 from netgpt.inference.request import CacheWish, ChatRequest, Finish
 
 LONGEST_LIFE_S = 86_400.0  # of any answer
-USUAL_LIFE_S = 3_600.0  # of one to a question that time does not seem to touch, unless the client permits more
+USUAL_LIFE_S = 60.0  # how old an answer may be of which the client does not say it: no list has all words by which a question depends on time
 STATE_LIFE_S = 30.0  # of one about the state of something
 NOW_LIFE_S = 60.0  # of one about now, at most, if the client permits any age at all
 THRESHOLD = 0.4  # cosine from which questions that pass the gate are taken for one: `netgpt.bench.choose_cache` says what it costs and brings
