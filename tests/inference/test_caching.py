@@ -70,6 +70,7 @@ def test_what_cannot_change_a_greedy_answer_makes_no_difference() -> None:
         ({"privacy": "device-only"}, {}, "stays on its device"),
         ({"temperature": 0.7}, {}, "sampled"),
         ({"logprobs": True}, {}, "log-probabilities"),
+        ({"text": "x" * 70_000}, {}, "65536 characters"),
         ({}, {"tools": True}, "call of a tool"),
         ({"text": "How busy is it now?"}, {}, "max_age_s"),
         ({"text": "Which cell is the nearest?"}, {}, "cache.place"),

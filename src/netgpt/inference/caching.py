@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 from netgpt.core.value import value
 from netgpt.inference.meaning import MOST_CHARS, Meaning, difference, read_meaning
+from netgpt.inference.prompt import prompt_length
 from netgpt.inference.request import CacheWish, ChatRequest, Finish
 
 LONGEST_LIFE_S = 86_400.0  # of any answer
@@ -23,7 +24,7 @@ USUAL_LIFE_S = 60.0  # how old an answer may be of which the client does not say
 STATE_LIFE_S = 30.0  # of one about the state of something
 NOW_LIFE_S = 60.0  # of one about now, at most, if the client permits any age at all
 THRESHOLD = 0.4  # cosine from which questions that pass the gate are taken for one: `netgpt.bench.choose_cache` says what it costs and brings
-MOST_ANSWER_CHARS = 65_536
+MOST_ASKED_CHARS = MOST_ANSWER_CHARS = 65_536
 SHARED = "shared"  # the scope of what everybody may have
 
 
@@ -53,9 +54,10 @@ def plan_of(request: ChatRequest, wish: CacheWish, *, model: str) -> Plan:
     """Args:
     model: id of the model that would answer now: another one's answers are not its own.
     """
+    if refused := refusal(request, wish):
+        return Plan(refused=refused)
     meaning = meaning_of(request)
-    refused = refusal(request, wish) or (_refused_by_meaning(wish, meaning) if meaning is not None else "")
-    if refused:
+    if meaning is not None and (refused := _refused_by_meaning(wish, meaning)):
         return Plan(refused=refused)
     limit_s = _age_limit_s(meaning)
     asked_s = min(limit_s, USUAL_LIFE_S if wish.max_age_s is None else wish.max_age_s)
@@ -68,6 +70,8 @@ def refusal(request: ChatRequest, wish: CacheWish) -> str:
         return "device-only content stays on its device"
     if request.temperature > 0 and request.seed is None:
         return "a sampled answer without a seed is another one each time"
+    if prompt_length(request) > MOST_ASKED_CHARS:
+        return f"a conversation of more than {MOST_ASKED_CHARS} characters is not kept"
     if request.logprobs:
         return "log-probabilities are not kept"
     return "the answer may be a call of a tool" if wish.tools else ""
@@ -84,10 +88,11 @@ def _refused_by_meaning(wish: CacheWish, meaning: Meaning) -> str:
 
 
 def meaning_of(request: ChatRequest) -> Meaning | None:
-    """What the request's text asks for; None of token ids."""
+    """What the request's text asks for; None of token ids. Of a document that is its beginning and its end, where a question stands."""
     if isinstance(request.prompt, tuple):
         return None
-    return read_meaning(last_question(request))
+    text = last_question(request)
+    return read_meaning(text if len(text) <= MOST_CHARS else f"{text[: MOST_CHARS // 2]}\n{text[-MOST_CHARS // 2 :]}")
 
 
 def last_question(request: ChatRequest) -> str:
@@ -158,7 +163,7 @@ def flight_of(request: ChatRequest, wish: CacheWish) -> bytes | None:
 
     Those of two keys are two, as are those with different deadlines, privacy levels or classes: how they fare may differ.
     """
-    if (request.temperature > 0 and request.seed is None) or wish.tools:
+    if (request.temperature > 0 and request.seed is None) or wish.tools or prompt_length(request) > MOST_ASKED_CHARS:
         return None
     messages = [list(message) for message in request.messages]
     bounds = [request.key, request.model, request.privacy, request.qos, request.deadline_s, request.logprobs, request.top_logprobs]

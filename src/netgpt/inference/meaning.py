@@ -41,7 +41,8 @@ _TOKEN = re.compile(
     rf"|(?P<sign>[^\s.,?!:;'\"“”‘’。，、…])"  # whatever is no mark of a sentence may count
 )
 _WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?)([A-Za-zµμ]+)")
-_SENTENCE_END = re.compile(r"[.?!。？！:\n]\s*$")
+_BETWEEN_WORDS = re.compile(r"(?:[^\w'-]|(?<!\w)['-]|['-](?!\w))+")
+_SENTENCE_ENDS = frozenset(".?!。？！:\n")
 _REWRITES = (
     (re.compile(r"n['’]t\b", re.I), " not"),
     (re.compile(r"\bcannot\b", re.I), "can not"),
@@ -107,7 +108,7 @@ def read_meaning(text: str) -> Meaning:
     """The meaning of one question."""
     tables = _tables()
     plain = unicodedata.normalize("NFKC", text).strip()
-    lowered = f" {_spaced(plain)} "
+    lowered = _spaced(plain)
     tokens = _tokens(plain, tables)
     whether = _asks_whether(tokens, plain, tables)
     return Meaning(
@@ -116,7 +117,7 @@ def read_meaning(text: str) -> Meaning:
         now=_holds(lowered, tables.now),
         state=_holds(lowered, tables.state),
         here=_holds(lowered, tables.here),
-        own=_holds(" ".join(token.raw.casefold() for token in tokens), tables.own),
+        own=_holds(_spaced(" ".join(token.raw for token in tokens)), tables.own),
     )
 
 
@@ -129,15 +130,16 @@ class _Tables(NamedTuple):
     whether_zh: tuple[str, ...]
     dropped: frozenset[tuple[str, ...]]
     same: Mapping[tuple[str, ...], str]
-    longest: int  # of the phrases in `dropped` and `same`
+    longest: Mapping[str, int]  # by its first word, of the phrases in `dropped` and `same`
     marks: Mapping[str, str]  # word -> kind
-    long_marks: Mapping[tuple[str, ...], str]  # of several characters, in Chinese
+    long_marks: Mapping[tuple[str, ...], str]  # of several words or characters
+    longest_mark: Mapping[str, int]  # by its first one
     unit_symbols: Mapping[str, tuple[str, Decimal]]
     unit_words: Mapping[str, tuple[str, Decimal]]
-    now: re.Pattern[str]
-    state: re.Pattern[str]
-    here: re.Pattern[str]
-    own: re.Pattern[str]
+    now: Sequence[str]
+    state: Sequence[str]
+    here: Sequence[str]
+    own: Sequence[str]
 
 
 @cache
@@ -154,9 +156,10 @@ def _tables() -> _Tables:
         whether_zh=tuple(zh["asks_whether"]),
         dropped=dropped,
         same=same,
-        longest=max(len(phrase) for phrase in [*same, *dropped]),
+        longest=_longest([*same, *dropped]),
         marks={phrase[0]: kind for phrase, kind in every.items() if len(phrase) == 1},
         long_marks={phrase: kind for phrase, kind in every.items() if len(phrase) > 1},
+        longest_mark=_longest([phrase for phrase in every if len(phrase) > 1]),
         unit_symbols=_units(table["units"]["symbols"]),
         unit_words=_units(table["units"]["words"]),
         now=_any_of(table["timely"]["now"]),
@@ -164,6 +167,14 @@ def _tables() -> _Tables:
         here=_any_of(table["local"]["here"]),
         own=_any_of(table["personal"]["own"]),
     )
+
+
+def _longest(phrases: Iterable[tuple[str, ...]]) -> dict[str, int]:
+    """By first word, of how many words the longest phrase is."""
+    found: dict[str, int] = {}
+    for phrase in phrases:
+        found[phrase[0]] = max(found.get(phrase[0], 0), len(phrase))
+    return found
 
 
 def _units(rows: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, Decimal]]:
@@ -178,18 +189,18 @@ def _longest_first(phrases: Iterable[str]) -> list[tuple[str, ...]]:
     return sorted((_split(phrase) for phrase in phrases), key=lambda phrase: (-len(phrase), phrase))
 
 
-def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:
+def _any_of(phrases: Iterable[str]) -> tuple[str, ...]:
     """English phrases are whole words; Chinese is written without spaces."""
-    parts = [re.escape(phrase) if re.search(f"[{_HAN}]", phrase) else rf"(?<![\w]){re.escape(phrase)}(?![\w])" for phrase in phrases]
-    return re.compile("|".join(parts))
+    return tuple(phrase if re.search(f"[{_HAN}]", phrase) else f" {phrase} " for phrase in phrases)
 
 
-def _holds(text: str, phrases: re.Pattern[str]) -> bool:
-    return phrases.search(text) is not None
+def _holds(spaced: str, phrases: Sequence[str]) -> bool:
+    return any(phrase in spaced for phrase in phrases)
 
 
-def _spaced(plain: str) -> str:
-    return " ".join(plain.casefold().replace("’", "'").split())
+def _spaced(text: str) -> str:
+    """The words of a text in lower case, each between single spaces."""
+    return f" {_BETWEEN_WORDS.sub(' ', text.casefold().replace('’', chr(39)))} "
 
 
 class _Token(NamedTuple):
@@ -209,7 +220,7 @@ def _tokens(plain: str, tables: _Tables) -> list[_Token]:
         if kind == "code" and (quantity := _WITH_UNIT.fullmatch(raw)) and quantity[2] in tables.unit_symbols:
             found += [_Token("number", quantity[1], quantity[1], False), _Token("word", quantity[2].casefold(), quantity[2], False)]
             continue
-        at_start = not found or bool(_SENTENCE_END.search(plain[: match.start()]))
+        at_start = not found or plain[: match.start()].rstrip(" \t")[-1:] in _SENTENCE_ENDS
         lone = raw == "A" and not re.match(r"\s+[a-z]", plain[match.end() :])  # no article
         named = kind == "word" and not shouted and (lone or _is_named(raw, at_start))
         found.append(_Token(kind, raw if named and _is_common(raw, tables) else raw.casefold(), raw, named))
@@ -269,7 +280,7 @@ def _words(tokens: Sequence[_Token], tables: _Tables) -> list[Word]:
 
 def _known(tokens: Sequence[_Token], place: int, tables: _Tables) -> tuple[int, tuple[str, ...]]:
     """How many tokens from `place` are one known phrase, and what stands for it; (0, ()) if none is."""
-    for size in range(min(tables.longest, len(tokens) - place), 0, -1):
+    for size in range(min(tables.longest.get(tokens[place].text, 0), len(tokens) - place), 0, -1):
         part = tokens[place : place + size]
         texts = tuple(token.text for token in part)
         if any(token.named and token.text == token.raw for token in part):
@@ -294,11 +305,13 @@ def _word(text: str, tables: _Tables) -> Word:
 
 
 def _joined(words: list[Word], tables: _Tables) -> list[Word]:
-    """Characters that make one marked word together get its kind."""
-    for phrase, kind in tables.long_marks.items():
-        for place in range(len(words) - len(phrase) + 1):
-            if tuple(word.text for word in words[place : place + len(phrase)]) == phrase:
-                words[place : place + len(phrase)] = [Word(kind, text) for text in phrase]
+    """Words that make one marked phrase together get its kind."""
+    for place, word in enumerate(words):
+        for size in range(tables.longest_mark.get(word.text, 0), 1, -1):
+            part = tuple(one.text for one in words[place : place + size])
+            if kind := tables.long_marks.get(part):
+                words[place : place + size] = [Word(kind, text) for text in part]
+                break
     return words
 
 

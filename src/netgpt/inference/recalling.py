@@ -105,7 +105,8 @@ class Recalling:
 
     async def _merged(self, flight: bytes, request: ChatRequest, wish: CacheWish, *, again: bool = True) -> AsyncGenerator[Answer, None]:
         """The answer of whoever asked the same first. If that fails, this request asks once for itself, and goes on behind what it has told."""
-        leads, arrival_s, told, failure = flight not in self._flights, self._clock.now_s(), "", None
+        leads, arrival_s = flight not in self._flights, self._clock.now_s()
+        told, first_s, failure = "", None, None
         answers = self._flights.join(flight, lambda: self._look_up(request, wish))
         if leads:
             async with aclosing(answers):
@@ -115,8 +116,12 @@ class Recalling:
         with Visit(self._visits, request, arrival_s) as visit:
             try:
                 async with aclosing(answers):
-                    async for answer in self._follow(answers, arrival_s):
+                    async for answer in answers:
+                        now_s = self._clock.now_s() - arrival_s
+                        first_s = now_s if first_s is None else first_s
                         if isinstance(answer, Finish):
+                            self._count("merged")
+                            answer = _merged_finish(answer, first_s, now_s)
                             visit.answered(request, answer)
                         else:
                             told += answer.text
@@ -130,16 +135,6 @@ class Recalling:
             async with aclosing(self._merged(flight, self._later(request, arrival_s), wish, again=False)) as answers:
                 async for answer in _behind(told, answers, failure):
                     yield answer
-
-    async def _follow(self, answers: AsyncGenerator[Answer, None], arrival_s: float) -> AsyncGenerator[Answer, None]:
-        """Another request's answer, by this one's clock."""
-        first_s: float | None = None
-        async for answer in answers:
-            now_s = self._clock.now_s() - arrival_s
-            first_s = now_s if first_s is None else first_s
-            if isinstance(answer, Finish):
-                self._count("merged")
-            yield _merged_finish(answer, first_s, now_s) if isinstance(answer, Finish) else answer
 
     def _later(self, request: ChatRequest, arrival_s: float) -> ChatRequest:
         """The request with the time that it has left."""
@@ -157,12 +152,16 @@ class Recalling:
                 yield Delta(text=look.found.text, origin=look.node.id)
                 yield finish
             return
-        async for answer in self._made(request, look, arrival_s):
-            yield answer
+        async with aclosing(self._made(request, look, arrival_s)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def _look(self, request: ChatRequest, wish: CacheWish, arrival_s: float) -> _Look:
         """What is kept, and where a new answer may be."""
-        model = self._serving(request)[0].model
+        try:
+            model = self._serving(request)[0].model
+        except NetgptError:  # whoever makes the answer says so
+            return _Look(plan=Plan(refused="no node can answer it"), model="")
         plan = plan_of(request, wish, model=model)
         look = _Look(plan=plan, model=model)
         if plan.refused:
