@@ -21,7 +21,7 @@ from netgpt.cli import main as cli
 from netgpt.core.errors import ERRORS, NetgptError
 from netgpt.core.settings import SETTINGS
 from netgpt.models import card, generation, grammar
-from netgpt.network import member, scenario, scenario_file
+from netgpt.network import member, offer, scenario, scenario_file
 from netgpt.network.profile import profiles
 from netgpt.network.scenario_key import Key, Table, is_needed, keys_of
 from netgpt.network.scenario_schema import schema_text
@@ -126,7 +126,7 @@ def scenario_page() -> str:
     ]
     for name, (_, mark) in keys_of(scenario.Scenario).items():
         if isinstance(mark, Table):
-            parts += [f"## [[{name}]]", _meaning(mark.spec), *_spec(mark.spec)]
+            parts += [f"## [{name}]" if mark.single else f"## [[{name}]]", _meaning(mark.spec), *_spec(mark.spec)]
             parts += [part for inner in _tables(mark.spec) for part in (f"### [[{name}.{inner.name}]]", _meaning(inner.spec), *_spec(inner.spec))]
     machines = [
         [
@@ -163,7 +163,7 @@ def _spec(spec: type) -> Iterable[str]:
     rows = []
     for name, (each, mark) in keys_of(spec).items():
         if isinstance(mark, Table):
-            rows.append([f"`{name}`", "tables", "", mark.meaning])
+            rows.append([f"`{name}`", "a table" if mark.single else "tables", "", mark.meaning])
         else:
             rows.append(
                 [
@@ -211,7 +211,7 @@ def wire_page() -> str:
 
 
 def _message(name: str, body: str) -> Iterable[str]:
-    kind = next((vars(module)[name] for module in (generation, grammar, card, member, messages, fault) if name in vars(module)), None)
+    kind = next((vars(module)[name] for module in (generation, grammar, card, member, offer, messages, fault) if name in vars(module)), None)
     if kind is not None and (text := _meaning(kind)):
         yield text
     comments = _field_comments(kind) if kind else {}

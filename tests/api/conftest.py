@@ -14,6 +14,7 @@ from netgpt.api.server import serve_http
 from netgpt.core.chance import SeededChance
 from netgpt.core.errors import NotSupported
 from netgpt.core.scheduling import TaskGroup
+from netgpt.inference.planning import Decision
 from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Span, Vectors
 from netgpt.telemetry.metrics import Metrics
 
@@ -60,6 +61,9 @@ class ScriptedDoor:
 
     async def embed(self, request: EmbedRequest) -> Vectors:
         raise NotSupported("a script has no vectors", hint="ask a real door")
+
+    def plan(self, request: ChatRequest) -> Decision:
+        raise NotSupported("a script has no plan", hint="ask a real door")
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
         self.seen.append(request)

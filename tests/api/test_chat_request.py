@@ -136,7 +136,7 @@ def test_a_strategy_is_a_tier_for_auto_and_changes_no_named_model(model: str, st
     ("fields", "param"),
     [
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"max_cost": 0.01}, "max_cost"),
+        ({"web_search_options": {}}, "web_search_options"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
     ],
 )

@@ -61,8 +61,8 @@ def test_each_key_is_given_its_own_answers_alone_and_every_reply_says_where_it_i
     monkeypatch.setattr(recalling, "RECALL_S", 30.0)  # on a busy machine a look takes its time
     store = KeyStore(tmp_path, CLOCK)
     store.renew_local()
-    app, door = app_of_a_home(tmp_path)
     alice, bob = (store.create(KeyWishes(name=name))[0] for name in ("alice", "bob"))
+    app, door = app_of_a_home(tmp_path)  # after the keys: it looks for new ones once a second
 
     async def story() -> None:
         async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:

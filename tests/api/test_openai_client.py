@@ -291,14 +291,16 @@ def test_models_are_listed_and_found_and_ids_tell_the_routes_apart(client: opena
 
 
 def test_the_async_client_gets_the_same_answers_many_at_once(client: openai.OpenAI, url: str) -> None:
+    talk, raw = {**TALK, "model": "netgpt-cloud"}, {**RAW, "model": "netgpt-cloud"}  # `auto` may ask another node when many ask
+
     async def ask() -> list[tuple[str | None, dict[int, str], str, list[float]]]:
         async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as many:
 
             async def one(seed: int) -> tuple[str | None, dict[int, str], str, list[float]]:
-                whole = await many.chat.completions.create(**TALK, seed=seed)
-                stream = await many.chat.completions.create(**TALK, seed=seed, stream=True, n=2)
+                whole = await many.chat.completions.create(**talk, seed=seed)
+                stream = await many.chat.completions.create(**talk, seed=seed, stream=True, n=2)
                 chunks = [chunk async for chunk in stream]
-                completion = await many.completions.create(**RAW, seed=seed)
+                completion = await many.completions.create(**raw, seed=seed)
                 vector = await many.embeddings.create(model="auto", input=f"text {seed}")
                 return whole.choices[0].message.content, texts(chunks), completion.choices[0].text, vector.data[0].embedding
 
@@ -306,8 +308,8 @@ def test_the_async_client_gets_the_same_answers_many_at_once(client: openai.Open
 
     answers = asyncio.run(ask())
     assert all(whole == streamed[0] for whole, streamed, _, _ in answers)
-    assert answers[3][1][1] == client.chat.completions.create(**TALK, seed=3, n=2).choices[1].message.content
-    assert answers[3][2] == client.completions.create(**RAW, seed=3).choices[0].text
+    assert answers[3][1][1] == client.chat.completions.create(**talk, seed=3, n=2).choices[1].message.content
+    assert answers[3][2] == client.completions.create(**raw, seed=3).choices[0].text
     assert answers[3][3] == client.embeddings.create(model="auto", input="text 3").data[0].embedding
 
 

@@ -1,15 +1,30 @@
 """The figures of the roofline: fitted on one half of published speeds, tested on the other."""
 
-import numpy as np
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from netgpt.bench.hardware import overrun_figures, published_figures
 from netgpt.bench.published import POINTS, read_points, split
-from netgpt.bench.this_machine import Measured, fit_machine, non_negative, profile_text, write_profile
+from netgpt.bench.this_machine import (
+    FITTED,
+    HELD_OUT,
+    SHAPES,
+    Lengths,
+    Measured,
+    fit_machine,
+    measure_model,
+    profile_text,
+    random_model,
+    write_profile,
+)
 from netgpt.core.errors import BenchInvalid
-from netgpt.network.profile import find_profile, profiles, read_profiles
+from netgpt.engine.batch import STEP_ROWS
+from netgpt.network.profile import Efficiency, find_profile, profiles, read_profiles
 from netgpt.network.roofline import Declared
-from netgpt.network.shape import shapes
+from netgpt.network.shape import shapes, sized_shape
 
 
 def test_every_point_names_a_known_machine_and_model_and_a_source():
@@ -49,31 +64,79 @@ def test_more_than_one_overrun_in_a_hundred_fails():
         overrun_figures(1000, 11)
 
 
-def test_a_machines_efficiencies_are_found_again_from_its_durations():
-    truth = find_profile("phone")
-    efficiency = truth.efficiency()
+TRUTH = Efficiency(
+    stack="torch float32",
+    prefill_wide=0.4,
+    prefill_packed=0.4,
+    decode_wide=0.3,
+    decode_packed=0.3,
+    layer_overhead_s=6e-5,
+    step_overhead_s=2e-4,
+    token_overhead_s=1.5e-6,
+    call_overhead_s=1e-3,
+    step_tokens=STEP_ROWS,
+    score_bytes=8.0,
+    basis="measured",
+)
+SIZES = ((48, 2), (72, 5), (96, 3), (160, 4), (256, 6), (512, 8))
+
+
+def declared_with(hidden: int, layers: int) -> Declared:
+    """A model of that width, on a machine with the speeds of a small CPU."""
+    machine = replace(find_profile("phone"), flops={"bf16": 1e12, "fp32": 1e11}, memory_bytes_per_s=1.5e10, efficiencies=(TRUTH,))
+    heads = hidden // 16
+    shape = replace(sized_shape(1e9), layers=layers, hidden=hidden, heads=heads, kv_heads=2, head_dim=16, intermediate=3 * hidden, vocabulary=2048)
+    return Declared(profile=machine, shape=shape, precision="fp32")
+
+
+def rows_of(lengths: Lengths) -> list[Measured]:
+    """What a machine of those efficiencies would be measured to take."""
     rows = []
-    for shape in list(shapes().values())[:8]:
-        declared = Declared(profile=truth, shape=shape, precision="bf16")
-        for tokens in (512, 1024, 2048):
-            work = declared.prompt(tokens)
-            rows.append(Measured(work=work, phase="prefill", duration_s=declared.duration_s(work, efficiency)))
-        work = declared.step([100])
-        rows.append(Measured(work=work, phase="decode", duration_s=declared.duration_s(work, efficiency)))
-    found = fit_machine(rows, "bfloat16")
-    assert found.prefill_wide == pytest.approx(efficiency.prefill_wide, rel=1e-3)
-    assert found.decode_wide == pytest.approx(efficiency.decode_wide, rel=1e-3)
-    assert found.layer_overhead_s == pytest.approx(efficiency.layer_overhead_s, rel=1e-3)
+    for declared in (declared_with(*size) for size in SIZES):
+        rows += [Measured(work=declared.prompt(n, step_tokens=STEP_ROWS), phase="prefill", duration_s=declared.prefill_s(n)) for n in lengths.prompts]
+        rows += [Measured(work=declared.step([n]), phase="decode", duration_s=declared.decode_s([n])) for n in lengths.contexts]
+    return rows
 
 
-def test_least_squares_takes_no_negative_part():
-    features = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
-    assert non_negative(features, np.array([3.0, 5.0, 7.0])) == pytest.approx([1, 2])
-    assert non_negative(features, np.array([3.0, 2.0, 1.0])) == pytest.approx([2, 0])
+def error_of(found: Efficiency, rows: list[Measured]) -> float:
+    return max(abs(declared_with(48, 2).duration_s(row.work, found) / row.duration_s - 1) for row in rows)
+
+
+def test_prompts_for_the_fit_are_none_of_those_that_it_is_held_against():
+    assert not set(FITTED.prompts) & set(HELD_OUT.prompts)
+    assert not set(FITTED.contexts) & set(HELD_OUT.contexts)
+    assert min(FITTED.prompts) < STEP_ROWS < max(FITTED.prompts), "of one step and of several"
+
+
+def test_a_machines_efficiencies_are_found_again_from_its_durations():
+    found = fit_machine(rows_of(FITTED), TRUTH.stack)
+    assert error_of(found, rows_of(HELD_OUT)) < 0.01
+    for name in ("call_overhead_s", "step_overhead_s", "layer_overhead_s", "token_overhead_s", "prefill_wide", "score_bytes"):
+        assert getattr(found, name) == pytest.approx(getattr(TRUTH, name), rel=0.05), name
+
+
+def test_durations_that_other_work_lengthened_move_the_fit_little():
+    rows = rows_of(FITTED)
+    disturbed = [replace(row, duration_s=row.duration_s * (1.8 if number % 8 == 3 else 1.0)) for number, row in enumerate(rows)]
+    assert error_of(fit_machine(disturbed, TRUTH.stack), rows_of(HELD_OUT)) < 0.10
+
+
+def test_a_real_model_is_measured_at_every_length_with_its_work_in_steps(tmp_path: Path):
+    """The durations are real ones; what they are is the bench's to say."""
+    folder = random_model(tmp_path / "made", SHAPES[0])
+    machine = replace(find_profile("phone"), flops={"bf16": 1e11, "fp32": 1e11})
+    rows = measure_model(folder, "float32", machine, 1, time.process_time, Lengths(prompts=(16, 300), contexts=(32,)))
+    assert [(row.phase, row.work.tokens, row.work.steps, row.work.calls) for row in rows] == [
+        ("prefill", 16, 1, 1),
+        ("prefill", 300, 3, 1),
+        ("decode", 1, 1, 0),
+    ]
+    assert all(0 < row.duration_s < 60 for row in rows)
 
 
 def test_a_measured_profile_is_written_as_it_is_read(tmp_path):
     profile = find_profile("a100")
+    profile = replace(profile, efficiencies=(*profile.efficiencies, TRUTH))
     read = read_profiles(profile_text(profile), "x.toml")[0]
     assert (read.flops, read.kind, read.efficiencies) == (profile.flops, profile.kind, profile.efficiencies)
     path = write_profile(tmp_path, profile)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netgpt.bench.worlds import Seen, asked, capacity, cases, compare, failures, simulated
+from netgpt.bench.worlds import asked, capacity, cases, compare, failures
+from netgpt.bench.worlds_runs import Seen, simulated
 from netgpt.core.errors import NetgptError
 from netgpt.network.scenario import Scenario
 from netgpt.network.scenario_file import parse_scenario
@@ -56,6 +57,7 @@ def test_figures_are_of_the_requests_that_both_worlds_answered() -> None:
     assert (figures["x_u20_first_token_p50_ms_simulated"], figures["x_u20_first_token_p50_ms_emulated"]) == (200, 220)
     assert figures["x_u20_first_token_p50_difference"] == pytest.approx(0.1)
     assert figures["x_u20_time_per_token_p95_difference"] == 0
+    assert (figures["x_u20_first_token_later_p50_ms"], figures["x_u20_first_token_later_p95_ms"]) == pytest.approx((20, 29))
     assert (figures["x_u20_payload_equal"], figures["x_u20_payload_bytes_apart_max"]) == (pytest.approx(2 / 3, abs=1e-4), 9)
     assert figures["x_u20_overruns"] == 0.1
     with pytest.raises(NetgptError, match="no request was answered in both worlds"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netgpt.core.statistics import clopper_pearson, phi_coefficient, phi_interval, wilson_interval
+from netgpt.core.statistics import clopper_pearson, non_negative_squares, phi_coefficient, phi_interval, wilson_interval
 
 
 def test_wilson_interval_matches_its_published_example() -> None:
@@ -41,3 +41,9 @@ def test_the_interval_of_phi_holds_it_and_shrinks_with_more_trials() -> None:
     assert many[0] is not None
     assert few[0] < many[0] < 0.5 < many[1] < few[1]
     assert phi_interval([5, 0, 3, 0]) == (None, None) == phi_interval([0, 0, 0, 0])
+
+
+def test_least_squares_takes_no_negative_part() -> None:
+    features = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
+    assert non_negative_squares(features, np.array([3.0, 5.0, 7.0])) == pytest.approx([1, 2])
+    assert non_negative_squares(features, np.array([3.0, 2.0, 1.0])) == pytest.approx([2, 0])

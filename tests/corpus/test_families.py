@@ -22,7 +22,7 @@ from netgpt.corpus.wording import family_wordings
 each_family = pytest.mark.parametrize("family", BY_NAME.values(), ids=lambda family: family.name)
 seeds, grades, languages = st.integers(0, 2**32), st.sampled_from(GRADES), st.sampled_from(LANGUAGES)
 FROM_DATA = {"kpi", "logs", "state", "tickets", "views"}  # their keys are the data, so that no two tasks share one
-LONGEST_SHORT_PROMPT, LONG_QUESTION = 330, (1400, 3500)  # characters
+LONGEST_SHORT_PROMPT, LONG_QUESTION = 450, (1300, 3500)  # characters
 
 
 def drawn(family: Family, count: int, seed: int = 0) -> list[Task]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from netgpt.core.errors import InvalidRequest
-from netgpt.inference.caching import LONGEST_LIFE_S, NOW_LIFE_S, STATE_LIFE_S, USUAL_LIFE_S, flight_of, keepable, plan_of, scope_of
+from netgpt.inference.caching import LONGEST_LIFE_S, NOW_LIFE_S, STATE_LIFE_S, USUAL_LIFE_S, answering_models, flight_of, keepable, plan_of, scope_of
 from netgpt.inference.request import CacheWish, ChatRequest, Finish, Span
 from netgpt.models.grammar import Form, Grammar
 
@@ -20,8 +20,8 @@ def ask(text: str = QUESTION, **fields: Any) -> ChatRequest:
     return ChatRequest(**({"request_id": "r", "model": "netgpt-edge", "messages": (("user", text),), "temperature": 0.0} | fields))
 
 
-def exact(request: ChatRequest, *, model: str = "m", **wish: Any) -> bytes:
-    plan = plan_of(request, CacheWish(**wish), model=model)
+def exact(request: ChatRequest, *, models: tuple[str, ...] = ("m",), **wish: Any) -> bytes:
+    plan = plan_of(request, CacheWish(**wish), models=models)
     assert not plan.refused
     return plan.identity.exact
 
@@ -31,8 +31,15 @@ def test_requests_that_may_be_answered_differently_are_different() -> None:
     different = [
         exact(ask()),
         exact(ask("What is the packet delay budget of 5QI 8?")),
+        exact(ask(), models=("another",)),
+        exact(ask(model="cascade")),
+        exact(ask(model="cascade"), models=("m", "larger")),
         exact(ask(model="auto")),
-        exact(ask(), model="another"),
+        exact(ask(model="auto"), models=("m", "larger")),
+        exact(ask(model="auto", service="critical")),
+        exact(ask(model="auto", deadline_s=3.0)),
+        exact(ask(model="auto", max_cost=1.0)),
+        exact(ask(model="auto", max_energy_j=1.0)),
         exact(ask(max_tokens=5)),
         exact(ask(stop=("x",))),
         exact(ask(grammar=schema)),
@@ -57,7 +64,7 @@ def test_what_cannot_change_a_greedy_answer_makes_no_difference() -> None:
         exact(ask(seed=5)),
         exact(ask(top_p=0.5, top_k=3)),
         exact(ask(f"  {QUESTION}\n")),
-        exact(ask(request_id="other", key="k", deadline_s=3.0, privacy="edge-allowed")),
+        exact(ask(request_id="other", key="k", deadline_s=3.0, privacy="edge-allowed", service="batch")),
         exact(ask(), match="semantic"),
         exact(ask(), shared=True, max_age_s=5.0),
     }
@@ -79,13 +86,13 @@ def test_what_cannot_change_a_greedy_answer_makes_no_difference() -> None:
     ],
 )
 def test_what_may_not_be_kept_is_refused_with_the_reason(fields: dict[str, Any], wish: dict[str, Any], why: str) -> None:
-    plan = plan_of(ask(**fields), CacheWish(match="semantic", **wish), model="m")
+    plan = plan_of(ask(**fields), CacheWish(match="semantic", **wish), models=("m",))
     assert why in plan.refused
 
 
 def test_how_old_an_answer_may_be_follows_from_the_question_and_the_client() -> None:
     def age_s(text: str, **wish: Any) -> float:
-        return plan_of(ask(text), CacheWish(**wish), model="m").max_age_s
+        return plan_of(ask(text), CacheWish(**wish), models=("m",)).max_age_s
 
     assert age_s(QUESTION) == USUAL_LIFE_S
     assert age_s(QUESTION, max_age_s=80_000.0) == 80_000.0
@@ -93,13 +100,13 @@ def test_how_old_an_answer_may_be_follows_from_the_question_and_the_client() -> 
     assert age_s("What is the status of edge1?", max_age_s=5.0) == 5.0
     assert age_s("How many users are there now?", max_age_s=3_000.0) == NOW_LIFE_S
     assert age_s(QUESTION, max_age_s=0.0) == 0.0
-    assert plan_of(ask(), CacheWish(max_age_s=0.0), model="m").life_s == LONGEST_LIFE_S, "made anew, and kept"
-    assert plan_of(ask(), CacheWish(keep=False), model="m").life_s == 0.0
+    assert plan_of(ask(), CacheWish(max_age_s=0.0), models=("m",)).life_s == LONGEST_LIFE_S, "made anew, and kept"
+    assert plan_of(ask(), CacheWish(keep=False), models=("m",)).life_s == 0.0
 
 
 def test_only_timeless_questions_are_compared_by_meaning() -> None:
     def question(text: str, **wish: Any) -> str:
-        return plan_of(ask(text), CacheWish(**wish), model="m").identity.question
+        return plan_of(ask(text), CacheWish(**wish), models=("m",)).identity.question
 
     assert question(QUESTION, match="semantic") == QUESTION
     assert question(QUESTION, match="exact") == ""
@@ -123,8 +130,17 @@ def test_only_deterministic_requests_of_one_key_are_merged() -> None:
     assert flight_of(ask(request_id="1"), wish) == flight_of(ask(request_id="2"), wish) is not None
     assert flight_of(ask(temperature=1.0), wish) is None
     assert flight_of(ask(temperature=1.0, seed=1), wish) is not None
-    others = [{"key": "k"}, {"deadline_s": 3.0}, {"privacy": "device-only"}, {"logprobs": True}, {"max_tokens": 3}, {"text": "other"}]
-    assert len({flight_of(ask(**other), wish) for other in [{}, *others]}) == 7
+    others: list[dict[str, Any]] = [
+        {"key": "k"}, {"deadline_s": 3.0}, {"privacy": "device-only"}, {"logprobs": True}, {"max_tokens": 3}, {"text": "other"},
+        {"service": "batch"}, {"max_cost": 1.0}, {"max_energy_j": 1.0},
+    ]  # fmt: skip
+    assert len({flight_of(ask(**other), wish) for other in [{}, *others]}) == 10
+
+
+def test_a_tiers_answer_is_one_models_and_a_strategys_any_of_those_that_it_may_ask() -> None:
+    assert answering_models("netgpt-edge", ["b", "a", "b"]) == ("b",)
+    assert answering_models("auto", ["b", "a", "b"]) == answering_models("auto", ["a", "b"]) == ("a", "b")
+    assert answering_models("cascade", ["a", "b"]) == ("a", "b")
 
 
 def test_only_whole_answers_of_the_model_that_was_asked_are_kept() -> None:
@@ -139,8 +155,8 @@ def test_only_whole_answers_of_the_model_that_was_asked_are_kept() -> None:
         switches=(),
     )
 
-    def kept(finish: Finish, text: str = "100 ms", bounded: bool = False) -> bool:
-        return keepable(finish, text, bounded=bounded, model_of={"edge1": "m", "device1": "small"}, model="m")
+    def kept(finish: Finish, text: str = "100 ms", bounded: bool = False, models: tuple[str, ...] = ("m",)) -> bool:
+        return keepable(finish, text, bounded=bounded, model_of={"edge1": "m", "device1": "small"}, models=models)
 
     assert kept(finish)
     assert not kept(finish, text="")
@@ -150,6 +166,10 @@ def test_only_whole_answers_of_the_model_that_was_asked_are_kept() -> None:
     assert not kept(replace(finish, origin=(Span(node="device1", tokens=2),)))
     assert not kept(replace(finish, origin=()))
     assert not kept(finish, text="x" * 100_000)
+    climbed = replace(finish, switches=("device1 was not sure enough",), escalations=1, origin=(Span(node="device1", tokens=1), *finish.origin))
+    assert kept(climbed, models=("m", "small"))
+    assert not kept(climbed), "the request named one model"
+    assert not kept(replace(climbed, switches=(*climbed.switches, "edge1 failed; it stands")), models=("m", "small"))
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,22 @@ def test_a_prompt_is_arithmetic_with_a_quadratic_term(box: Declared):
     assert parts - whole == pytest.approx(6e-3 + 2 * 64 * 1000 / 0.5e12, rel=1e-6)  # one step's overhead and output matrix more
 
 
+def test_a_prompt_in_steps_pays_each_of_them_and_its_call_once(box: Declared):
+    text = MACHINE.replace('basis = "measured"', 'basis = "measured"\nscore_bytes = 16\ncall_overhead_s = 5e-3\nstep_tokens = 128')
+    stepwise = Declared(profile=read_profiles(text, "box.toml")[0], shape=box.shape, precision="bf16")
+    overhead_s, head = 6e-3, 2 * 64 * 1000
+
+    def rows_s(rows: int, pairs: float) -> float:
+        scores = 4 * 8 * pairs
+        return (2 * LAYER_WEIGHTS * rows + 4 * 8 * scores) / 0.5e12 + 16 * scores / 8e9
+
+    assert stepwise.prefill_s(100) == pytest.approx(5e-3 + overhead_s + rows_s(100, 100 * 101 / 2) + head / 0.5e12)
+    later = rows_s(128, 128 * 256) + rows_s(44, 44 * 300)
+    assert stepwise.prefill_s(300) == pytest.approx(5e-3 + 3 * overhead_s + rows_s(128, 128 * 129 / 2) + later + head / 0.5e12)
+    assert stepwise.prefill_s(128, past=256) == pytest.approx(5e-3 + overhead_s + rows_s(128, 128 * 384) + head / 0.5e12)
+    assert stepwise.decode_s([0]) == box.decode_s([0]), "no call brings a decoding step"
+
+
 def test_a_decoding_step_reads_weights_once_and_kv_of_every_session(box: Declared):
     weight_bytes, kv_bytes = 2 * (LAYER_WEIGHTS + 64_000), 2 * 2 * 4 * 16
     assert box.decode_s([0]) == pytest.approx(6e-3 + weight_bytes / 8e9)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from netgpt.core.errors import ScenarioInvalid
-from netgpt.network.scenario import NOWHERE, HandoverSpec, Scenario
+from netgpt.network.scenario import NOWHERE, HandoverSpec, ProcessesSpec, Scenario
 from netgpt.network.scenario_file import load_scenario, parse_scenario, shipped_scenarios
 
 SOUND = """
@@ -90,6 +90,13 @@ def test_a_sound_file_is_read_in_si_units_with_every_table_as_often_as_it_counts
     assert scenario.default_node == "cloud1"
 
 
+def test_what_processes_take_is_one_table_and_nothing_without_it() -> None:
+    assert not parse_scenario(SOUND, where="test.toml").processes.take_time
+    told = parse_scenario(SOUND + '[processes]\nrequest = "2ms"\nreply = "600us"\ncores = 2\n', where="test.toml").processes
+    assert told == ProcessesSpec(request_s=0.002, reply_s=0.0006, cores=2)
+    assert told.take_time
+
+
 def test_the_specs_remember_where_they_stand_and_are_equal_without_it() -> None:
     scenario = parse_scenario(SOUND, where="test.toml")
     assert scenario.links[0].place.of("delay") == f"test.toml:{line_of(SOUND, 'delay')}"
@@ -132,6 +139,9 @@ def test_the_specs_remember_where_they_stand_and_are_equal_without_it() -> None:
         ('name = "small"', 'name = "small', "not valid TOML", "mend that line"),
         ('name = "small"', "agreement = 2", "'agreement' of the scenario is 2", "at most 1"),
         ('name = "small"', 'default_node = "phone9"', "'default_node' names the unknown node 'phone9'", "known: cloud1, edge1, ue"),
+        ('name = "small"', "processes = 3", "'processes' is not a table", "[processes]"),
+        ('name = "small"', 'processes = { call = "1ms", wake = "1ms" }', "unknown key 'wake' in processes", "known: call"),
+        ('name = "small"', 'processes = { call = "-1ms" }', "'call' of processes", "write it as 5ms"),
         ('name = "small"', "simulation_only = 1", "1 is neither true nor false", "without quotes"),
         ('at = "edge1"\nbandwidth = "100MHz"', 'at = "edge9"\nbandwidth = "100MHz"', "'at' names the unknown node 'edge9'", "did you mean 'edge1'?"),
         ('at = "edge1"\nbandwidth = "100MHz"', 'at = "cloud1"\nbandwidth = "100MHz"', "which is no single edge node", "edge nodes: edge1"),

@@ -11,13 +11,13 @@ from netgpt.core.clock import WallClock
 from netgpt.core.errors import NotSupported
 from netgpt.core.transport import Call
 from netgpt.engine.hash_engine import HashEngine
-from netgpt.inference.cache import AnswerCache
+from netgpt.inference.cache import OVERHEAD_BYTES, AnswerCache
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Embed, Recall, Recalled, Remember, Remembered
+from netgpt.models.generation import Embed, Load, Recall, Recalled, Remember, Remembered
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.node.service import EngineService
 from netgpt.wire.codec import decode, encode
-from netgpt.wire.messages import Hello, Welcome
+from netgpt.wire.messages import Hello, Stats, Welcome
 
 TOKENIZER = ByteTokenizer()
 CARD = ModelCard(
@@ -83,5 +83,7 @@ def test_what_a_node_is_told_to_remember_it_recalls() -> None:
         told = Remember(scope="s", exact=b"e", text="100 ms", reason="stop", life_s=60.0)
         assert decode(Remembered, await answer(service, "remember", told)).kept
         assert decode(Recalled, await answer(service, "recall", asked)).text == "100 ms"
+        load = decode(Load, await answer(service, "stats", Stats()))
+        assert (load.kept_answers, load.kept_bytes) == (1, OVERHEAD_BYTES + len("100 ms"))
 
     asyncio.run(main())

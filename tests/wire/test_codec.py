@@ -41,6 +41,7 @@ from netgpt.models.generation import (
 )
 from netgpt.models.grammar import Form, Grammar
 from netgpt.network.member import Changes, Member, Snapshot
+from netgpt.network.offer import Offer, Pace
 from netgpt.wire import schema
 from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
@@ -48,7 +49,7 @@ from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, 
 KINDS: tuple[type, ...] = (
     Sampling, Penalties, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback,
     Embed, Embedding, Recall, Recalled, Remember, Remembered, Capabilities, Load,
-    ModelCard, Member, Snapshot, Changes, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
+    ModelCard, Pace, Offer, Member, Snapshot, Changes, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {

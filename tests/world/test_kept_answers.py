@@ -129,6 +129,9 @@ def test_the_same_and_a_question_that_means_the_same_are_answered_by_the_edge(in
             name: world.door("device1")._metrics.cache_requests.labels(result=name)._value.get() for name in ("exact", "semantic", "miss", "gate")
         }
         assert counted == {"exact": 1, "semantic": 1, "miss": 1, "gate": 1}
+        await world.clock.sleep(1.5)  # the edge's door has asked its engine
+        shown = world.door("edge1")._metrics
+        assert (shown.cache_answers._value.get(), shown.cache_bytes._value.get()) == (len(caches[0]), caches[0].bytes) == (2, caches[0].bytes)
 
     in_world(story)
 
@@ -270,7 +273,7 @@ def test_a_request_that_follows_one_that_fails_asks_for_itself(in_world: Callabl
                     told += 1
                     yield step
 
-        world.door("device1")._strategy = fails_at_first
+        world.door("device1")._strategies = {"netgpt-edge": fails_at_first}
         results = await asyncio.gather(*(ask(world) for _ in range(3)), return_exceptions=True)
         assert isinstance(results[0], NodeUnreachable)
         followers = [result for result in results[1:] if isinstance(result, Asked)]

@@ -13,7 +13,7 @@ import pytest
 from netgpt.core.clock import run_virtual
 from netgpt.core.storage import SimulatedStorage
 from netgpt.inference.request import ChatRequest, Delta
-from netgpt.network.scenario import FaultSpec, Scenario
+from netgpt.network.scenario import FaultSpec, ProcessesSpec, Scenario
 from netgpt.network.scenario_file import load_scenario
 from netgpt.telemetry.events import parse_event
 from netgpt.world.simulated import EVENTS, SimulatedWorld, simulate
@@ -46,6 +46,19 @@ def test_every_answer_is_exactly_what_its_nodes_would_say(seed: int):
     assert report["answers_wrong"] == 0
     assert report["finished"] > 150
     assert report["switched"] > 0, "the faults must have hit some answer half-way"
+
+
+def test_processes_that_take_time_delay_first_tokens_and_change_no_answer():
+    takes = ProcessesSpec(request_s=0.002, call_s=0.001, reply_s=0.001, kilobyte_s=0.0005, shaper_s=0.0005, cores=2)
+    slower = replace(CAMPUS, processes=takes)
+    fault = FaultSpec(at_s=5, for_s=5, node="edge1")
+    log, report = run(replace(slower, faults=(fault,)), 1, 15)
+    assert run(replace(slower, faults=(fault,)), 1, 15)[0] == log, "a seed replays"
+    assert report["answers_wrong"] == 0
+    _, plain = run(replace(CAMPUS, faults=(fault,)), 1, 15)
+    assert report["requests"] == plain["requests"]
+    later_s = report["time_to_first_token_p50_s"] - plain["time_to_first_token_p50_s"]
+    assert 0.006 <= later_s < 0.020, "a request, and both ends of a call and a reply"
 
 
 def test_a_lost_node_is_noticed_within_a_second():

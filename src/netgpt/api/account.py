@@ -103,6 +103,8 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
         "timing": timing(finishes),
         "seed": first.seed,
     }
+    if first.plan:
+        told["plan"] = dict(first.plan)
     if any(finish.counted_by for finish in finishes):
         told["counted_by"] = _counted_by(finishes)
     if uses := [finish.cache for finish in finishes if finish.cache]:

@@ -24,7 +24,8 @@ from netgpt.api.embedding import EmbeddingEndpoint, EmbedDoor
 from netgpt.api.front import Front
 from netgpt.api.openapi import HEALTH_PATH, METRICS_PATH, MODEL_PATH, MODELS_PATH, READY_PATH, openapi_document
 from netgpt.api.openapi_bodies import Served
-from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, OPENAPI_PATH, json_response
+from netgpt.api.plan import PlanDoor, PlanEndpoint
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, OPENAPI_PATH, PLAN_PATH, json_response
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import ModelNotFound, NodeUnreachable
@@ -34,7 +35,7 @@ from netgpt.inference.request import ServedModel
 from netgpt.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
-class ServingDoor(AnswerDoor, EmbedDoor, Protocol):
+class ServingDoor(AnswerDoor, EmbedDoor, PlanDoor, Protocol):
     """What the HTTP surface needs of `inference.door.Door`."""
 
     @property
@@ -101,6 +102,7 @@ def create_door_app(
     return assemble(
         [
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in asked.items()),
+            Route(PLAN_PATH, PlanEndpoint(door=door), methods=["POST"]),
             Route(MODELS_PATH, list_models),
             Route(MODEL_PATH, one_model),
             Route(HEALTH_PATH, is_alive),

@@ -20,7 +20,7 @@ from netgpt.api.hosts import HostRule, is_loopback
 from netgpt.api.key_file import KeyFile
 from netgpt.api.keys import ApiKey
 from netgpt.api.limits import KeyLimits
-from netgpt.api.reply import DOCS_PATH, OPENAPI_PATH, REQUEST_ID, BodyTooLarge, error_response
+from netgpt.api.reply import DOCS_PATH, OPENAPI_PATH, PLAN_PATH, REQUEST_ID, BodyTooLarge, error_response
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.errors import KeyRefused, NetgptError, ScopeMissing
 from netgpt.core.storage import SimulatedStorage
@@ -31,7 +31,7 @@ KEY_ID = "netgpt.key"  # where a request's ASGI scope has the id of its key; emp
 OPEN_PATHS = frozenset({"/health", "/ready"})
 VIEW_PATHS = frozenset({"/metrics", "/api/v1/nodes", "/api/v1/events", "/api/v1/links"})
 USE_PREFIX = "/v1/"
-USE_PATHS = frozenset({OPENAPI_PATH, DOCS_PATH})  # what is under the prefix, described
+USE_PATHS = frozenset({OPENAPI_PATH, DOCS_PATH, PLAN_PATH})  # what is under the prefix, described; and what it would choose
 POLICY_VIOLATION = 1008  # RFC 6455: why a WebSocket is closed
 _MAX_HEADER_BYTES = 512  # of an Authorization; ours have 55
 _MAKE_ONE = "send 'Authorization: Bearer ngpt_...', or set NETGPT_API_KEY for a command; the operator makes keys: netgpt keys create"

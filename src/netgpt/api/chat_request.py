@@ -1,7 +1,7 @@
 """From the JSON of a chat completion to a `ChatRequest`: pure, strict about types, explicit about limits.
 
 What would change the answer and is not implemented is refused, not ignored. What is unknown is
-ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s`, `cache` and `max_cost` are NetGPT's own.
+ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s`, `cache`, `service`, `max_cost` and `max_energy_j` are NetGPT's own.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from netgpt.api.tools import Tools, read_tools, tool_grammar
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.value import value
-from netgpt.inference.choice import AUTO, TIER_OF_MODEL
+from netgpt.inference.choice import AUTO, CASCADE, TIER_OF_MODEL
+from netgpt.inference.objective import INTERACTIVE, LINK_CLASS, objective_of
 from netgpt.inference.request import DEFAULT_PRIVACY, ChatRequest
 
 MAX_CHOICES = 16  # answers that one request may ask for
-MODEL_OF_STRATEGY = {AUTO: AUTO} | {tier: model for model, tier in TIER_OF_MODEL.items()}
+MODEL_OF_STRATEGY = {AUTO: AUTO, CASCADE: CASCADE} | {tier: model for model, tier in TIER_OF_MODEL.items()}
 _TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}")
 _ROLES = {"developer": "system"}  # OpenAI's newer name
 
@@ -34,7 +35,6 @@ INERT: dict[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
-    "max_cost": (),  # NetGPT's own, for when nodes state what they cost
 }
 
 
@@ -76,6 +76,7 @@ def parse_chat(body: object, request_id: str, key: str = "") -> ChatRequest:
 
 def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What every request for an answer may say, as fields of `ChatRequest`. Raises InvalidRequest."""
+    service = INTERACTIVE if fields.get("service") is None else objective_of(required_text(fields, "service")).name
     return {
         "model": _model(fields),
         "temperature": number(fields, "temperature", 1.0),
@@ -88,6 +89,10 @@ def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         "stop": _stop(fields.get("stop")),
         "privacy": required_text(fields, "privacy") if fields.get("privacy") is not None else DEFAULT_PRIVACY,
         "deadline_s": number(fields, "deadline_s", None),
+        "service": service,
+        "qos": LINK_CLASS[service],
+        "max_cost": number(fields, "max_cost", None),
+        "max_energy_j": number(fields, "max_energy_j", None),
     }
 
 

@@ -27,7 +27,6 @@ INERT: dict[str, tuple[object, ...]] = {
     "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
-    "max_cost": (),
 }
 
 

@@ -12,14 +12,14 @@ from typing import Any
 from netgpt import __version__
 from netgpt.api.openapi_bodies import Schema, Served, chat_body, completion_body, embedding_body
 from netgpt.api.openapi_replies import part, reply_schemas
-from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, OPENAPI_PATH
+from netgpt.api.reply import CHAT_PATH, COMPLETIONS_PATH, DOCS_PATH, EMBEDDINGS_PATH, OPENAPI_PATH, PLAN_PATH
 
 MODELS_PATH = "/v1/models"
 MODEL_PATH = "/v1/models/{name}"
 HEALTH_PATH, READY_PATH, METRICS_PATH = "/health", "/ready", "/metrics"
 EVENTS = "text/event-stream"
 
-_ABOUT = """OpenAI's API at a node of a NetGPT network, with NetGPT's own fields beside it: `privacy` and `deadline_s` in a body,
+_ABOUT = """OpenAI's API at a node of a NetGPT network, with NetGPT's own fields beside it: `privacy`, `deadline_s`, `service` and budgets in a body,
 `metrics` and `netgpt` in a reply. Unknown fields of a body are ignored; what would change the answer and is not supported is refused
 by name. Every reply has the header `X-Request-Id`; every error has the shape of `Error`, in a stream that has begun as its last event."""
 
@@ -84,6 +84,15 @@ def operations(served: Served) -> tuple[Operation, ...]:
             reply={"application/json": part("Embeddings")},
             body="EmbeddingBody",
             example={"model": model, "input": ["packet loss", "delay budget"]},
+        ),
+        Operation(
+            path=PLAN_PATH,
+            method="post",
+            id="plan",
+            summary="What `auto` would choose for a conversation; nothing runs.",
+            reply={"application/json": part("Plan")},
+            body="ChatBody",
+            example={"model": "auto", "messages": [{"role": "user", "content": "What is the role of NWDAF?"}], "service": "interactive"},
         ),
         _get(MODELS_PATH, "listModels", "Model names, ready or not.", "Models"),
         _get(MODEL_PATH, "retrieveModel", "One model name.", "Model", name),

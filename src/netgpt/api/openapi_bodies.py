@@ -2,7 +2,7 @@
 
 Every limit is read from where it is enforced. A body that a schema admits is refused only for what no
 schema can say: a prompt that fills the model's context, a privacy level that the model's tier may not
-see, a node that is not up.
+see, a node that is not up, a budget or deadline that no node keeps.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from netgpt.api.embedding import ENCODINGS, MAX_TEXTS
 from netgpt.api.fields import SEED_RANGE
 from netgpt.api.openapi_tools import CHOICE_NEEDS_TOOLS, call_messages, callable_tools, response_format
 from netgpt.inference.choice import AUTO
+from netgpt.inference.objective import INTERACTIVE, SERVICES
 from netgpt.inference.request import (
     CACHE_MATCHES,
     LEAST_TOP_P,
@@ -32,6 +33,7 @@ from netgpt.inference.request import (
     MAX_TOP_K,
     MAX_TOP_LOGPROBS,
     MIN_DEADLINE_S,
+    MOST_BUDGET,
 )
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
@@ -120,6 +122,14 @@ def answer(served: Served) -> dict[str, Schema]:
         }),
         **extras(),
         "cache": cache(),
+        "service": optional({
+            "type": "string",
+            "enum": list(SERVICES),
+            "default": INTERACTIVE,
+            "description": "By which `auto` weighs time, energy, bytes and quality.",
+        }),
+        "max_cost": number(0, MOST_BUDGET, "What `auto` may spend on the answer, in the unit of the nodes' prices."),
+        "max_energy_j": number(0, MOST_BUDGET, "What `auto` may spend of the entry node's energy, in joules."),
     }  # fmt: skip
 
 
@@ -141,7 +151,7 @@ def cache() -> Schema:
 
 
 def model(served: Served) -> Schema:
-    return {"type": "string", "enum": list(served.models), "description": "A tier's model, or `auto`: the largest that is up."}
+    return {"type": "string", "enum": list(served.models), "description": "A tier's model, or `auto`: as the planner chooses."}
 
 
 def most_tokens(served: Served, about: str, **more: Any) -> Schema:

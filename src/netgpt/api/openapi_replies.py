@@ -54,6 +54,8 @@ def reply_schemas() -> dict[str, Schema]:
         "Embeddings": _embeddings(),
         "Model": _model(),
         "Models": record(object=exactly("list"), data=many(part("Model"))),
+        "Candidate": _candidate(),
+        "Plan": _plan(),
         "Health": record(status=exactly("ok"), node=TEXT),
         "Readiness": record(status=exactly("ready"), node=TEXT),
     }
@@ -88,8 +90,41 @@ def _account() -> Schema:
     use = {**record(result={"type": "string", "enum": ["hit", "miss", "merged", "refused"]}, node={"type": ["string", "null"]})}
     use["properties"] |= {"why": TEXT, "match": TEXT, "age_s": NUMBER, "similarity": NUMBER}
     fields["properties"] |= {"cache": {**use, "description": "What became of the request's `cache`."}}
-    fields["properties"] |= {"switches": many(TEXT), "seed": {"type": "integer"}, "choices": many({"type": "object"})}
+    fields["properties"] |= {"switches": many(TEXT), "seed": {"type": "integer"}, "plan": part("Plan"), "choices": many({"type": "object"})}
     return {**fields, "description": "How the answer came about."}
+
+
+def _candidate() -> Schema:
+    seconds = {"type": "number", "minimum": 0, "description": "Seconds."}
+    fields = record(
+        strategy=TEXT,
+        nodes=many(TEXT),
+        cost_s={"type": "number", "description": "J: what is weighed, in seconds."},
+        ttft_s=seconds,
+        token_s=seconds,
+        total_s=seconds,
+        answer_tokens={**NUMBER, "description": "Expected."},
+        up_bytes=WHOLE,
+        down_bytes=WHOLE,
+        energy_j={**NUMBER, "description": "Of the entry node."},
+        cost=NUMBER,
+        quality={"type": "number", "minimum": 0, "maximum": 1},
+        sources={"type": "object", "additionalProperties": TEXT, "description": "Where figures come from."},
+    )
+    fields["properties"]["excluded"] = {**TEXT, "description": "Which limit it breaks."}
+    return fields
+
+
+def _plan() -> Schema:
+    fields = record(
+        service=TEXT,
+        why=TEXT,
+        chosen=part("Candidate"),
+        runner_up=or_null(part("Candidate")),
+        explores={"type": "boolean", "description": "It was chosen to learn of it."},
+    )
+    fields["properties"] |= {"candidates": many(part("Candidate")), "weights": {"type": "object", "additionalProperties": NUMBER}}
+    return fields
 
 
 def _reply(kind: str, choice: Schema) -> Schema:

@@ -23,6 +23,7 @@ _REQUEST_ID_NAME = REQUEST_ID_HEADER.encode()
 CHAT_PATH = "/v1/chat/completions"
 COMPLETIONS_PATH = "/v1/completions"
 EMBEDDINGS_PATH = "/v1/embeddings"
+PLAN_PATH = "/api/v1/plan"
 OPENAPI_PATH = "/openapi.json"
 DOCS_PATH = "/docs"
 _ID_PREFIX = {CHAT_PATH: "chatcmpl", COMPLETIONS_PATH: "cmpl", EMBEDDINGS_PATH: "embd"}  # as OpenAI's; others have "req"

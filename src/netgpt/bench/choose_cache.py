@@ -212,7 +212,7 @@ async def _look_up(cache: AnswerCache, scope: str, plan: Plan) -> Recalled | Non
 
 def _plan(question: str, place: str, max_age_s: float | None) -> Plan:
     request = ChatRequest(request_id="bench", model="netgpt-edge", messages=(("user", question),), temperature=0.0)
-    return plan_of(request, CacheWish(match="semantic", place=place, max_age_s=max_age_s), model="netgpt-edge")
+    return plan_of(request, CacheWish(match="semantic", place=place, max_age_s=max_age_s), models=("netgpt-edge",))
 
 
 def _answer(pair: Pair, question: str) -> str:

@@ -1,28 +1,30 @@
 """This machine's own hardware profile: peaks by large matrices, efficiencies by models made for it.
 
-The models have random weights and shapes that no shipped model has, so that a prediction of a shipped
-model's speed is one. Each duration is through the engine contract; the fastest of some repeats counts,
-which is what other work on the machine disturbs least.
+The models have random weights and shapes that no shipped model has, and prompts of other lengths than those
+that a prediction is held against, so that a prediction of a shipped model's speed is one. Each duration is
+through the engine contract; the fastest of some repeats counts, which is what other work on the machine disturbs least.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from netgpt.bench.engine import prompts, running_engine
 from netgpt.core.clock import WallClock
+from netgpt.core.statistics import non_negative_squares
 from netgpt.core.storage import DiskStorage
+from netgpt.engine.batch import STEP_ROWS
 from netgpt.engine.torch_engine import TorchEngine
 from netgpt.engine.useful_threads import torch_stack
 from netgpt.models.checkpoint import save_model
@@ -35,20 +37,36 @@ from netgpt.world.declared import PRECISION_OF_DTYPE, own_shape
 
 SEED = 20262
 DTYPES = ("float32", "bfloat16")
-PROMPTS = (64, 192, 512)  # tokens
-CONTEXT, NEW_TOKENS = 128, 32  # of a decoding measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """What a model is measured with, tokens."""
+
+    prompts: tuple[int, ...]
+    contexts: tuple[int, ...]  # at which decoding begins
+
+
+FITTED = Lengths(prompts=(16, 48, 112, 320, 768), contexts=(32, 512))
+HELD_OUT = Lengths(prompts=(64, 192, 512), contexts=(128,))
+NEW_TOKENS = 32  # of a decoding measurement
+CALM, FITS = 0.05, 8  # a relative error above this weighs less the larger it is; so often weights are set anew
 SHAPES = tuple(
     partial(DecoderConfig, hidden_size=hidden, num_layers=layers, num_heads=heads, head_dim=head, intermediate_size=3 * hidden)
     for hidden, layers, heads, head in (
+        (40, 4, 2, 20),
         (48, 2, 2, 24),
+        (72, 5, 6, 12),
         (96, 3, 6, 16),
         (112, 4, 4, 28),
+        (128, 2, 8, 16),
         (160, 4, 4, 40),
         (208, 6, 8, 26),
         (288, 5, 8, 36),
         (320, 7, 10, 32),
     )
 )
+ARITHMETIC, READING = 4, 5  # columns of the fit
 SHARE_OF_MEMORY = 0.8
 ASSUMED_IDLE_W, ASSUMED_W_PER_CPU = 10.0, 10.0
 
@@ -76,7 +94,7 @@ Rows = dict[tuple[Path, str], list[Measured]]
 def measure(
     *, repeats: int = 3, rounds: int = 3, targets: Sequence[Path] = (), now_s: Callable[[], float] | None = None
 ) -> tuple[HardwareProfile, Rows]:
-    """This machine's profile, in a minute or so on an idle machine; and measurements of `targets` from the same rounds.
+    """This machine's profile, in some two minutes on an idle machine; and measurements of `targets` from the same rounds.
 
     Args:
         repeats: of each measurement in a round; the fastest of all counts.
@@ -87,12 +105,12 @@ def measure(
     clock_s = now_s or WallClock().now_s
     profile = _profile(measure_peaks(repeats * rounds, clock_s))
     with tempfile.TemporaryDirectory() as scratch:
-        made = [_random_model(Path(scratch) / f"shape-{number}", shape) for number, shape in enumerate(SHAPES)]
+        made = [random_model(Path(scratch) / f"shape-{number}", shape) for number, shape in enumerate(SHAPES)]
         rows: Rows = {}
         for _ in range(rounds):
             for folder in (*made, *targets):
                 for dtype in DTYPES:
-                    found = measure_model(folder, dtype, profile, repeats, clock_s)
+                    found = measure_model(folder, dtype, profile, repeats, clock_s, HELD_OUT if folder in targets else FITTED)
                     rows[folder, dtype] = [_faster(*pair) for pair in zip(rows.get((folder, dtype), found), found, strict=True)]
         by_stack: dict[str, list[Measured]] = {}
         for folder in made:
@@ -112,7 +130,8 @@ def _faster(one: Measured, other: Measured) -> Measured:
     return one if one.duration_s <= other.duration_s else other
 
 
-def _random_model(folder: Path, shape: Callable[..., DecoderConfig]) -> Path:
+def random_model(folder: Path, shape: Callable[..., DecoderConfig]) -> Path:
+    """A model of that shape in that folder, which it returns."""
     save_model(folder, Decoder(shape(vocab_size=2048, num_kv_heads=2, max_position=2048, qk_norm=True), seed=SEED), "float32")
     return folder
 
@@ -128,48 +147,49 @@ def measure_peaks(repeats: int, clock_s: Callable[[], float]) -> Peaks:
     return Peaks(flops=flops, memory_bytes_per_s=2 * memory.nbytes / _fastest_s(lambda: np.copyto(target, memory), 2 * repeats, clock_s))
 
 
-def measure_model(folder: Path, dtype: str, profile: HardwareProfile, repeats: int, clock_s: Callable[[], float]) -> list[Measured]:
-    """Prompts of several lengths, and a step of one session, of the model in that folder."""
+def measure_model(folder: Path, dtype: str, profile: HardwareProfile, repeats: int, clock_s: Callable[[], float], lengths: Lengths) -> list[Measured]:
+    """Prompts of those lengths, and steps of one session, of the model in that folder."""
     shape = own_shape(str(folder))
     assert shape is not None
     declared = Declared(profile=profile, shape=shape, precision=PRECISION_OF_DTYPE[dtype])
     rows: list[Measured] = []
-    with _engine(folder, dtype) as (engine, call):
-        for tokens in PROMPTS:
-            duration_s = _fastest_s(lambda tokens=tokens: call(_read(engine, tokens)), repeats, clock_s)
-            rows.append(Measured(work=declared.prompt(tokens), phase="prefill", duration_s=duration_s))
-        step_s = min(call(_decode_step_s(engine, clock_s)) for _ in range(repeats + 1))
-        rows.append(Measured(work=declared.step([CONTEXT + NEW_TOKENS // 2]), phase="decode", duration_s=step_s))
+    with _engine(folder, dtype) as call:
+        for tokens in lengths.prompts:
+            duration_s = min([call(partial(_prefill_s, tokens=tokens, clock_s=clock_s)) for _ in range(repeats + 1)][1:])  # the first warms up
+            rows.append(Measured(work=declared.prompt(tokens, step_tokens=STEP_ROWS), phase="prefill", duration_s=duration_s))
+        for context in lengths.contexts:
+            step_s = min(call(partial(_decode_step_s, context=context, clock_s=clock_s)) for _ in range(repeats + 1))
+            rows.append(Measured(work=declared.step([context + NEW_TOKENS // 2]), phase="decode", duration_s=step_s))
     return rows
 
 
 @contextmanager
-def _engine(folder: Path, dtype: str) -> Iterator[tuple[TorchEngine, Callable[[Any], Any]]]:
-    """A running engine, and how to run a coroutine beside it."""
-    kept: list[Any] = []
-
-    async def keep(engine: TorchEngine, work: Any) -> None:
-        kept.append((engine, await work) if work else (engine, None))
-
+def _engine(folder: Path, dtype: str) -> Iterator[Callable[[Callable[[TorchEngine], Awaitable[float]]], float]]:
+    """A running engine: how to run a measurement beside it."""
     with running_engine(folder, dtype) as timed:
-        timed(lambda engine: keep(engine, None))
-        engine = kept.pop()[0]
 
-        def call(work: Any) -> Any:
-            timed(lambda engine: keep(engine, work))
-            return kept.pop()[1]
+        def call(measurement: Callable[[TorchEngine], Awaitable[float]]) -> float:
+            found: list[float] = []
 
-        yield engine, call
+            async def keep(engine: TorchEngine) -> None:
+                found.append(await measurement(engine))
+
+            timed(keep)
+            return max(found[0], 1e-9)
+
+        yield call
 
 
-async def _read(engine: TorchEngine, tokens: int) -> None:
+async def _prefill_s(engine: TorchEngine, *, tokens: int, clock_s: Callable[[], float]) -> float:
     await engine.rollback(Rollback(session="prompt"))
+    begin_s = clock_s()
     await engine.prefill(Prefill(session="prompt", ids=prompts(1, tokens)[0]))
+    return clock_s() - begin_s
 
 
-async def _decode_step_s(engine: TorchEngine, clock_s: Callable[[], float]) -> float:
+async def _decode_step_s(engine: TorchEngine, *, context: int, clock_s: Callable[[], float]) -> float:
     """The mean step after the first token."""
-    ids = prompts(1, CONTEXT)[0]
+    ids = prompts(1, context)[0]
     first_s, made = 0.0, 0
     async for tokens in engine.generate(Generate(session="steps", ids=ids, max_tokens=NEW_TOKENS + 1)):
         first_s = first_s or clock_s()
@@ -178,23 +198,42 @@ async def _decode_step_s(engine: TorchEngine, clock_s: Callable[[], float]) -> f
 
 
 def fit_machine(rows: Sequence[Measured], stack: str) -> Efficiency:
-    """The efficiencies that give those durations: least squares of relative errors, none below 0."""
-    prompt = [row.phase == "prefill" for row in rows]
-    features = np.array(
-        [
-            [
-                1.0,
-                row.work.layers,
-                row.work.layers * row.work.tokens,
-                row.work.arithmetic_s if is_prompt else 0.0,
-                0.0 if is_prompt else row.work.reading_s,
-                row.work.score_s,
-            ]
-            for row, is_prompt in zip(rows, prompt, strict=True)
-        ]
-    )
+    """The efficiencies that give those durations: least squares of relative errors, none below 0.
+
+    What bounds a row, arithmetic or reading, follows from the fit before; at first prompts are arithmetic and decoding reads. Rows that are
+    far off weigh less (Huber's weights), since what else a machine does only ever makes a duration longer.
+    """
     durations = np.array([row.duration_s for row in rows])
-    step, layer, token, arithmetic, reading, scores = non_negative(features / durations[:, None], np.ones(len(rows)))
+    reads = np.array([row.phase == "decode" for row in rows])
+    weights = np.ones(len(rows))
+    found: list[float] = []
+    for _ in range(FITS):
+        features = _features(rows, reads) / durations[:, None]
+        found = non_negative_squares(features * weights[:, None], weights)
+        errors = np.abs(features @ np.array(found) - 1)
+        weights = np.sqrt(CALM / np.maximum(errors, CALM))
+        arithmetic, reading = found[ARITHMETIC], found[READING]
+        if arithmetic and reading:  # else one of them bounds nothing, and what it would cost is not known
+            reads = np.array([row.work.reading_s * reading > row.work.arithmetic_s * arithmetic for row in rows])
+    return _efficiency(found, stack)
+
+
+def _features(rows: Sequence[Measured], reads: NDArray[np.bool_]) -> NDArray[np.float64]:
+    works = [row.work for row in rows]
+    columns = [
+        [work.calls for work in works],
+        [work.steps for work in works],
+        [work.steps * work.layers for work in works],
+        [work.layers * work.tokens for work in works],
+        np.where(reads, 0.0, [work.arithmetic_s for work in works]),
+        np.where(reads, [work.reading_s for work in works], 0.0),
+        [work.score_s for work in works],
+    ]
+    return np.array(columns, dtype=np.float64).T
+
+
+def _efficiency(found: Sequence[float], stack: str) -> Efficiency:
+    call, step, layer, token, arithmetic, reading, scores = found
     share = 1 / max(arithmetic, 1e-6)
     read = 1 / max(reading, 1e-6)
     return Efficiency(
@@ -206,24 +245,11 @@ def fit_machine(rows: Sequence[Measured], stack: str) -> Efficiency:
         layer_overhead_s=layer,
         step_overhead_s=step,
         token_overhead_s=token,
+        call_overhead_s=call,
+        step_tokens=STEP_ROWS,
         score_bytes=scores * read,
         basis="measured",
     )
-
-
-def non_negative(features: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> list[float]:
-    """Non-negative least squares: among all choices of columns, the best whose solution has no negative part."""
-    columns = features.shape[1]
-    scale = np.maximum(np.abs(features).max(axis=0), 1e-300)
-    best, least = np.zeros(columns), float(targets @ targets)
-    for chosen in range(1, 1 << columns):
-        used = [column for column in range(columns) if chosen >> column & 1]
-        found, *_ = np.linalg.lstsq(features[:, used] / scale[used], targets, rcond=None)
-        loss = float(np.sum((features[:, used] / scale[used] @ found - targets) ** 2))
-        if loss < least and (found >= 0).all():
-            best, least = np.zeros(columns), loss
-            best[used] = found / scale[used]
-    return [float(value) for value in best]
 
 
 def _fastest_s(work: Callable[[], object], repeats: int, clock_s: Callable[[], float]) -> float:

@@ -1,48 +1,35 @@
 """The same requests in a simulated and in an emulated run: do first tokens come, and do tokens follow, at the same times?
 
-Both have the scenario's links and cells, `hash` models and declared timing; the emulated one is `netgpt up --links stream`. Devices ask by
-Poisson processes, at a share of what the network can answer. What it can is found by simulating a backlog. Times are those that doors tell;
-of the emulated run, results that came later than declared are counted, since of a machine that does not keep up they are the machine's.
+Both have the scenario's links and cells, `hash` models and declared timing; the emulated one is `netgpt up --links stream`. What processes take
+on this machine is measured first, on another network (`worlds_processes`), and declared to the simulation. Devices ask by Poisson processes,
+at a share of what the network can answer. What it can is found by simulating a backlog. Times are those that doors tell; of the emulated
+run, results that came later than declared are counted, since of a machine that does not keep up they are the machine's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvloop
 
 from netgpt.bench.conditions import MOST_OVERRUNS, conditions, tell
-from netgpt.bench.gateways import run_netgpt
-from netgpt.bench.http_load import Answer, Target, ask_at
+from netgpt.bench.worlds_processes import LETTERS, measure
+from netgpt.bench.worlds_runs import SETTLE_S, Ask, Seen, emulated, emulated_network, simulated
 from netgpt.core.chance import SeededChance
-from netgpt.core.clock import WallClock, run_virtual
 from netgpt.core.errors import NetgptError
-from netgpt.core.ids import new_id
-from netgpt.core.scheduling import TaskGroup
-from netgpt.core.storage import SimulatedStorage
-from netgpt.inference.request import ChatRequest, Finish
 from netgpt.network.scenario import Scenario
 from netgpt.network.scenario_file import parse_scenario
-from netgpt.world.runstate import running_state
-from netgpt.world.simulated import SimulatedWorld
 
 SEED = 1
 UTILISATIONS = (0.2, 0.5, 0.8)
 SLOTS = 8  # of each engine: so few that a machine of two cores keeps up
 PROMPT_TOKENS, ANSWER_TOKENS = (32, 96), (16, 32)
 BACKLOG = 60  # requests at once, to find the capacity
-SETTLE_S = 2.0  # before the first request: nodes join, connections come about
 FULL_S, QUICK_S = 60.0, 20.0
-_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 _NODE = '[[node]]\nid = "{id}"\ntier = "{tier}"\nmodel = "netgpt-{tier}"\nprofile = "{profile}"\nparameters = {parameters}\n{more}\n'
 _LINK = '[[link]]\nbetween = ["{ends[0]}", "{ends[1]}"]\nup = "1Gbps"\ndown = "1Gbps"\ndelay = "{delay}"\n'
 _CELL = '[[cell]]\nid = "cell-{at}"\nat = "{at}"\nbandwidth = "{bandwidth}"\ntdd = "DDDSU"\nbackground_up = "{load}"\nbackground_down = "{load}"\n'
@@ -55,28 +42,6 @@ class Case:
 
     text: str
     model: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """One request; its seed tells it from others."""
-
-    at_s: float
-    node: str
-    seed: int
-    content: str
-    max_tokens: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """How one request went."""
-
-    first_s: float  # from arrival at the door to the first token
-    token_s: float | None  # mean time between tokens; None of a single token
-    payload: Mapping[str, Mapping[str, int]]  # bytes by peer
-    overruns: int = 0
-    tokens: int = 0
 
 
 def cases() -> dict[str, Case]:
@@ -101,26 +66,30 @@ def _with_slots(text: str) -> str:
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Measure: three scenarios at three utilisations, 60 s each; `campus` at 0.2 for 20 s if `quick`.
+    """Measure: what processes take, then three scenarios at three utilisations, 60 s each; `campus` at 0.2 for 20 s if `quick`.
 
     Returns:
         {"suite": "worlds", "figures": {name: number}, "conditions": {...}, "failures": [...]}, for each SCENARIO_u20 and so on:
         `..._first_token_p50_ms_simulated`, `..._emulated`, `..._difference` (the emulated one's, as a share), the same of p95 and of
-        `time_per_token`; `..._payload_equal`, the share of requests, with `..._payload_bytes_apart_max`; `..._overruns` a token.
+        `time_per_token`; `..._first_token_later_p50_ms` and p95, of the same request in the emulated run; `..._payload_equal`, the share of
+        requests, with `..._payload_bytes_apart_max`; `..._overruns` a token. `processes_...` are those of `worlds_processes.measure`.
     """
     duration_s = QUICK_S if quick else FULL_S
     chosen = {"campus": cases()["campus"]} if quick else cases()
     about = conditions(packages=("grpcio", "uvloop"), duration_s=duration_s, slots=SLOTS, seed=SEED)
-    figures: dict[str, float] = {}
+    tell("what processes take")
+    processes, figures = measure(quick)
     for name, case in chosen.items():
-        scenario = replace(parse_scenario(case.text, where=f"{name}.toml"), users=(), faults=())
+        scenario = replace(parse_scenario(case.text, where=f"{name}.toml"), users=(), faults=(), processes=processes)
         capacity_per_s = capacity(scenario, case.model)
         figures[f"{name}_capacity_requests_per_s"] = round(capacity_per_s, 3)
         for utilisation in UTILISATIONS[:1] if quick else UTILISATIONS:
             tell(f"{name} at {utilisation:.0%}, {duration_s:.0f} s")
             asks = asked(scenario, utilisation * capacity_per_s, duration_s)
-            pair = simulated(scenario, case.model, asks), emulated(case, asks)
-            figures |= compare(f"{name}_u{utilisation * 100:.0f}", *pair)
+            told = simulated(scenario, case.model, asks, seed=SEED)
+            with emulated_network(case.text) as state:
+                real = emulated(state, case.model, asks)
+            figures |= compare(f"{name}_u{utilisation * 100:.0f}", told, real)
     return {"suite": "worlds", "figures": figures, "conditions": about, "failures": failures(figures)}
 
 
@@ -145,7 +114,7 @@ def _ask(scenario: Scenario, number: int, at_s: float) -> Ask:
         at_s=at_s,
         node=devices[int(stream.integers(len(devices)))],
         seed=1_000_000 + number,  # all as long as each other on the wire
-        content=bytes(stream.choice(_LETTERS, length)).decode(),
+        content=bytes(stream.choice(LETTERS, length)).decode(),
         max_tokens=int(stream.integers(ANSWER_TOKENS[0], ANSWER_TOKENS[1] + 1)),
     )
 
@@ -155,98 +124,6 @@ def capacity(scenario: Scenario, model: str) -> float:
     seen = simulated(scenario, model, [_ask(scenario, number, SETTLE_S) for number in range(BACKLOG)])
     ends_s = sorted(one.first_s + (one.token_s or 0.0) * max(one.tokens - 1, 0) for one in seen.values())
     return len(ends_s) / ends_s[-1]
-
-
-def simulated(scenario: Scenario, model: str, asks: Sequence[Ask]) -> dict[int, Seen]:
-    """How each request went under the virtual clock, by its seed."""
-
-    async def main() -> dict[int, Seen]:
-        world = SimulatedWorld(scenario, SEED, SimulatedStorage())
-        await world.start()
-        found: dict[int, Seen] = {}
-
-        async def request(ask: Ask) -> None:
-            await world.clock.sleep(max(0.0, ask.at_s - world.clock.now_s()))
-            wanted = ChatRequest(
-                request_id=new_id("chatcmpl", SeededChance(SEED).stream(f"worlds id {ask.seed}")),
-                model=model,
-                messages=(("user", ask.content),),
-                max_tokens=ask.max_tokens,
-                temperature=0.0,
-                seed=ask.seed,
-            )
-            async for answer in world.door(ask.node).chat(wanted):
-                if isinstance(answer, Finish):
-                    found[ask.seed] = _of_finish(answer)
-
-        async with TaskGroup() as tasks:
-            for ask in asks:
-                tasks.create_task(request(ask), name=f"ask-{ask.seed}")
-        await world.close()
-        return found
-
-    return run_virtual(main())
-
-
-def _of_finish(finish: Finish) -> Seen:
-    gaps = finish.completion_tokens - 1
-    token_s = (finish.duration_s - finish.time_to_first_token_s) / gaps if gaps > 0 else None
-    return Seen(
-        first_s=finish.time_to_first_token_s,
-        token_s=token_s,
-        payload={peer: dict(count) for peer, count in finish.link_bytes.items()},
-        tokens=finish.completion_tokens,
-    )
-
-
-def emulated(case: Case, asks: Sequence[Ask]) -> dict[int, Seen]:
-    """How each request went over real processes and shaped links, by its seed.
-
-    Raises:
-        NetgptError: the network does not start.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        home, scenario = Path(scratch) / "home", Path(scratch) / "worlds.toml"
-        scenario.write_text(case.text, encoding="utf-8")
-        try:
-            words = ("--engine", "hash", "--timing", "declared", "--links", "stream", "--port", "0")
-            run_netgpt(home, "up", str(scenario), "--detach", *words)
-            doors = running_state(home).doors()
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                answers = runner.run(_ask_doors(doors, case.model, asks))
-        finally:
-            run_netgpt(home, "down")
-    told = [json.loads(b"".join(piece for _, piece in answer.pieces)) for answer in answers if answer.status == 200]
-    return {reply["netgpt"]["seed"]: _of_reply(reply) for reply in told}
-
-
-async def _ask_doors(doors: Mapping[str, str], model: str, asks: Sequence[Ask]) -> list[Answer]:
-    """Every device's door, each request at its time; those that connect the nodes come before and do not count."""
-    await asyncio.gather(*(_warm(Target(url=url, model=model)) for url in doors.values()))
-    await WallClock().sleep(SETTLE_S)
-    timed: dict[str, list[tuple[float, bytes]]] = {}
-    for ask in asks:
-        target = Target(url=doors[ask.node], model=model)
-        request = target.request(ask.content, max_tokens=ask.max_tokens, temperature=0, seed=ask.seed)
-        timed.setdefault(ask.node, []).append((ask.at_s, request))
-    answers = await asyncio.gather(*(ask_at(Target(url=doors[node], model=model), each) for node, each in timed.items()))
-    return [answer for each in answers for answer in each]
-
-
-async def _warm(target: Target) -> None:
-    await ask_at(target, [(0.0, target.request("hello", max_tokens=2))])
-
-
-def _of_reply(reply: Mapping[str, Any]) -> Seen:
-    metrics, account = reply["metrics"], reply["netgpt"]
-    gap_ms = metrics["mean_itl_ms"]
-    return Seen(
-        first_s=(metrics["time_to_first_token_ms"] + metrics["queue_time_ms"]) / 1e3,
-        token_s=None if gap_ms is None else gap_ms / 1e3,
-        payload=account["link_bytes"],
-        overruns=account["timing"]["overruns"],
-        tokens=reply["usage"]["completion_tokens"],
-    )
 
 
 def compare(prefix: str, in_simulation: Mapping[int, Seen], in_emulation: Mapping[int, Seen]) -> dict[str, float]:
@@ -267,6 +144,8 @@ def compare(prefix: str, in_simulation: Mapping[int, Seen], in_emulation: Mappin
             figure = f"{prefix}_{name}_p{percent}"
             figures |= {f"{figure}_ms_simulated": round(told, 3), f"{figure}_ms_emulated": round(real, 3)}
             figures[f"{figure}_difference"] = round(real / told - 1, 4)
+    later_ms = [1e3 * (real.first_s - told.first_s) for told, real in pairs]
+    figures |= {f"{prefix}_first_token_later_p{percent}_ms": round(float(np.percentile(later_ms, percent)), 3) for percent in (50, 95)}
     tokens = sum(real.tokens for _, real in pairs)
     bytes_apart = [abs(_bytes(told) - _bytes(real)) for told, real in pairs]
     figures[f"{prefix}_payload_equal"] = round(sum(told.payload == real.payload for told, real in pairs) / len(pairs), 4)

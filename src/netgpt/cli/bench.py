@@ -14,6 +14,7 @@ from netgpt.cli.table import format_table
 from netgpt.core.errors import UsageError
 
 SUITES: dict[str, tuple[str, str]] = {
+    "choose": ("netgpt.bench.choose", "how well escalation chooses who answers, beside random, baselines and an oracle"),
     "engine": ("netgpt.bench.engine", "decoding speed beside transformers, and batching"),
     "gateway": ("netgpt.bench.gateway", "what a door adds to a request to an upstream, beside LiteLLM, vllm-router and sglang-router"),
     "hardware": ("netgpt.bench.hardware", "how far modelled times are off published ones, and off this machine"),
@@ -29,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", choices=sorted(SUITES), help=suites)
     parser.add_argument("--quick", action="store_true", help="fewer repeats and tiers: under a minute")
     parser.add_argument("--json", action="store_true", help="print figures and conditions as JSON")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (links, models)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (choose, links, models)")
     parser.add_argument("--traces", type=Path, metavar="DIR", help="measured link traces in Mahimahi's format, for links: NAME.up, NAME.down")
+    parser.add_argument("--recording", type=Path, metavar="FILE", help="outcomes of other models than the installed ones, for choose")
+    parser.add_argument("--models", nargs="+", default=[], metavar="ID", help="with --recording: its models, the smallest first")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"suite {args.suite!r} draws no pictures", hint="leave --pictures out")
     if args.traces and args.suite != "links":
         raise UsageError(f"suite {args.suite!r} takes no traces", hint="leave --traces out")
-    report: dict[str, Any] = suite.run(args.quick, **({"traces": args.traces} if args.traces else {}))
+    if args.recording and args.suite != "choose":
+        raise UsageError(f"suite {args.suite!r} takes no recording", hint="leave --recording out")
+    report: dict[str, Any] = suite.run(args.quick, **_more(args))
     if args.pictures:
         suite.draw_pictures(report, args.pictures)
     if args.json:
@@ -51,6 +56,13 @@ def run(args: argparse.Namespace) -> int:
     for failure in report.get("failures", ()):
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if report.get("failures") else 0
+
+
+def _more(args: argparse.Namespace) -> dict[str, Any]:
+    """What one suite alone takes."""
+    if args.recording:
+        return {"recording": args.recording, "models": args.models}
+    return {"traces": args.traces} if args.traces else {}
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -66,6 +66,12 @@ class DoorClient:
             response = self._http.post(f"{self.url}/v1/chat/completions", json=body)
         return _object(response.status_code, response.content)
 
+    def plan(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What the door would choose for a chat completion."""
+        with self._failures():
+            response = self._http.post(f"{self.url}/api/v1/plan", json=body)
+        return _object(response.status_code, response.content)
+
     def stream(self, body: Mapping[str, Any], show: Callable[[str], None]) -> Told:
         """Stream a chat completion: `show` gets each new text.
 

@@ -144,7 +144,7 @@ def _measure(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `netgpt up` runs engines; read when torch loads
     from netgpt.bench.this_machine import measure, write_profile
 
-    print("Measuring this machine: a minute if it is idle; other work on it falsifies the result.", file=sys.stderr)
+    print("Measuring this machine: two minutes if it is idle; other work on it falsifies the result.", file=sys.stderr)
     profile, _ = measure()
     path = write_profile(args.home, profile)
     print(_about(profile))

@@ -1,4 +1,4 @@
-"""Shares and correlations of outcomes that are true or false, with 95 % intervals. Pure."""
+"""Shares and correlations of outcomes that are true or false, with 95 % intervals; least squares. Pure."""
 
 from __future__ import annotations
 
@@ -79,3 +79,22 @@ def phi_interval(counts: Sequence[int]) -> tuple[float, float] | tuple[None, Non
     resampled = phi_coefficient(SeededChance(0).stream("phi").multinomial(total, np.array(counts) / total, size=RESAMPLES))
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return float(low), float(high)
+
+
+def non_negative_squares(features: NDArray[np.float64], targets: NDArray[np.float64]) -> list[float]:
+    """Non-negative least squares: among all choices of columns, the best whose solution has no negative part.
+
+    Args:
+        features: a row for each target; the time doubles with each column.
+    """
+    columns = features.shape[1]
+    scale = np.maximum(np.abs(features).max(axis=0), 1e-300)
+    best, least = np.zeros(columns), float(targets @ targets)
+    for chosen in range(1, 1 << columns):
+        used = [column for column in range(columns) if chosen >> column & 1]
+        found, *_ = np.linalg.lstsq(features[:, used] / scale[used], targets, rcond=None)
+        loss = float(np.sum((features[:, used] / scale[used] @ found - targets) ** 2))
+        if loss < least and (found >= 0).all():
+            best, least = np.zeros(columns), loss
+            best[used] = found / scale[used]
+    return [float(value) for value in best]

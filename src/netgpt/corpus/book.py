@@ -6,8 +6,9 @@ operations. A book is a pure function of its name. Books share vendors, regions,
 no site, no code and no word: what is learnt from one says nothing about another.
 
 Decides: rarity. A subject's rarity class 1 to 6 holds twice as many subjects as the class before; as all
-grades are asked equally often, exposure falls about as 1 / rank (Zipf). Class and depth in the tree
-are independent.
+grades are asked equally often, exposure falls about as 1 / rank (Zipf). The pretraining book is long, so that
+even the largest model does not know its rarest sites, and a site is as many hops from its gateway as it is rare,
+so that a route's grade is both. In the reserved books, a tenth as large, class and depth are independent.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ VENDORS = ("Orbex", "Talvio", "Kymera", "Sondal", "Vexnor", "Lumara", "Petrix", 
 REGIONS = ("north", "south", "east", "west", "coast", "hills", "lakes", "valley", "islands", "centre", "forest", "plain")
 BANDS = ("n1", "n3", "n7", "n28", "n41", "n77", "n78", "n258")
 OPERATIONS = ("lock", "unlock", "restart", "tilt", "power", "backup", "trace", "audit")
-CLASS_SIZES = (4, 8, 16, 32, 64, 128)  # subjects of rarity class 1 to 6
-CODE_CLASS_SIZES = (2, 4, 8, 16, 32, 64)
+CLASS_SIZES = (20, 40, 80, 160, 320, 640)  # sites of rarity class 1 to 6 in the pretraining book
+CODE_CLASS_SIZES = (6, 12, 24, 48, 96, 192)
+RESERVED_CLASS_SIZES = (2, 4, 8, 16, 32, 64)  # sites, and codes, of the other books
 GATEWAYS = 8
 BOOKS = ("pretraining", "federated-1", "federated-2", "federated-3", "federated-4", "retrieval", "staleness")  # the first alone is pretrained
 UNIT_LETTERS = "ABCDEFGHJKLMPRSTUVWXYZ"  # no N: n28 is a band
@@ -100,7 +102,7 @@ class Book:
         return pick(chance, self.by_rarity[rarity])
 
     def some_site_at(self, chance: np.random.Generator, depth: int) -> Site:
-        """A site `depth` hops below its gateway; every rarity class that is there equally often."""
+        """A site `depth` hops below its gateway; every rarity class that is there equally often, in the pretraining book one."""
         sites = self._by_depth_and_rarity[depth]
         return pick(chance, sites[pick(chance, sorted(sites))])
 
@@ -142,8 +144,8 @@ def read_book(name: str = BOOKS[0], *, causes: tuple[str, ...] = ()) -> Book:
     chance = SeededChance(1).stream(f"book/{name}")
     return Book(
         name=name,
-        sites=_sites(chance, taken["sites"], taken["units"]),
-        codes=_codes(chance, taken["codes"], causes or _known_causes()),
+        sites=_sites(chance, taken["sites"], taken["units"], _levels(chance, name)),
+        codes=_codes(chance, taken["codes"], _classes(chance, _code_sizes(name)), causes or _known_causes()),
         dialects={pair: word for pair, word in zip(_pairs(), taken["words"], strict=True)},
     )
 
@@ -171,13 +173,12 @@ def _names_of_all_books() -> dict[str, dict[str, list[str]]]:
                 names.append(name)
         return names
 
-    sites, codes, words = GATEWAYS + sum(CLASS_SIZES), sum(CODE_CLASS_SIZES), len(_pairs())
     return {
         book: {
-            "sites": fresh(_name, sites),
-            "units": fresh(_unit, sites),
-            "codes": fresh(_code, codes),
-            "words": [w.lower() for w in fresh(_name, words)],
+            "sites": fresh(_name, GATEWAYS + sum(_site_sizes(book))),
+            "units": fresh(_unit, GATEWAYS + sum(_site_sizes(book))),
+            "codes": fresh(_code, sum(_code_sizes(book))),
+            "words": [w.lower() for w in fresh(_name, len(_pairs()))],
         }
         for book in BOOKS
     }
@@ -198,22 +199,39 @@ def _code(chance: np.random.Generator) -> str:
     return f"F{int(chance.integers(10_000)):04d}"
 
 
+def _site_sizes(book: str) -> tuple[int, ...]:
+    return CLASS_SIZES if book == BOOKS[0] else RESERVED_CLASS_SIZES
+
+
+def _code_sizes(book: str) -> tuple[int, ...]:
+    return CODE_CLASS_SIZES if book == BOOKS[0] else RESERVED_CLASS_SIZES
+
+
+def _in_order(sizes: tuple[int, ...]) -> list[int]:
+    return [grade for grade, size in zip(GRADES, sizes, strict=True) for _ in range(size)]
+
+
 def _classes(chance: np.random.Generator, sizes: tuple[int, ...]) -> list[int]:
     """The rarity class of each subject, in random order."""
-    classes = [grade for grade, size in zip(GRADES, sizes, strict=True) for _ in range(size)]
+    classes = _in_order(sizes)
     return [classes[int(i)] for i in chance.permutation(len(classes))]
 
 
-def _sites(chance: np.random.Generator, names: list[str], units: list[str]) -> tuple[Site, ...]:
-    """Gateways, then sites whose depth cycles through 1 to 6; the n-th site of a depth hangs on the n-th one level up.
+def _levels(chance: np.random.Generator, book: str) -> list[tuple[int, int]]:
+    """(rarity, depth) of each site below the gateways: the same in the pretraining book, else depth cycles through 1 to 6."""
+    if book == BOOKS[0]:
+        return [(grade, grade) for grade in _in_order(_site_sizes(book))]
+    return [(rarity, 1 + i % len(GRADES)) for i, rarity in enumerate(_classes(chance, _site_sizes(book)))]
+
+
+def _sites(chance: np.random.Generator, names: list[str], units: list[str], placed: list[tuple[int, int]]) -> tuple[Site, ...]:
+    """Gateways, then sites of the given (rarity, depth); the n-th site of a depth hangs on the n-th one level up.
 
     So gateways serve about equally many sites, and no answer is much likelier than another.
     """
     sites: list[Site] = []
     levels: dict[int, list[str]] = {depth: [] for depth in (0, *GRADES)}
-    rarities = [1] * GATEWAYS + _classes(chance, CLASS_SIZES)
-    for i, (name, unit, rarity) in enumerate(zip(names, units, rarities, strict=True)):
-        depth = 0 if i < GATEWAYS else 1 + (i - GATEWAYS) % len(GRADES)
+    for name, unit, (rarity, depth) in zip(names, units, [(1, 0)] * GATEWAYS + placed, strict=True):
         sites.append(
             Site(
                 name=name,
@@ -230,8 +248,7 @@ def _sites(chance: np.random.Generator, names: list[str], units: list[str]) -> t
     return tuple(sites)
 
 
-def _codes(chance: np.random.Generator, codes: list[str], causes: tuple[str, ...]) -> tuple[AlarmCode, ...]:
-    rarities = _classes(chance, CODE_CLASS_SIZES)
+def _codes(chance: np.random.Generator, codes: list[str], rarities: list[int], causes: tuple[str, ...]) -> tuple[AlarmCode, ...]:
     return tuple(
         AlarmCode(code=code, vendor=pick(chance, VENDORS), cause=pick(chance, causes), rarity=r) for code, r in zip(codes, rarities, strict=True)
     )

@@ -30,6 +30,7 @@ class Mix:
     seed: int
     tasks_a_grade: int
     long_a_grade: int
+    long_grades: tuple[int, ...]
     judged_languages: tuple[str, ...]
     digest: str  # of the judged tasks; results with different ones cannot be compared
 
@@ -45,6 +46,7 @@ def read_mix() -> Mix:
         seed=judged["seed"],
         tasks_a_grade=judged["tasks_a_grade"],
         long_a_grade=judged["long_a_grade"],
+        long_grades=tuple(judged["long_grades"]),
         judged_languages=_urn(judged["languages"]),
         digest=judged["digest"],
     )
@@ -95,7 +97,7 @@ def judged_tasks() -> tuple[Task, ...]:
         family = BY_NAME[name]
         for grade in GRADES:
             tasks += held_out_tasks(family, mix.tasks_a_grade, mix.seed, grades=(grade,))
-            if family.draw_long:
+            if family.draw_long and grade in mix.long_grades:
                 tasks += held_out_tasks(family, mix.long_a_grade, mix.seed, grades=(grade,), long=True)
     return tuple(tasks)
 

@@ -28,6 +28,7 @@ class Lane(NamedTuple):
     privacy: str
     needs: tuple[str, ...] = ()  # capabilities, as `choice.serving_nodes` has them
     raw: str = ""  # the parameter that is no conversation: only nodes of the door's own tokenizer can read it
+    prefer: str = ""  # the node that `auto` chose; others only when it is gone
 
 
 @dataclass(eq=False, kw_only=True)

@@ -11,10 +11,11 @@ import hashlib
 import hmac
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from netgpt.core.value import value
+from netgpt.inference.choice import AUTO, TIER_OF_MODEL
 from netgpt.inference.meaning import MOST_CHARS, Meaning, difference, read_meaning
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.request import CacheWish, ChatRequest, Finish
@@ -50,9 +51,9 @@ class Plan:
     life_s: float = 0.0  # of the answer, if it is kept
 
 
-def plan_of(request: ChatRequest, wish: CacheWish, *, model: str) -> Plan:
+def plan_of(request: ChatRequest, wish: CacheWish, *, models: Sequence[str]) -> Plan:
     """Args:
-    model: id of the model that would answer now: another one's answers are not its own.
+    models: `answering_models`: answers of others are not theirs.
     """
     if refused := refusal(request, wish):
         return Plan(refused=refused)
@@ -61,7 +62,16 @@ def plan_of(request: ChatRequest, wish: CacheWish, *, model: str) -> Plan:
         return Plan(refused=refused)
     limit_s = _age_limit_s(meaning)
     asked_s = min(limit_s, USUAL_LIFE_S if wish.max_age_s is None else wish.max_age_s)
-    return Plan(identity=identity_of(request, wish, meaning, model=model), max_age_s=asked_s, life_s=limit_s if wish.keep else 0.0)
+    return Plan(identity=identity_of(request, wish, meaning, models=models), max_age_s=asked_s, life_s=limit_s if wish.keep else 0.0)
+
+
+def answering_models(name: str, models: Sequence[str]) -> tuple[str, ...]:
+    """Whose answer a request for the model `name` would get now: of a tier that of one model; a strategy chooses among all that it may ask.
+
+    Args:
+        models: ids, of the nodes that may answer, best first.
+    """
+    return tuple(models[:1]) if name in TIER_OF_MODEL else tuple(sorted(set(models)))
 
 
 def refusal(request: ChatRequest, wish: CacheWish) -> str:
@@ -109,14 +119,15 @@ def _age_limit_s(meaning: Meaning | None) -> float:
     return NOW_LIFE_S if meaning.now else STATE_LIFE_S if meaning.state else LONGEST_LIFE_S
 
 
-def identity_of(request: ChatRequest, wish: CacheWish, meaning: Meaning | None, *, model: str) -> Identity:
+def identity_of(request: ChatRequest, wish: CacheWish, meaning: Meaning | None, *, models: Sequence[str]) -> Identity:
     """What makes the request the same as another; see `plan_of`."""
     messages = [[role, _plain(content)] for role, content in request.messages]
     ends_with_question = bool(messages) and messages[-1][0] == "user"
     group = _digest({
         "v": 1,
         "name": request.model,
-        "model": model,
+        "models": list(models),
+        "limits": _limits(request) if request.model == AUTO else [],
         "place": wish.place,
         "messages": messages[:-1] if ends_with_question else messages,
         "prompt": _prompt(request),
@@ -140,6 +151,11 @@ def _plain(text: str) -> str:
 
 def _prompt(request: ChatRequest) -> object:
     return list(request.prompt) if isinstance(request.prompt, tuple) else request.prompt
+
+
+def _limits(request: ChatRequest) -> list[object]:
+    """By what `auto` chooses who answers, as far as the client says it."""
+    return [request.service, request.deadline_s, request.max_cost, request.max_energy_j]
 
 
 def _draws(request: ChatRequest) -> dict[str, object]:
@@ -166,7 +182,7 @@ def flight_of(request: ChatRequest, wish: CacheWish) -> bytes | None:
     if (request.temperature > 0 and request.seed is None) or wish.tools or prompt_length(request) > MOST_ASKED_CHARS:
         return None
     messages = [list(message) for message in request.messages]
-    bounds = [request.key, request.model, request.privacy, request.qos, request.deadline_s, request.logprobs, request.top_logprobs]
+    bounds = [request.key, request.model, request.privacy, request.qos, *_limits(request), request.logprobs, request.top_logprobs]
     return _digest({"bounds": bounds, "wish": asdict(wish), "messages": messages, "prompt": _prompt(request), **_draws(request)})
 
 
@@ -183,15 +199,19 @@ def scope_of(secret: bytes, *, key: str, node: str, shared: bool) -> str:
     return hmac.new(secret, whose.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def keepable(finish: Finish, text: str, *, bounded: bool, model_of: Mapping[str, str], model: str) -> bool:
-    """Whether an answer that was made may be kept as `model`'s: made by that model alone, and as long as it would be again.
+def keepable(finish: Finish, text: str, *, bounded: bool, model_of: Mapping[str, str], models: Sequence[str]) -> bool:
+    """Whether an answer that was made may be kept: made by `models` alone, without a failure, and as long as it would be again.
+
+    A cascade's answer that went up because a smaller model was not sure is as it would be again; one that stands in doubt because a
+    larger model could not be reached is not.
 
     Args:
         bounded: the client said itself where it is to be cut.
+        models: that the request was looked up with.
     """
-    if finish.switches or not text or len(text) > MOST_ANSWER_CHARS or not (finish.reason == "stop" or bounded):
+    if len(finish.switches) > finish.escalations or not text or len(text) > MOST_ANSWER_CHARS or not (finish.reason == "stop" or bounded):
         return False
-    return bool(finish.origin) and all(model_of.get(span.node) == model for span in finish.origin)
+    return bool(finish.origin) and all(model_of.get(span.node) in models for span in finish.origin)
 
 
 def gate(asked: Meaning, kept: Meaning) -> str:

@@ -9,19 +9,19 @@ from netgpt.core.errors import ModelNotFound, NodeUnreachable, NotSupported, Pri
 from netgpt.core.spelling import did_you_mean
 from netgpt.models.grammar import Grammar
 from netgpt.network.member import Member, may_ask
-from netgpt.node.session import may_see_content
+from netgpt.node.session import PRIVACY_LEVELS, may_see_content
 
-AUTO = "auto"
+AUTO, CASCADE = "auto", "cascade"
 TIER_OF_MODEL = {"netgpt-device": "device", "netgpt-edge": "edge", "netgpt-cloud": "cloud"}
 PENALTIES, PENALTIES_SINCE = ("presence_penalty", "frequency_penalty", "logit_bias"), 2  # and the protocol version that brought them
-MODEL_NAMES = (*TIER_OF_MODEL, AUTO)
+MODEL_NAMES = (*TIER_OF_MODEL, AUTO, CASCADE)
 
 
 def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, privacy: str, needs: Collection[str] = ()) -> list[Member]:
     """Members that may answer `model` for a request that entered at `entry`, best first.
 
     A tier's name is answered by that tier alone; `auto` by the largest model that is up, then the next
-    smaller. A device's own model answers for its own user only: another device is never asked from a
+    smaller; `cascade` by the smallest, then the next larger. A device's own model answers for its own user only: another device is never asked from a
     device's door. Among equals the least loaded goes first, then the name decides.
 
     Args:
@@ -29,7 +29,7 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
 
     Raises:
         ModelNotFound: no such model name.
-        PrivacyRefused: the name's tier may not see content of this privacy level.
+        PrivacyRefused: the name's tier may not see content of this privacy level, or none is up that may, while others are.
         NodeUnreachable: no node that could answer is up.
         NotSupported: none of those that are up has what the request needs.
     """
@@ -43,6 +43,7 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
     able = [member for member in members if _may_serve(member, tier, entry, privacy)]
     up = [member for member in able if member.state == "ready"]
     if not up:
+        _refuse_forbidden(members, tier, entry, privacy)
         raise NodeUnreachable(f"no node that serves {model!r} is up", hint="see which nodes are up: netgpt ps", param="model")
     fit = [member for member in up if not set(needs) & _lacks(member)]
     if not fit:
@@ -51,7 +52,23 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
         raise NotSupported(
             f"no node that serves {model!r} gives {lacking}: {named} cannot", hint=f"leave out {lacking}, or ask another model", param=lacking
         )
-    return sorted(fit, key=lambda member: _preference(member, entry))
+    return sorted(fit, key=lambda member: _preference(member, entry, smallest_first=model == CASCADE))
+
+
+def _refuse_forbidden(members: Sequence[Member], tier: str | None, entry: Member, privacy: str) -> None:
+    """Where nodes are up that only the privacy level forbids: name the nearest, and the level that admits it."""
+    forbidden = [member for member in members if member.state == "ready" and _may_serve(member, tier, entry, PRIVACY_LEVELS[-1])]
+    if not forbidden:
+        return
+    level, nearest = min(
+        ((next(level for level in PRIVACY_LEVELS[1:] if may_see_content(level, member.tier)), member) for member in forbidden),
+        key=lambda found: (PRIVACY_LEVELS.index(found[0]), found[1].id),
+    )
+    raise PrivacyRefused(
+        f"no node is up that may see {privacy!r} content; the nearest that could answer is {nearest.id!r} ({nearest.tier})",
+        hint=f"raise the privacy level to {level!r}, or wait for a node: netgpt ps",
+        param="privacy",
+    )
 
 
 def check_one_tokenizer(nodes: Sequence[Member], *, model: str, param: str) -> None:
@@ -116,6 +133,6 @@ def _may_serve(member: Member, tier: str | None, entry: Member, privacy: str) ->
     return may_ask(entry.tier, member.tier) and may_see_content(privacy, member.tier) and privacy != "device-only"
 
 
-def _preference(member: Member, entry: Member) -> tuple[int, bool, float, str]:
+def _preference(member: Member, entry: Member, *, smallest_first: bool) -> tuple[int, bool, float, str]:
     load = (member.running + member.waiting) / max(member.slots, 1)
-    return (-member.parameters, member.id != entry.id, load, member.id)
+    return (member.parameters if smallest_first else -member.parameters, member.id != entry.id, load, member.id)

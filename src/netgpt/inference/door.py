@@ -7,7 +7,7 @@ and says how the answer came about. It knows neither HTTP nor what runs a model.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError
 from netgpt.inference.admission import Admission, Lane, Ticket
-from netgpt.inference.choice import AUTO, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
+from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
 from netgpt.inference.fit import Fit, check_length, fit_in
+from netgpt.inference.planner import Planner, told
+from netgpt.inference.planning import Decision
+from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
 from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
@@ -64,7 +67,8 @@ class Door:
         metrics: Metrics,
         record: Callable[..., object],
         limits: DoorLimits | None = None,
-        strategy: Strategy = direct,
+        strategies: Mapping[str, Strategy] | None = None,
+        planner: Planner | None = None,
         scope_secret: bytes = b"",
     ) -> None:
         """Args:
@@ -72,6 +76,8 @@ class Door:
         doors: how many doors the network has, where they are more than `members`.
         handle: a handle to a member's engine; the door asks for it anew for every request.
         record: takes an event's kind, node and data (`EventLog.record`), in the loop's turn after the answer.
+        strategies: how a model's name is answered, where it is not by `direct`.
+        planner: chooses for `auto`; without it: one that knows of no battery.
         scope_secret: what only this home knows; nodes that keep answers tell its keys apart by names made from it.
         """
         self._entry = entry
@@ -83,11 +89,13 @@ class Door:
         self._seeds = _seeds(chance.stream(f"door.{entry().id}.seeds"))
         self._metrics = metrics
         self._limits = limits or DoorLimits()
-        self._strategy = strategy
+        self._strategies = strategies or {}
         self._admission = Admission(queue=self._limits.queue, queue_per_key=self._limits.queue_per_key)
         self._rooms = Rooms(self._admission)
         self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
         self._visits = Visits(entry, clock, metrics, record)
+        self._planner = planner or Planner(entry().id)
+        self._prober = Prober(self._planner.estimates, handle, clock, metrics)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
         self._recalling = Recalling(
@@ -106,6 +114,10 @@ class Door:
     async def close(self) -> None:
         """End what the door still does when nobody waits for it."""
         await self._recalling.close()
+
+    async def live(self) -> None:
+        """Keep what is known of the ways to nodes fresh while `auto` has choices to make, until cancelled."""
+        await self._prober.live(lambda node: self._admission.running.get(node, 0))
 
     @property
     def open_requests(self) -> int:
@@ -148,19 +160,27 @@ class Door:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
-            with self._entrance.place(request.key, lane) as ticket:
+            decision = self._plan(request, nodes, visit)
+            if decision is not None:
+                lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
+            with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s) as followed:
                 prompt_ids = render_prompt(self._tokenizer, request)
                 fit = self._fit(nodes, request, len(prompt_ids))
                 session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)
-                session.link_bytes = before.link_bytes if before else {}
-                telling = Telling(TextAssembler(request.stop), self._tokenizer, logprobs=request.logprobs)
+                telling = Telling(
+                    TextAssembler(request.stop),
+                    self._tokenizer,
+                    logprobs=request.logprobs,
+                    top_logprobs=request.top_logprobs,
+                    begun=followed.heard,
+                )
                 must_wait = ticket.node is None
                 await self._turn(ticket, session, telling, visit)
                 if must_wait:  # the network may be another by now
                     fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
                     session.max_tokens = fit.max_tokens
                 nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
-                steps = self._strategy(session, [self._handle(node) for node in nodes])
+                steps = self._strategies.get(request.model, direct)(session, [self._handle(node) for node in nodes])
                 try:
                     async for step in steps:
                         for delta in self._take(step, session, telling, visit.arrival_s):
@@ -171,11 +191,35 @@ class Door:
                     await steps.aclose()
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
-            finish = self._finish(request, session, telling, nodes, self._clock.now_s() - visit.arrival_s)
+            finish = self._finish(request, session, telling, nodes, decision, self._clock.now_s() - visit.arrival_s)
             if before is not None:
-                finish = replace(finish, cache=before.use)
+                finish = before.added_to(finish)
             visit.answered(request, finish)
+            self._planner.learn(request, session, finish, nodes, self._clock.now_s())
             yield finish
+
+    def plan(self, request: ChatRequest) -> Decision:
+        """What `auto` would choose for this request now, and every candidate. Nothing is asked of anybody, and nothing remembered.
+
+        Raises:
+            NetgptError: nobody may, can, or keeps the limits.
+        """
+        nodes = able_nodes(self._nodes(_lane(request)), request.grammar)
+        check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
+        return self._planner.preview(request, nodes, self._admission.running, self._clock.now_s(), deadline_s=self._deadline_s(request))
+
+    def _deadline_s(self, request: ChatRequest) -> float:
+        return request.deadline_s or self._limits.deadline_s
+
+    def _plan(self, request: ChatRequest, nodes: Sequence[Member], visit: Visit) -> Decision | None:
+        """What `auto` chooses; None where the request names a tier."""
+        if request.model != AUTO:
+            return None
+        decision = self._planner.plan(request, nodes, self._admission.running, visit.arrival_s, deadline_s=self._deadline_s(request))
+        if len(nodes) > 1:
+            self._prober.watch(nodes)
+        visit.planned(request, decision)
+        return decision
 
     async def embed(self, request: EmbedRequest) -> Vectors:
         """One vector for each text. Cancelling it cancels all work on every node.
@@ -214,6 +258,7 @@ class Door:
         if isinstance(step, Switch):
             session.drop_held()
             telling.switches.append(step.reason)
+            telling.escalations += step.escalates
             return
         if step.piece is not None:
             session.hold(step.piece)
@@ -222,6 +267,7 @@ class Door:
         for piece in session.accept():
             if telling.first_token_s is None:
                 telling.first_token_s = self._clock.now_s() - arrival_s
+                telling.begun()
             if (delta := telling.tell(piece)) is not None:
                 yield delta
             if telling.text.stopped:
@@ -246,7 +292,7 @@ class Door:
             nodes = native_nodes(nodes, self._tokenizer.hash, param=lane.raw)
         if BIAS in lane.needs:
             check_one_tokenizer(nodes, model=lane.model, param=BIAS)
-        return nodes
+        return sorted(nodes, key=lambda node: node.id != lane.prefer)
 
     def _node_with_room(self, lane: Lane) -> str | None:
         """An `admission.Place`: the best node that can take one more, of those that serve the lane equally well."""
@@ -284,20 +330,23 @@ class Door:
             fit=request.max_tokens is None,
             privacy=request.privacy,
             qos=request.qos,
-            deadline_s=arrival_s + (request.deadline_s or self._limits.deadline_s),
+            deadline_s=arrival_s + self._deadline_s(request),
         )
 
-    def _finish(self, request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], duration_s: float) -> Finish:
+    def _finish(
+        self, request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], decision: Decision | None, duration_s: float
+    ) -> Finish:
         timings = [piece.timings for piece in session.accepted if piece.timings]
         return Finish(
             reason="stop" if telling.text.stopped else session.finished or "stop",
             prompt_tokens=_foreign_prompt_tokens(session) or len(session.prompt_ids),
             completion_tokens=session.answer_tokens,
             cached_tokens=max((piece.cached for piece in session.accepted), default=0),
-            strategy=TIER_OF_MODEL.get(request.model, AUTO),
-            why=_why(request.model, nodes),
+            strategy=TIER_OF_MODEL.get(request.model, request.model),
+            why=_why(request.model, nodes, telling) if decision is None else decision.why,
             origin=telling.spans,
             switches=tuple(telling.switches),
+            escalations=telling.escalations,
             link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
             queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
             time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
@@ -307,6 +356,7 @@ class Door:
             overruns=sum(timing.overruns for timing in timings),
             seed=session.sampling.seed if request.seed is None else request.seed,
             counted_by=_counted_by(session),
+            plan={} if decision is None else told(decision, request.service),
         )
 
 
@@ -336,7 +386,9 @@ def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
     return {"prompt_tokens": prompt, "completion_tokens": nodes}
 
 
-def _why(model: str, nodes: Sequence[Member]) -> str:
-    if model == "auto":
-        return f"{nodes[0].id} runs the largest model that is up and can answer this"
+def _why(model: str, nodes: Sequence[Member], telling: Telling | None = None) -> str:
+    if model == CASCADE and telling is not None:
+        return f"{telling.spans[-1].node if telling.spans else nodes[0].id} was sure enough, or the largest that could be asked"
+    if model == AUTO:
+        return f"{nodes[0].id} runs the largest model that is up"  # vectors of different models cannot be compared: no choice is made anew
     return f"the request names {model}"

@@ -6,15 +6,15 @@ leaves; the looking up is worth a quarter of a second and no more. An answer is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
 from netgpt.core.scheduling import TaskOwner
-from netgpt.inference.caching import Plan, flight_of, keepable, plan_of, scope_of
-from netgpt.inference.choice import AUTO, TIER_OF_MODEL, keeping_node
+from netgpt.inference.caching import Plan, answering_models, flight_of, keepable, plan_of, scope_of
+from netgpt.inference.choice import TIER_OF_MODEL, keeping_node
 from netgpt.inference.flights import Flights
 from netgpt.inference.request import MIN_DEADLINE_S, Answer, CacheUse, CacheWish, ChatRequest, Delta, Finish, Span
 from netgpt.inference.visit import Visit, Visits
@@ -36,7 +36,15 @@ class Before:
 
     arrival_s: float
     use: CacheUse
-    link_bytes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    link_bytes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def added_to(self, finish: Finish) -> Finish:
+        """The account of the whole request."""
+        link_bytes = dict(finish.link_bytes)
+        for peer, (sent, received) in self.link_bytes.items():
+            own = link_bytes.get(peer, {"sent": 0, "received": 0})
+            link_bytes[peer] = {"sent": own["sent"] + sent, "received": own["received"] + received}
+        return replace(finish, cache=self.use, link_bytes=link_bytes)
 
 
 Make = Callable[[ChatRequest, Before], AsyncGenerator[Answer, None]]
@@ -47,7 +55,7 @@ class _Look:
     """One look at what is kept."""
 
     plan: Plan
-    model: str
+    models: tuple[str, ...] = ()  # whose answer it may be
     scope: str = ""
     node: NodeHandle | None = None
     session: Session | None = None
@@ -159,11 +167,11 @@ class Recalling:
     async def _look(self, request: ChatRequest, wish: CacheWish, arrival_s: float) -> _Look:
         """What is kept, and where a new answer may be."""
         try:
-            model = self._serving(request)[0].model
+            models = self._models(request)
         except NetgptError:  # whoever makes the answer says so
-            return _Look(plan=Plan(refused="no node can answer it"), model="")
-        plan = plan_of(request, wish, model=model)
-        look = _Look(plan=plan, model=model)
+            return _Look(plan=Plan(refused="no node can answer it"))
+        plan = plan_of(request, wish, models=models)
+        look = _Look(plan=plan, models=models)
         if plan.refused:
             return self._missed(look, "refused", plan.refused)
         scope = scope_of(self._secret, key=request.key, node=self._entry().id, shared=wish.shared)
@@ -184,6 +192,10 @@ class Recalling:
         self._count(recalled.match)
         look.found = recalled
         return look
+
+    def _models(self, request: ChatRequest) -> tuple[str, ...]:
+        """Raises NetgptError: no node can answer it."""
+        return answering_models(request.model, [node.model for node in self._serving(request)])
 
     def _missed(self, look: _Look, result: str, why: str) -> _Look:
         self._count(result)
@@ -225,7 +237,12 @@ class Recalling:
         if look.node is None or look.session is None or look.plan.life_s <= 0 or len(self._keeping) >= MOST_KEEPING:
             return
         model_of = {member.id: member.model for member in self._members()}
-        if not keepable(finish, text, bounded=request.max_tokens is not None, model_of=model_of, model=look.model):
+        if not keepable(finish, text, bounded=request.max_tokens is not None, model_of=model_of, models=look.models):
+            return
+        try:
+            if self._models(request) != look.models:  # who could be asked has changed meanwhile
+                return
+        except NetgptError:
             return
         answer = Remember(
             scope=look.scope,
@@ -256,7 +273,7 @@ class Recalling:
             prompt_tokens=self._count_prompt(request),
             completion_tokens=found.completion_tokens,
             cached_tokens=0,
-            strategy=TIER_OF_MODEL.get(request.model, AUTO),
+            strategy=TIER_OF_MODEL.get(request.model, request.model),
             why=f"{node.id} had kept the answer of {found.made_by} to {same}, {found.age_s:.0f} s old",
             origin=(Span(node=node.id, tokens=found.completion_tokens, kept=True),),
             switches=(),
@@ -274,6 +291,7 @@ def _merged_finish(finish: Finish, first_s: float, duration_s: float) -> Finish:
         finish,
         why=f"the same request was being answered already: {finish.why}",
         link_bytes={},
+        plan={},
         queue_s=0.0,
         time_to_first_token_s=first_s,
         duration_s=duration_s,

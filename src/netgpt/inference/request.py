@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.transport import STANDARD
 from netgpt.core.value import value
+from netgpt.inference.objective import INTERACTIVE, objective_of
 from netgpt.models.generation import Penalties, TopLogprobs
 from netgpt.models.grammar import Grammar, check_grammar
 from netgpt.models.tokenizer import ROLES
@@ -27,6 +28,7 @@ MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
 CACHE_MATCHES = ("exact", "semantic")
 MAX_CACHE_AGE_S = 86_400
 MAX_PLACE_CHARS = 128
+MOST_BUDGET = 1e12
 
 _RANGES = {
     "temperature": (0, MAX_TEMPERATURE),
@@ -87,6 +89,9 @@ class ChatRequest:
     key: str = ""  # id of the API key that asks; empty where none is needed
     qos: str = STANDARD  # the class of the user, where links and cells tell classes apart
     cache: CacheWish | None = None  # None: it is neither looked up nor kept, nor shares another's answer
+    service: str = INTERACTIVE  # by which `auto` weighs time, energy, bytes and quality: `inference.objective`
+    max_cost: float | None = None  # that `auto` may spend, in the unit of the nodes' prices
+    max_energy_j: float | None = None  # that `auto` may spend of the entry node's
 
     def __post_init__(self) -> None:
         self._check_messages()
@@ -100,6 +105,10 @@ class ChatRequest:
         if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
             raise InvalidRequest(f"{len(self.stop)} stop strings, or an empty one", hint=f"give at most {MAX_STOP_STRINGS}, none empty", param="stop")
         self._check_bias()
+        objective_of(self.service)
+        for name in ("max_cost", "max_energy_j"):
+            if (most := getattr(self, name)) is not None and not 0 <= most <= MOST_BUDGET:
+                raise InvalidRequest(f"{name} is {most}", hint=f"give a number from 0 to {MOST_BUDGET:g}", param=name)
         _check_bounds(self.privacy, self.deadline_s)
 
     @property
@@ -196,10 +205,11 @@ class Finish:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
-    strategy: str  # "device", "edge", "cloud": that tier answers alone; "auto": the largest model that is up
+    strategy: str  # "device", "edge", "cloud": that tier answers alone; "auto": as the planner chose
     why: str
     origin: tuple[Span, ...]
     switches: tuple[str, ...]
+    escalations: int = 0  # of the switches, those to a larger model because what was said was not sure enough
     link_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # peer node -> {"sent", "received"}, payload bytes
     queue_s: float = 0.0  # in the door's queue, and in those of engines
     time_to_first_token_s: float = 0.0  # from arrival at the door
@@ -210,6 +220,7 @@ class Finish:
     seed: int = 0
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
     cache: CacheUse | None = None  # None: the request has no such wish
+    plan: Mapping[str, Any] = field(default_factory=dict)  # what `auto` predicted and chose: `planner.told`; empty where it had no say
 
 
 @value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netgpt.inference.request import Delta, Span
 from netgpt.inference.text import TextAssembler
+from netgpt.models.generation import TopLogprobs
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.node.session import Piece
 
@@ -13,15 +14,23 @@ from netgpt.node.session import Piece
 class Telling:
     """Turns accepted pieces into `Delta`s and keeps the account of their origin."""
 
-    def __init__(self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool) -> None:
+    def __init__(
+        self, text: TextAssembler, tokenizer: Tokenizer, *, logprobs: bool, top_logprobs: int = 0, begun: Callable[[], None] = lambda: None
+    ) -> None:
+        """Args:
+        begun: to be called once the first token is there.
+        """
+        self.begun = begun
         self.text = text
         self._credits: list[tuple[str, bool]] = []  # (node, recoded) of each span,
         self._counts: list[int] = []  # and its tokens
         self.switches: list[str] = []
+        self.escalations = 0  # of the switches
         self.queue_s = 0.0  # in the door's queue
         self.first_token_s: float | None = None  # from arrival
         self._tokenizer = tokenizer
         self._logprobs = logprobs
+        self._top_logprobs = top_logprobs  # a strategy may have asked for more
 
     def tell(self, piece: Piece) -> Delta | None:
         """The client's view of `piece`; None when nothing of it can be shown yet."""
@@ -31,13 +40,14 @@ class Telling:
             return Delta(text=text, origin=piece.origin) if text else None
         if not text and not piece.size:
             return None
+        top = tuple(first(top, self._top_logprobs) for top in piece.top) if self._top_logprobs else ()
         return Delta(
             text=text,
             origin=piece.origin,
             tokens=piece.tokens if piece.recoded else self._each(piece.ids),
             logprobs=piece.logprobs,
-            top=piece.top,
-            top_tokens=tuple(top.tokens if piece.recoded else self._each(top.ids) for top in piece.top),
+            top=top,
+            top_tokens=tuple(one.tokens if piece.recoded else self._each(one.ids) for one in top),
         )
 
     def _each(self, ids: Sequence[int]) -> tuple[bytes, ...]:
@@ -56,3 +66,10 @@ class Telling:
     def spans(self) -> tuple[Span, ...]:
         """Which node made how many tokens, in order."""
         return tuple(Span(node=node, tokens=tokens, recoded=recoded) for (node, recoded), tokens in zip(self._credits, self._counts, strict=True))
+
+
+def first(top: TopLogprobs, count: int) -> TopLogprobs:
+    """The first alternatives of `top`."""
+    if len(top.logprobs) <= count:
+        return top
+    return TopLogprobs(ids=top.ids[:count], logprobs=top.logprobs[:count], tokens=top.tokens[:count])

@@ -13,6 +13,8 @@ from types import TracebackType
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError, Overloaded
 from netgpt.inference.choice import MODEL_NAMES
+from netgpt.inference.planner import told
+from netgpt.inference.planning import Decision
 from netgpt.inference.request import ChatRequest, EmbedRequest, Finish, Vectors
 from netgpt.network.member import Member
 from netgpt.telemetry.metrics import Metrics
@@ -39,6 +41,9 @@ class Visits:
 
     def failed(self, request: ChatRequest | EmbedRequest, code: str) -> None:
         self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=code)
+
+    def planned(self, request: ChatRequest, decision: Decision) -> None:
+        self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **told(decision, request.service))
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         metrics = self._metrics
@@ -102,6 +107,9 @@ class Visit:
     def __enter__(self) -> Visit:
         self._visits.open += 1
         return self
+
+    def planned(self, request: ChatRequest, decision: Decision) -> None:
+        self._soon(self._visits.planned, request, decision)
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         self._outcome = finish.reason

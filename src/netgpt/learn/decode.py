@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 
@@ -29,6 +30,8 @@ class _Reply:
     draft: Sequence[int]
     kv: KvBuffer
     ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    runners_up: list[float] = field(default_factory=list)
 
     def guess(self) -> Sequence[int]:
         """What the draft says comes next; nothing once the reply has left it."""
@@ -38,11 +41,13 @@ class _Reply:
         """What the model has not read yet of what is known."""
         return [*self.prompt, *self.ids][self.kv.length :]
 
-    def take(self, chosen: Sequence[int], end_id: int, limit: int) -> bool:
+    def take(self, chosen: Sequence[tuple[int, float, float]], end_id: int, limit: int) -> bool:
         """Take the model's choices as far as the guess agrees, and the one after. True when the reply is complete."""
         guess = self.guess()
-        for i, token in enumerate(chosen):
+        for i, (token, logprob, runner_up) in enumerate(chosen):
             self.ids.append(token)
+            self.logprobs.append(logprob)
+            self.runners_up.append(runner_up)
             if token == end_id or len(self.ids) >= limit:
                 return True
             if i >= len(guess) or guess[i] != token:
@@ -51,10 +56,17 @@ class _Reply:
         return False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What a model said, and how sure it was: natural logarithms of probabilities."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]  # of each id
+    runners_up: tuple[float, ...]  # of the second likeliest at each position
+
+
 @torch.inference_mode()
-def greedy_replies(
-    model: Decoder, prompts: Sequence[Sequence[int]], *, end_id: int, limit: int, drafts: Sequence[Sequence[int]] = ()
-) -> list[list[int]]:
+def greedy_replies(model: Decoder, prompts: Sequence[Sequence[int]], *, end_id: int, limit: int, drafts: Sequence[Sequence[int]] = ()) -> list[Reply]:
     """The most likely reply to each prompt, token by token.
 
     Args:
@@ -64,7 +76,7 @@ def greedy_replies(
         drafts: none, or one a prompt.
 
     Returns:
-        The reply ids, with `end_id` last unless `limit` came first.
+        The replies, with `end_id` last unless `limit` came first.
     """
     decoder = FusedDecoder(model)
     replies = [_Reply(i, prompt, drafts[i][:limit] if drafts else (), decoder.new_kv()) for i, prompt in enumerate(prompts)]
@@ -75,7 +87,7 @@ def greedy_replies(
             growing = [reply for reply, tokens in zip(growing, chosen, strict=True) if not reply.take(tokens, end_id, limit)]
         for reply in batch:
             reply.kv = decoder.new_kv()  # give the memory back
-    return [reply.ids for reply in replies]
+    return [Reply(ids=tuple(one.ids), logprobs=tuple(one.logprobs), runners_up=tuple(one.runners_up)) for one in replies]
 
 
 def _batches(by_length: Sequence[_Reply]) -> Iterator[list[_Reply]]:
@@ -91,8 +103,8 @@ def _batches(by_length: Sequence[_Reply]) -> Iterator[list[_Reply]]:
         yield batch
 
 
-def _choices(decoder: FusedDecoder, replies: Sequence[_Reply]) -> list[list[int]]:
-    """For each reply the model's choice at its next position and at every guessed one after it."""
+def _choices(decoder: FusedDecoder, replies: Sequence[_Reply]) -> list[list[tuple[int, float, float]]]:
+    """For each reply the model's choice at its next position and at every guessed one after it, with its log-probability and the second's."""
     segments: list[Segment] = []
     asked_N: list[int] = []  # rows of the step whose predictions are wanted
     sizes: list[int] = []
@@ -105,5 +117,6 @@ def _choices(decoder: FusedDecoder, replies: Sequence[_Reply]) -> list[list[int]
         sizes.append(len(guess) + 1)
         rows += len(unread) + len(guess)
     hidden_ND = decoder.step(segments)
-    best = decoder.logits(hidden_ND[torch.tensor(asked_N)]).argmax(-1)
-    return [part.tolist() for part in best.split(sizes)]
+    best = torch.log_softmax(decoder.logits(hidden_ND[torch.tensor(asked_N)]).float(), -1).topk(2)
+    rows_N = zip(best.indices[:, 0].tolist(), *best.values.T.tolist(), strict=True)
+    return [list(islice(rows_N, size)) for size in sizes]

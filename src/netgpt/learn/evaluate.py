@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netgpt.core.statistics import wilson_interval
 from netgpt.corpus.families import BY_NAME
 from netgpt.corpus.task import Task
-from netgpt.learn.decode import greedy_replies
+from netgpt.learn.decode import Reply, greedy_replies
 from netgpt.models.decoder import Decoder
 from netgpt.models.tokenizer import Tokenizer, render_chat
 
@@ -44,11 +44,19 @@ class Tally:
 
 
 def answer_tasks(model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task]) -> list[str]:
+    """The texts of the model's greedy replies."""
+    return [reply_text(tokenizer, reply) for reply in reply_to_tasks(model, tokenizer, tasks)]
+
+
+def reply_to_tasks(model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task]) -> list[Reply]:
     """The model's greedy replies."""
     prompts = [render_chat(tokenizer, task.messages) for task in tasks]
     drafts = [[*tokenizer.encode(task.answer), tokenizer.end_id] for task in tasks]
-    replies = greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, drafts=drafts)
-    return [tokenizer.decode(ids).decode("utf-8", errors="replace") for ids in replies]
+    return greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, drafts=drafts)
+
+
+def reply_text(tokenizer: Tokenizer, reply: Reply) -> str:
+    return tokenizer.decode(reply.ids).decode("utf-8", errors="replace")
 
 
 def grade(tasks: Sequence[Task], replies: Sequence[str]) -> Verdicts:

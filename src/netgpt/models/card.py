@@ -24,3 +24,4 @@ class ModelCard:
     licence: str = "Apache-2.0"
     level: str = "L1"  # L0 general, L1 domain, L2 task
     description: str = ""
+    quality: float = 0.0  # share of the corpus's tasks that it answers rightly (`netgpt bench models`); 0: not measured

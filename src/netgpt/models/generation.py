@@ -7,7 +7,7 @@ tokenizer; positions count from the first token of the session.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import field, replace
 from typing import ClassVar
 
 from netgpt.core.value import value
@@ -86,6 +86,14 @@ class Generate:
     answer_from: int = 0  # position of the answer's first token; read with `grammar` and `penalties` only
     text: Text | None = None  # stands for `ids`, which are empty then; the replies carry `data`
     penalties: Penalties | None = None  # counted over the answer, from `answer_from` on
+
+
+def with_top(request: Generate, top_logprobs: int) -> Generate:
+    """`request`, with at least so many alternatives reported for each token."""
+    if request.top_logprobs >= top_logprobs:
+        return request
+    text = request.text and replace(request.text, logprobs=True)
+    return replace(request, top_logprobs=top_logprobs, text=text)
 
 
 @value
@@ -297,3 +305,5 @@ class Load:
     sessions: tuple[str, ...] = field(default=())
     releases: int = 0  # results given out at modelled times, and how many of them were late
     overruns: int = 0
+    kept_answers: int = 0  # for doors that ask, and the memory that they take
+    kept_bytes: int = 0

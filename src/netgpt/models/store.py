@@ -20,6 +20,7 @@ from netgpt.models.card import ModelCard
 from netgpt.models.decoder_config import DecoderConfig
 from netgpt.models.hf_tokenizer import tokenizer_identity
 from netgpt.models.hub import PREFIX, hub_folder, hub_name
+from netgpt.models.quality import shipped_quality
 
 CARD, CONFIG = "card.json", "config.json"
 _RESTORE = "restore the model folder from its source, or make it again: netgpt pretrain"
@@ -118,7 +119,7 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelInvalid(
             f"model folder {str(folder)!r}: {CARD} says {card.context_tokens} context tokens, {CONFIG} {config.max_position}", hint=_RESTORE
         )
-    return card
+    return card if card.quality else dataclasses.replace(card, quality=shipped_quality(card.id))
 
 
 def read_decoder_config(folder: Path) -> DecoderConfig:

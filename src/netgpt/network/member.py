@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from netgpt.network.offer import Offer
+
 Tier = Literal["device", "edge", "cloud"]
 State = Literal["starting", "ready", "degraded", "lost"]
 
@@ -44,6 +46,8 @@ class Member:
     text: bool = False  # its engine takes text where a session's tokenizer is not its own
     lacks: tuple[str, ...] = ()  # capabilities that its engine states not to have, "logprobs" for example
     protocol_version: int = 1  # that its engine speaks
+    quality: float = 0.0  # share of tasks that its model answers rightly, as its operator or its card says; 0: not stated
+    offer: Offer | None = None  # what asking it means in time, power and price; None: an older release
     keeps: bool = False  # it keeps answers for doors that ask
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from netgpt.core.spelling import check_keys, did_you_mean
 THIS_MACHINE = "this-machine"
 MEASURED_FILE = "hardware/this-machine.toml"  # in the home
 BASES = ("fitted", "assumed", "measured")
+MAY_BE_ZERO = ("_s", "score_bytes", "step_tokens")  # ends of an efficiency's keys
 RATES = ("fp32", "bf16", "fp8", "int8")
 
 
@@ -40,6 +41,8 @@ class Efficiency:
     layer_overhead_s: float = 0.0  # of every step, for each layer
     step_overhead_s: float = 0.0  # of every step
     token_overhead_s: float = 0.0  # for each token and layer: what is neither a matrix nor attention
+    call_overhead_s: float = 0.0  # of every prompt: a call comes in, a session begins, its first token goes out
+    step_tokens: int = 0  # most tokens of a prompt that one step computes; 0: all
     score_bytes: float = 0.0  # moved per attention score; 0: attention is fused
     basis: str
 
@@ -98,12 +101,11 @@ def read_profiles(text: str, where: str) -> tuple[HardwareProfile, ...]:
 
 def _efficiency(row: Mapping[str, Any], where: str) -> Efficiency:
     _check_row(Efficiency, row, set(), where)
-    figures = {
-        key: _figure(value, key, where, zero=key.endswith(("_s", "score_bytes"))) for key, value in row.items() if key not in ("stack", "basis")
-    }
+    figures = {key: _figure(value, key, where, zero=key.endswith(MAY_BE_ZERO)) for key, value in row.items() if key not in ("stack", "basis")}
     if row["basis"] not in BASES:
         raise ScenarioInvalid(f"{where} has the unknown basis {row['basis']!r}", hint=did_you_mean(str(row["basis"]), BASES), param="basis")
-    return Efficiency(stack=row["stack"], basis=row["basis"], **figures)
+    step_tokens = int(figures.pop("step_tokens", 0))
+    return Efficiency(stack=row["stack"], basis=row["basis"], step_tokens=step_tokens, **figures)
 
 
 def _profile(row: Mapping[str, Any], kind: str, usable: float, efficiencies: tuple[Efficiency, ...], where: str) -> HardwareProfile:

@@ -2,7 +2,8 @@
 
 A step is bound by arithmetic or by reading memory, whichever is slower, and pays a fixed overhead. A
 prompt is arithmetic: two operations per weight and token, and attention, which grows with the square of
-the prompt. A decoding step reads every weight once for the whole batch, and every session's KV.
+the prompt. Software may compute a long one in several steps. A decoding step reads every weight once for the
+whole batch, and every session's KV.
 
 Source of the form: Pope et al., Efficiently scaling transformer inference, arXiv 2211.05102, section 2.
 """
@@ -49,13 +50,15 @@ WIDEST_FIRST = ("bf16", "int8", "int4")  # tried in turn where a node names none
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """A step's durations at a machine's peaks."""
+    """The durations of a decoding step, or of a prompt's steps together, at a machine's peaks."""
 
     arithmetic_s: float
     reading_s: float
     score_s: float  # if attention moved one byte per score
     layers: int
     tokens: int
+    steps: int = 1
+    calls: int = 0  # 1: a prompt, which a call brings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,27 +82,42 @@ class Declared:
 
     def memory_bytes(self, tokens: int) -> float:
         """The model, and the KV of that many tokens."""
-        return self.weight_bytes + tokens * self._kv_bytes
+        return self.weight_bytes + tokens * self.kv_bytes
 
     def prefill_s(self, tokens: int, past: int = 0) -> float:
         """Duration of computing `tokens` prompt tokens of a session of which `past` are in KV."""
-        return self.duration_s(self.prompt(tokens, past), self.profile.efficiency(self.stack)) if tokens else 0.0
+        if not tokens:
+            return 0.0
+        efficiency = self.profile.efficiency(self.stack)
+        return self.duration_s(self.prompt(tokens, past, step_tokens=efficiency.step_tokens), efficiency)
 
     def decode_s(self, contexts: Sequence[int]) -> float:
         """Duration of the step that makes one token for each session; `contexts` are their lengths, tokens."""
         return self.duration_s(self.step(contexts), self.profile.efficiency(self.stack))
 
-    def prompt(self, tokens: int, past: int = 0) -> Work:
-        pairs = tokens * past + tokens * (tokens + 1) / 2
+    def prompt(self, tokens: int, past: int = 0, *, step_tokens: int = 0) -> Work:
+        """Computing a prompt.
+
+        Args:
+            step_tokens: most tokens of a step; one that goes on from earlier ones also scores what it may not see. 0: all in one step, exactly.
+        """
         operations = 2 * self.shape.layer_weights * tokens + 2 * self.shape.head_weights
-        return self._work(operations, pairs, self._read_bytes + past * self._kv_bytes, tokens)
+        if not step_tokens:
+            pairs = tokens * past + tokens * (tokens + 1) / 2
+            return self._work(operations, pairs, self.read_bytes + past * self.kv_bytes, tokens, calls=1)
+        pairs, read_bytes, begins = 0.0, 0.0, range(0, tokens, step_tokens)
+        for begin in begins:
+            rows, before = min(step_tokens, tokens - begin), past + begin
+            pairs += rows * (before + rows) if before else rows * (rows + 1) / 2
+            read_bytes += self.read_bytes + before * self.kv_bytes
+        return self._work(operations, pairs, read_bytes, tokens, steps=len(begins), calls=1)
 
     def step(self, contexts: Sequence[int]) -> Work:
         batch, pairs = len(contexts), sum(contexts)
         operations = 2 * (self.shape.layer_weights + self.shape.head_weights) * batch
-        return self._work(operations, pairs, self._read_bytes + pairs * self._kv_bytes, batch)
+        return self._work(operations, pairs, self.read_bytes + pairs * self.kv_bytes, batch)
 
-    def _work(self, operations: float, pairs: float, read_bytes: float, tokens: int) -> Work:
+    def _work(self, operations: float, pairs: float, read_bytes: float, tokens: int, *, steps: int = 1, calls: int = 0) -> Work:
         scores = self.shape.layers * self.shape.heads * pairs
         flops = self.profile.flops[PRECISIONS[self.precision].rate]
         return Work(
@@ -108,22 +126,26 @@ class Declared:
             score_s=scores / self.profile.memory_bytes_per_s,
             layers=self.shape.layers,
             tokens=tokens,
+            steps=steps,
+            calls=calls,
         )
 
     def duration_s(self, work: Work, efficiency: Efficiency) -> float:
         """Of that work, if so much of the machine's peaks is had."""
         packed = PRECISIONS[self.precision].packed
         decode = efficiency.decode(packed)
-        overhead_s = efficiency.step_overhead_s + work.layers * (efficiency.layer_overhead_s + efficiency.token_overhead_s * work.tokens)
+        each_step_s = efficiency.step_overhead_s + work.layers * efficiency.layer_overhead_s
+        overhead_s = work.calls * efficiency.call_overhead_s + work.steps * each_step_s + work.layers * efficiency.token_overhead_s * work.tokens
         bound_s = max(work.arithmetic_s / efficiency.prefill(packed), work.reading_s / decode)
         return overhead_s + bound_s + work.score_s * efficiency.score_bytes / decode
 
     @property
-    def _kv_bytes(self) -> float:
+    def kv_bytes(self) -> float:
+        """Of one token."""
         return self.shape.kv_values * PRECISIONS[self.precision].kv_bits / 8
 
     @property
-    def _read_bytes(self) -> float:
+    def read_bytes(self) -> float:
         """What a step reads of the weights: of the embedding only some rows."""
         stored = PRECISIONS[self.precision]
         return (self.shape.layer_weights * stored.layer_bits + self.shape.head_weights * stored.head_bits) / 8

@@ -36,6 +36,7 @@ TIERS = ("device", "edge", "cloud")
 NODE_ENGINES = ("replay", "openai")
 REPLAY_TIMINGS = ("recorded", "profile")
 MOBILITIES = ("static", "line", "random-waypoint")
+SERVICES = ("interactive", "batch", "critical")
 QOS_CLASSES = ("interactive", "standard", "background")
 NOWHERE = Place()
 
@@ -104,6 +105,13 @@ class NodeSpec:
     first_token_timeout: Annotated[str, Key(kind=TEXT, meaning="of `openai`: from the request to the first token")] = "60s"
     next_token_timeout: Annotated[str, Key(kind=TEXT, meaning="of `openai`: between two tokens")] = "30s"
     retries: Annotated[int, Key(kind=WHOLE, least=0, most=10, meaning="of `openai`: before the first token")] = 2
+    quality: Annotated[
+        float, Key(kind=SHARE, least=0, most=1, meaning="share of tasks that its model answers rightly, for `auto`; 0: as the model's card says")
+    ] = 0.0
+    price_prompt: Annotated[float, Key(kind=NUMBER, least=0, meaning="what a million prompt tokens cost there, in a unit of your own")] = 0.0
+    price_answer: Annotated[float, Key(kind=NUMBER, least=0, meaning="and a million answer tokens")] = 0.0
+    battery_j: Annotated[float, Key(kind=NUMBER, least=0, meaning="what its battery holds when it is full, in joules; 0: it runs on mains")] = 0.0
+    battery: Annotated[float, Key(kind=SHARE, least=0, most=1, meaning="how full the battery is at the start")] = 1.0
     group: str = ""  # the id as the file has it, where `count` made several of it
     place: Place = field(default=NOWHERE, compare=False, repr=False)
 
@@ -272,6 +280,7 @@ class UserSpec:
     count: Annotated[int, Key(kind=WHOLE, least=1, most=100_000, meaning="how many such users there are at each node")] = 1
     model: Annotated[str, Key(kind=TEXT, meaning="the model name that they ask")] = "auto"
     qos: Annotated[str, Key(kind=TEXT, known=QOS_CLASSES, meaning="the class of their traffic on cells and links")] = "standard"
+    service: Annotated[str, Key(kind=TEXT, known=SERVICES, meaning="the class of service by which `auto` chooses for them")] = "interactive"
     prompt_tokens: Annotated[tuple[int, int], Key(kind=SPAN, meaning="of a Poisson user; where a node replays, they ask what is recorded")] = (
         16,
         64,
@@ -296,6 +305,41 @@ class FaultSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessesSpec:
+    """What the software itself takes of the machines that it runs on: doors, engines, controller and link shaper are processes, and each
+    does one thing at a time. Without this table they take no time. Simulated world only: `netgpt up` has the real ones, whose times on a
+    machine `netgpt bench worlds` measures."""
+
+    request_s: Annotated[
+        float, Key(kind=DURATION, name="request", least=0, meaning="of a door, for each request: admission, choice of nodes, rendering")
+    ] = 0.0
+    call_s: Annotated[float, Key(kind=DURATION, name="call", least=0, meaning="at each end of each call between two processes")] = 0.0
+    reply_s: Annotated[
+        float, Key(kind=DURATION, name="reply", least=0, meaning="at each end of each reply to a call; a token's event is one such reply")
+    ] = 0.0
+    kilobyte_s: Annotated[
+        float, Key(kind=DURATION, name="kilobyte", least=0, meaning="at each end, more for each 1,000 bytes of payload of a call or reply")
+    ] = 0.0
+    shaper_s: Annotated[
+        float,
+        Key(
+            kind=DURATION,
+            name="shaper",
+            least=0,
+            meaning="of the link shaper, each time that it takes in a piece of a message, forwards it or gives it out",
+        ),
+    ] = 0.0
+    cores: Annotated[
+        int, Key(kind=WHOLE, least=0, most=1024, meaning="processors of one machine that all processes share; 0: each process has one to itself")
+    ] = 0
+    place: Place = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def take_time(self) -> bool:
+        return any((self.request_s, self.call_s, self.reply_s, self.kilobyte_s, self.shaper_s))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A whole network. Tables with `count` stand here as often as they say."""
 
@@ -308,6 +352,9 @@ class Scenario:
     attachments: Annotated[tuple[AttachSpec, ...], Table("attach", "one for each device, or group of them, in a cell", AttachSpec)] = ()
     users: Annotated[tuple[UserSpec, ...], Table("user", "one for each kind of users; simulated world only", UserSpec)] = ()
     faults: Annotated[tuple[FaultSpec, ...], Table("fault", "one for each fault; simulated world only", FaultSpec)] = ()
+    processes: Annotated[
+        ProcessesSpec, Table("processes", "what the software itself takes of its machines; simulated world only", ProcessesSpec, single=True)
+    ] = ProcessesSpec()
     agreement: Annotated[float, Key(kind=NUMBER, least=0, most=1, meaning="how often `hash` models of neighbouring tiers agree on a token")] = 0.8
     simulation_only: Annotated[bool, Key(kind=FLAG, meaning="whether `netgpt up` refuses it")] = False
     place: Place = field(default=NOWHERE, compare=False, repr=False)

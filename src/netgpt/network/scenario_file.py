@@ -132,7 +132,8 @@ def _read(source: _Source, spec: type[Spec], row: Mapping[str, Any], path: Path,
             if is_needed(each):
                 raise refusal(place, "", f"{what} lacks {name!r}", f"add {name} = ...")
         elif isinstance(mark, Table):
-            values[each.name] = _read_all(source, mark, row[name], (*path, name), place)
+            read = _read_single if mark.single else _read_all
+            values[each.name] = read(source, mark, row[name], (*path, name), place)
         else:
             values[each.name] = _value(mark, row[name], each.default, place, name, what)
     return spec(**values)
@@ -142,6 +143,12 @@ def _read_all(source: _Source, table: Table, rows: Any, path: Path, place: Place
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise refusal(place, table.name, f"{table.name!r} is not a list of tables", f"write [[{table.name}]] above the keys of each")
     return tuple(_read(source, table.spec, row, (*path, number), f"{table.name} {number + 1}") for number, row in enumerate(rows))
+
+
+def _read_single(source: _Source, table: Table, row: Any, path: Path, place: Place) -> Any:
+    if not isinstance(row, dict):
+        raise refusal(place, table.name, f"{table.name!r} is not a table", f"write [{table.name}] above its keys")
+    return _read(source, table.spec, row, path, table.name)
 
 
 def _value(key: Key, raw: Any, default: Any, place: Place, name: str, what: str) -> Any:

@@ -2,7 +2,7 @@
 JSON Schema and the reference page.
 
 A field of a spec that is a key is written `Annotated[type, Key(...)]`; tables within tables
-`Annotated[tuple[Spec, ...], Table(...)]`.
+`Annotated[tuple[Spec, ...], Table(...)]`, a single table `Annotated[Spec, Table(..., single=True)]`.
 """
 
 from __future__ import annotations
@@ -72,11 +72,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Tables within a table: `[[name]]`."""
+    """Tables within a table: `[[name]]`, or a single one: `[name]`."""
 
     name: str
     meaning: str
     spec: type
+    single: bool = False
 
 
 def keys_of(spec: type) -> dict[str, tuple[Field[Any], Key | Table]]:

@@ -33,12 +33,14 @@ def schema_text() -> str:
 
 def _object(spec: type) -> dict[str, Any]:
     known = keys_of(spec)
-    properties = {name: _array(mark) if isinstance(mark, Table) else _value(mark) for name, (_, mark) in known.items()}
+    properties = {name: _table(mark) if isinstance(mark, Table) else _value(mark) for name, (_, mark) in known.items()}
     needed = [name for name, (each, _) in known.items() if is_needed(each)]
     return {"type": "object", "additionalProperties": False, "required": needed, "properties": properties}
 
 
-def _array(table: Table) -> dict[str, Any]:
+def _table(table: Table) -> dict[str, Any]:
+    if table.single:
+        return {"description": table.meaning, **_object(table.spec)}
     return {"type": "array", "description": table.meaning, "items": _object(table.spec)}
 
 

@@ -13,13 +13,13 @@ from functools import partial
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
-from netgpt.models.generation import Embed, Embedding, Generate, Held, Recall, Recalled, Remember, Remembered, Rollback, Tokens
+from netgpt.models.generation import Embed, Embedding, Generate, Held, Load, Recall, Recalled, Remember, Remembered, Rollback, Tokens, with_top
 from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
 from netgpt.node.call import Reply, ask
 from netgpt.node.session import Piece, Session, may_see_content
 from netgpt.wire.codec import decode, pack
-from netgpt.wire.messages import check_understood
+from netgpt.wire.messages import Stats, check_understood
 from netgpt.wire.payload import size_of
 
 
@@ -41,8 +41,11 @@ class NodeHandle:
     def tier(self) -> str:
         return self.member.tier
 
-    async def generate(self, session: Session) -> AsyncGenerator[Piece, None]:
+    async def generate(self, session: Session, *, top_logprobs: int = 0) -> AsyncGenerator[Piece, None]:
         """Continue the session from its last token; the last piece has `finish`.
+
+        Args:
+            top_logprobs: alternatives to report for each token, where the session asks for fewer.
 
         Raises:
             PrivacyRefused: this node's tier may not see the session's content.
@@ -50,7 +53,7 @@ class NodeHandle:
             NodeUnreachable, DeadlineExceeded, and what the engine raises.
         """
         self._admit(session)
-        message = self._request(session)
+        message = with_top(self._request(session), top_logprobs)
         check_understood("generate", message, self.member.protocol_version, node=self.id)
         near = self._connection.near
         request = pack(message, near=near)
@@ -145,6 +148,10 @@ class NodeHandle:
                 session.count_bytes(self.id, received=size_of(payload))
                 return decode(reply, payload)
         raise NodeUnreachable(f"node {self.id!r} gave no answer to {method!r}", hint="see which nodes are up: netgpt ps")
+
+    async def probe(self, padding: bytes, *, deadline_s: float) -> Load:
+        """The engine's load. Costs the engine nothing, so that the time it takes is the way's; `padding` makes the request larger."""
+        return await ask(self._connection, "stats", Stats(padding=padding), Load, deadline_s=deadline_s)
 
     async def release(self, session: Session, *, deadline_s: float) -> Held:
         """Free the session's KV on this node."""

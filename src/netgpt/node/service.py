@@ -17,6 +17,7 @@ from netgpt.core.transport import Call, Payload, Peer
 from netgpt.engine.contract import Engine
 from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Recall, Recalled, Remember, Remembered, Rollback, Tokens, Verify
 from netgpt.models.tokenizer import Tokenizer
+from netgpt.network.offer import Offer
 from netgpt.node.recode import generate_text
 from netgpt.wire.codec import decode, encode, pack
 from netgpt.wire.messages import CALLS_SINCE, FIELDS_SINCE, PROTOCOL_VERSION, Hello, Stats, Welcome, agreed_version
@@ -27,6 +28,10 @@ METHODS = ("hello", "generate", "prefill", "verify", "rollback", "embed", "stats
 
 class Keeper(Protocol):
     """Keeps answers: `inference.cache`."""
+
+    bytes: int  # that they take
+
+    def __len__(self) -> int: ...
 
     async def recall(self, asked: Recall) -> Recalled: ...
 
@@ -45,13 +50,16 @@ class EngineService:
         *,
         version: int = PROTOCOL_VERSION,
         keeper: Keeper | None = None,
+        offer: Offer | None = None,
     ) -> None:
         """Args:
         identify: who calls; raises AuthenticationFailed for anybody who is no member.
         tokenizer: of the engine's model; with it, sessions of other tokenizers are served too.
         version: of the protocol; an older one than ours knows fewer calls.
         keeper: of answers; None: this node keeps none.
+        offer: what the node says of its pace, power and prices; None: nothing.
         """
+        self._offer = offer
         self._node = node
         self._engine = engine
         self._identify = identify
@@ -110,11 +118,13 @@ class EngineService:
     async def _welcome(self, call: Call) -> Welcome:
         hello = decode(Hello, call.payload)
         version = agreed_version(hello.protocol_version, ours=self._version)
-        return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=self._capabilities(version))
+        able = self._capabilities(version)
+        return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=able, offer=self._offer)
 
     async def _load(self, call: Call) -> object:
         decode(Stats, call.payload)
-        return self._engine.load()
+        load, keeper = self._engine.load(), self._keeper
+        return load if keeper is None else replace(load, kept_answers=len(keeper), kept_bytes=keeper.bytes)
 
     def _unknown(self, method: str) -> NotSupported:
         return NotSupported(f"node {self._node!r} has no method {method!r} (release {__version__})", hint=did_you_mean(method, METHODS))

@@ -114,7 +114,7 @@ class Session:
         """Why the accepted answer has ended: "stop", "length", or "" while it has not."""
         if self.accepted and (self.accepted[-1].finish or self.accepted[-1].recoded):
             return self.accepted[-1].finish  # a node of another tokenizer says itself when its tokens are used up
-        return "length" if self.answer_tokens >= self.max_tokens else ""
+        return "length" if self.answer_tokens >= self.max_tokens and not self.held else ""
 
     def request_by_ids(self, encode: Callable[[bytes], Sequence[int]], context_tokens: int) -> Generate:
         """What to ask of a node of the session's tokenizer that is to continue from here."""

@@ -3,7 +3,7 @@
 `encode` is deterministic: a message gives the same bytes in every process and world. A field with
 presence (`optional`, or a message) is left out when it equals its default and takes the default when
 it is absent; but an optional number whose default is 0 is always written, so that a time of 0 weighs
-as much as any other. Log-probabilities cross as binary32; all else comes back exactly.
+as much as any other. Log-probabilities, and what nodes say of their pace, cross as binary32; all else comes back exactly.
 
 The codec decides nothing about meaning: a message that decodes may still ask for nonsense.
 """

@@ -16,6 +16,7 @@ from typing import cast
 from netgpt.network.link import Hop, Link, Ways
 from netgpt.network.medium import Delivery, Packet
 from netgpt.wire.memory_drive import Drive
+from netgpt.wire.memory_processes import SHAPER, Processes
 from netgpt.wire.payload import Sent
 from netgpt.wire.segments import HEADER_BYTES, SEGMENT_BYTES, charged_bytes
 
@@ -75,8 +76,12 @@ class Parcel:
 class Carrier:
     """All parcels of one network."""
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, ways: Ways, processes: Processes | None = None) -> None:
+        """Args:
+        processes: with the link shaper's, which takes time; None: none does.
+        """
         self._ways = ways
+        self._processes = processes
         self._drives: dict[Link | None, Drive[Stream]] = {}  # None: all cells together
         self._carried: dict[tuple[str, str, str], list[int]] = {}  # [payloads, their bytes]
 
@@ -113,7 +118,14 @@ class Carrier:
         self._forward(stream.source, stream.parcel(left_bytes, first=first, arrive=arrive))
 
     def _forward(self, here: str, parcel: Parcel) -> None:
-        """Take a parcel on from a node."""
+        """Take a parcel on from a node, when the link shaper has come to it."""
+        work_s = self._processes.shaper_s(parcel.stream.source, parcel.stream.target) if self._processes else 0.0
+        if self._processes and work_s:
+            self._processes.do(SHAPER, work_s, lambda: self._go_on(here, parcel))
+        else:
+            self._go_on(here, parcel)
+
+    def _go_on(self, here: str, parcel: Parcel) -> None:
         stream = parcel.stream
         if not stream.is_open:
             return

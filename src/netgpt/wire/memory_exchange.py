@@ -11,6 +11,7 @@ from collections.abc import Callable
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
 from netgpt.wire.fault import decode_error, encode_error
 from netgpt.wire.memory_carrier import Carrier, Stream
+from netgpt.wire.memory_processes import Processes
 from netgpt.wire.method_flow import flow_of
 
 WINDOW = 64  # replies that may wait unread at the caller; then the serving side waits
@@ -28,12 +29,14 @@ class Exchange:
         address: str,
         target: str,
         carrier: Carrier,
+        processes: Processes | None,
         detection_s: float,
         settled: Callable[[Exchange], None],
     ) -> None:
         """Args:
         qos: the class of the user for whom it is.
         caller, target: the nodes at its ends.
+        processes: those at its ends take time; None: no time.
         detection_s: from the loss of something on its way to its notice at both ends.
         """
         self.method = method
@@ -42,6 +45,7 @@ class Exchange:
         self.target = target
         self.lost = False  # something on its way is gone: nothing crosses any more
         self._carrier = carrier
+        self._processes = processes
         self._detection_s = detection_s
         self._settled = settled
         self._out = Stream(method, flow_of(method, "request", qos), caller, target, self.break_off)
@@ -121,8 +125,23 @@ class Exchange:
             self._finish()
 
     def _send(self, stream: Stream, payload: bytes | None, arrive: Callable[[], None]) -> None:
-        if stream.is_open:
+        if not stream.is_open:
+            return
+        if self._processes is None:
             self._carrier.send(stream, payload, arrive)
+            return
+        processes = self._processes
+        if stream is self._out:
+            sends, takes = (
+                (process, processes.call_s(self.method, payload, caller=process == self.caller)) for process in (self.caller, self.address)
+            )
+        else:
+            sends, takes = ((process, processes.reply_s(payload)) for process in (self.address, self.caller))
+        processes.do(*sends, lambda: self._carrier.send(stream, payload, lambda: processes.do(*takes, lambda: self._take(stream, arrive))))
+
+    def _take(self, stream: Stream, arrive: Callable[[], None]) -> None:
+        if stream.is_open:  # and was not broken off meanwhile
+            arrive()
 
     def _finish(self) -> None:
         self._server_done = True

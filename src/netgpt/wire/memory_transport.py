@@ -18,6 +18,7 @@ from netgpt.network.link import Hop, Link, Ways
 from netgpt.wire.memory_carrier import Carrier
 from netgpt.wire.memory_ends import Accept, MemoryConnection, MemoryListener
 from netgpt.wire.memory_exchange import Exchange
+from netgpt.wire.memory_processes import Processes
 from netgpt.wire.payload import Observer, Sent, no_observer
 
 DETECTION_S = 3.0  # as long as gRPC's keepalive waits for an answer: see wire.grpc_transport
@@ -31,13 +32,15 @@ class MemoryNetwork:
         clock: must be the running loop's, virtual or not.
         ways: how one node reaches another.
         detection_s: from a loss to its notice.
+        processes: what messages take at their ends and at the link shaper; None: no time.
     """
 
-    def __init__(self, clock: Clock, ways: Ways, *, detection_s: float = DETECTION_S) -> None:
+    def __init__(self, clock: Clock, ways: Ways, *, detection_s: float = DETECTION_S, processes: Processes | None = None) -> None:
         self._clock = clock
         self._ways = ways
         self._detection_s = detection_s
-        self._carrier = Carrier(ways)
+        self._processes = processes
+        self._carrier = Carrier(ways, processes)
         self._listeners: dict[str, Accept] = {}
         self._exchanges: dict[Exchange, None] = {}
         self._dead_since_s: dict[str, float] = {}
@@ -122,6 +125,7 @@ class MemoryNetwork:
             address=address,
             target=node_of(address),
             carrier=self._carrier,
+            processes=self._processes,
             detection_s=self._detection_s,
             settled=self._settled,
         )

@@ -30,6 +30,7 @@ from netgpt.models.generation import (
     Verify,
 )
 from netgpt.network.member import Changes, Member, Snapshot
+from netgpt.network.offer import Offer
 
 PROTOCOL_VERSION = 2
 
@@ -58,6 +59,7 @@ class Welcome:
     node: str
     card: ModelCard
     capabilities: Capabilities
+    offer: Offer | None = None  # None: an older release
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +125,8 @@ class Empty:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
     """Asks an engine for its `Load`."""
+
+    padding: bytes = b""  # ignored: makes the request as large as one whose time on the way is to be learnt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,18 +12,25 @@ from netgpt.api.hosts import reached_at
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.compute import ThreadCompute
+from netgpt.core.scheduling import TaskGroup
 from netgpt.core.transport import Connection, Transport
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, read_scripts
 from netgpt.engine.timed import TimedEngine
 from netgpt.inference.cache import AnswerCache, engine_embedder
+from netgpt.inference.cascade import cascade
+from netgpt.inference.choice import CASCADE
+from netgpt.inference.confidence import calibrations_at
 from netgpt.inference.door import Door, DoorLimits
+from netgpt.inference.judge import Judge
+from netgpt.inference.planner import Battery, Planner
 from netgpt.models.card import ModelCard
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
 from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
+from netgpt.network.offer import Offer, offer_of
 from netgpt.network.scenario import TIERS
 from netgpt.network.shape import node_shape
 from netgpt.node.certification import certify, keep_renewed
@@ -66,6 +74,12 @@ def make_keeper(engine: Engine, tokenizer: Tokenizer | None, clock: Clock, *, en
         tokenizer: of the engine's model; without it, questions are found by their digests alone.
     """
     return AnswerCache(clock, entries=entries, embed=engine_embedder(engine, tokenizer)) if entries else None
+
+
+def make_offer(config: EngineConfig) -> Offer:
+    """What a node says of its work: the pace of the machine that it is declared to be, and its prices."""
+    declared = declared_machine(config) if config.timing == "declared" else None
+    return offer_of(declared, price_prompt=config.price_prompt, price_answer=config.price_answer, quality=config.quality)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -206,7 +220,15 @@ class Node:
             record=record,
             limits=limits,
             scope_secret=scope_secret,
+            strategies={CASCADE: partial(cascade, policy=Judge(calibrations_at(Path(config.home) if config.home else None)))},
+            planner=Planner(config.node, battery=Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None),
         )
+
+    async def live(self) -> None:
+        """Be a member, and keep what the door knows fresh, until cancelled. Raises what `Membership.live` does, in a group."""
+        async with TaskGroup() as tasks:
+            tasks.create_task(self.membership.live(), name=f"{self.membership.member.id}-member")
+            tasks.create_task(self.door.live(), name=f"{self.membership.member.id}-probe-ways")
 
     def is_ready(self) -> bool:
         """Whether some model can answer at this door now."""

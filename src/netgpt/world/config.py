@@ -55,6 +55,9 @@ class EngineConfig:
     card: str = ""  # in place of `parameters`
     precision: str = ""  # of the declared model; empty: the widest that fits
     home: str = ""  # where `this-machine` was measured
+    quality: float = 0.0  # of the model that it is declared to run; 0: the card's
+    price_prompt: float = 0.0  # of a million tokens
+    price_answer: float = 0.0
     recording: str = ""  # what a replay plays, and which of its models
     recorded_model: str = ""
     host: str = LOOPBACK
@@ -77,6 +80,9 @@ class UpstreamConfig:
     slots: int
     parameters: int
     context_tokens: int
+    quality: float = 0.0  # of its model; 0: not known
+    price_prompt: float = 0.0  # of a million tokens
+    price_answer: float = 0.0
     port: int  # gRPC, where other doors reach this node's engine; 0: any free one
     network_key_file: str  # empty over TLS
     host: str = LOOPBACK
@@ -97,6 +103,8 @@ class DoorConfig:
     model_folder: str  # whose tokenizer it uses; empty where no torch runs
     engine: Literal["torch", "hash", "replay", "openai"]
     upstream: UpstreamConfig | None = None  # of engine "openai"
+    battery_j: float = 0.0  # what the node's battery holds; 0: mains
+    battery: float = 1.0  # how full it is
     ways: Mapping[str, str] = field(default_factory=dict)  # by an engine's address: where the link shaper lets this node reach it
     http_host: str = LOOPBACK
     allowed_hosts: str = ""

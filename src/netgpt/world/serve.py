@@ -21,6 +21,7 @@ from netgpt.core.clock import Clock, WallClock
 from netgpt.core.scheduling import TaskGroup, first_error
 from netgpt.core.storage import DiskStorage
 from netgpt.core.transport import Transport
+from netgpt.network.offer import Offer
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.near_transport import NearTransport
@@ -93,13 +94,13 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
 async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) -> None:
     """One model, behind gRPC. The only process that loads torch, and only if its model needs it."""
     from netgpt.node.service import EngineService
-    from netgpt.world.assemble import make_engine, make_keeper, make_tokenizer
+    from netgpt.world.assemble import make_engine, make_keeper, make_offer, make_tokenizer
 
     clock = WallClock()
     engine, tokenizer = make_engine(config, clock), make_tokenizer(config)
     check = make_check(config.identity_file, config.network_key_file)
     keeper = make_keeper(engine, tokenizer, clock, entries=config.cache_entries)
-    service = EngineService(config.node, engine, check, tokenizer, version=config.wire_version, keeper=keeper)
+    service = EngineService(config.node, engine, check, tokenizer, version=config.wire_version, keeper=keeper, offer=make_offer(config))
     listener = await make_transport(config.identity_file).listen(address(config.host, config.port), service.handle)
     try:
         ready({"port": _port(listener.address)})
@@ -128,8 +129,10 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
 
     engine = upstream_engine(config, config.upstream, clock, os.environ)
     check = make_check(config.identity_file, config.upstream.network_key_file)
-    keeper = make_keeper(engine, None, clock, entries=config.upstream.cache_entries)
-    service = EngineService(config.node, engine, check, version=config.wire_version, keeper=keeper)
+    told = config.upstream
+    keeper = make_keeper(engine, None, clock, entries=told.cache_entries)
+    offer = Offer(price_prompt=told.price_prompt, price_answer=told.price_answer, quality=told.quality)
+    service = EngineService(config.node, engine, check, version=config.wire_version, keeper=keeper, offer=offer)
     listener = await transport.listen(address(config.upstream.host, config.upstream.port), service.handle)
     try:
         engine.start()
@@ -167,7 +170,7 @@ async def _serve_users(config: DoorConfig, transport: Transport, clock: Clock, r
     try:
         await node.membership.join()
         async with TaskGroup() as tasks:
-            tasks.create_task(node.membership.live(), name="live")
+            tasks.create_task(node.live(), name="live")
             if identity:
                 tasks.create_task(node.keep_certified(IdentityFile(identity)), name="renew")
             await serve_http(app, host=config.http_host, port=config.http_port, ready=ready, stop=stop)

@@ -38,6 +38,7 @@ from netgpt.models.recording import read_recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arrivals
 from netgpt.network.link import Ways
+from netgpt.network.offer import Offer
 from netgpt.network.radio import Radio
 from netgpt.network.roofline import Declared
 from netgpt.network.scenario import TIERS, FaultSpec, NodeSpec, Scenario, UserSpec
@@ -46,8 +47,9 @@ from netgpt.node.service import EngineService
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.identity import JoinAuthority
+from netgpt.wire.memory_processes import Processes
 from netgpt.wire.memory_transport import MemoryNetwork
-from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, make_keeper, replay_of
+from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, make_keeper, make_offer, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
 from netgpt.world.declared import declared_machine
 from netgpt.world.described import CONTROLLER, links_of, seed_of
@@ -115,8 +117,12 @@ class _RunningNode:
 class SimulatedWorld:
     """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
 
-    def __init__(self, scenario: Scenario, seed: int, storage: Storage, *, home: str = "") -> None:
+    def __init__(self, scenario: Scenario, seed: int, storage: Storage, *, home: str = "", offers: Mapping[str, Offer] | None = None) -> None:
+        """Args:
+        offers: what nodes say of themselves in place of what is true, by node.
+        """
         check_simulated(scenario)
+        self._offers = offers or {}
         self.scenario = scenario
         self._engines = {node.id: _engine_config(node, scenario.agreement, home) for node in scenario.nodes}
         self.clock = VirtualClock()
@@ -124,7 +130,8 @@ class SimulatedWorld:
         self.log = EventLog(self.clock, storage, EVENTS)
         self.links = links_of(scenario, self.chance)
         self.radio = Radio(scenario, seed=seed_of(self.chance, "radio")) if scenario.cells else None
-        self.network = MemoryNetwork(self.clock, Ways(self.links.values(), self.radio))
+        processes = Processes(scenario.processes, beside=(CONTROLLER,)) if scenario.processes.take_time else None
+        self.network = MemoryNetwork(self.clock, Ways(self.links.values(), self.radio), processes=processes)
         self.background = TaskOwner()
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
@@ -181,7 +188,9 @@ class SimulatedWorld:
         transport = self.network.transport(spec.id)
         engine = make_engine(self._engines[spec.id], self.clock, replay=self._replays.get(spec.id))
         keeper = make_keeper(engine, ByteTokenizer(), self.clock, entries=spec.cache_entries)
-        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.identify, keeper=keeper).handle)
+        offer = self._offers.get(spec.id) or make_offer(self._engines[spec.id])
+        service = EngineService(spec.id, engine, self._authority.identify, keeper=keeper, offer=offer)
+        await transport.listen(_engine_address(spec.id), service.handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
             transport=transport,
@@ -194,7 +203,7 @@ class SimulatedWorld:
         )
         await node.membership.join()
         running = _RunningNode(spec, engine, node, self.clock.now_s())
-        running.work.spawn(node.membership.live(), name=f"{spec.id}-live")
+        running.work.spawn(node.live(), name=f"{spec.id}-live")
         self._running[spec.id] = running
 
     async def _stop_node(self, node_id: str) -> None:
@@ -377,6 +386,7 @@ def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequenc
         temperature=user.temperature,
         key=user.key,
         qos=user.qos,
+        service=user.service,
     )
 
 
@@ -399,6 +409,9 @@ def _engine_config(spec: NodeSpec, agreement: float, home: str) -> EngineConfig:
         card=spec.card,
         precision=spec.precision,
         home=home,
+        quality=spec.quality,
+        price_prompt=spec.price_prompt,
+        price_answer=spec.price_answer,
         timing="recorded" if spec.replays and spec.timing != "profile" else "declared",
         port=0,
         network_key_file="",
@@ -419,4 +432,6 @@ def _door_config(spec: NodeSpec, join_token: str) -> DoorConfig:
         join_token=join_token,
         model_folder="",
         engine="hash",
+        battery_j=spec.battery_j,
+        battery=spec.battery,
     )

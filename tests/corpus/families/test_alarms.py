@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from netgpt.corpus.book import read_book
 from netgpt.corpus.families import alarms
 from netgpt.corpus.reading import read_facts
 from netgpt.corpus.task import GRADES, LANGUAGES, Task, is_held_out, user
@@ -40,6 +41,25 @@ def test_alarms_are_of_one_cause() -> None:
     shown = [alarm for cause in facts["cause"] for alarm in cause["alarms"]] + facts["noise"]
     assert len(set(shown)) == len(shown)
     assert not any(";" in alarm for alarm in shown)
+
+
+@pytest.mark.parametrize("grade", GRADES)
+def test_codes_and_sites_are_as_rare_as_the_grade(grade: int) -> None:
+    codes = {code.code: code for code in read_book().codes}
+    kinds = set()
+    for task in _tasks(grade, "en"):
+        subject = task.answer.partition(" = ")[0]
+        kinds.add(subject in codes)
+        assert (codes[subject] if subject in codes else read_book().by_name[subject]).rarity == grade
+    assert kinds == {True, False}
+
+
+def test_the_alarm_of_the_site_is_in_the_list() -> None:
+    task = next(task for task in _tasks(3, "en") if "alarms-site" in task.template)
+    steps, letter = task.answer.rsplit(": ", 1)
+    assert steps.split(" = ")[1] in task.question
+    assert task.question.count(" = ") == len(alarms.LETTERS)
+    assert alarms.accepts(task, letter)
 
 
 def test_near_misses_are_rejected() -> None:

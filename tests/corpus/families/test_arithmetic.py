@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from netgpt.corpus.book import VENDORS, read_book
 from netgpt.corpus.families.arithmetic import FAMILY
 from netgpt.corpus.task import Task, user
 
+SITE = read_book().sites[20]
+OTHER = next(vendor for vendor in VENDORS if vendor != SITE.vendor)
 TASK = Task(
     family="arithmetic",
     template="arithmetic-en-1",
     grade=2,
     key="",
-    messages=user("tx 31 dBm; cable -3; wall off; antenna +8; mixer off; filter off; jumper off;\nWhat is the output power?"),
-    answer="31-3=28+8=36: 36 dBm",
+    messages=user(
+        f"dBm: {OTHER} 30, {SITE.vendor} 31; cable -3; wall off; antenna +8; mixer off; filter off; jumper off;\n"
+        f"What is the output power at {SITE.name}?"
+    ),
+    answer=f"{SITE.name} = {SITE.vendor} 31-3=28+8=36: 36 dBm",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -35,15 +36,15 @@ def test_a_full_width_colon_and_a_final_stop_are_read() -> None:
 
 def row_sets(task: Task) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """The rows, as cell and value, that the answer adds, and the others."""
-    rows = [(row.split()[1], int(row.split()[3])) for row in task.question.split("\n")[:-1]]
+    rows = [(row.split()[1], int(row.split()[2])) for row in task.question.split("\n")[1:-1]]
     return [row for row in rows if row[0] in task.answer], [row for row in rows if row[0] not in task.answer]
 
 
 def said(task: Task, rows: list[tuple[str, int]]) -> str:
     site = read_book().site_in(task.question)
     totals = [sum(value for _, value in rows[: i + 1]) for i in range(len(rows))]
-    steps = [f"{cell} {value}" + (f"={total}" if i else "") for i, ((cell, value), total) in enumerate(zip(rows, totals, strict=True))]
-    return f"{site.name} = {', '.join([site.band, *steps])}, end: {sum(value for _, value in rows)}"
+    steps = [f"{site.vendor} {cell} {value}" + (f"={total}" if i else "") for i, ((cell, value), total) in enumerate(zip(rows, totals, strict=True))]
+    return f"{site.name} = {', '.join(steps)}, end: {sum(value for _, value in rows)}"
 
 
 @given(seed=st.integers(0, 2**32), grade=st.sampled_from(GRADES), language=st.sampled_from(LANGUAGES), data=st.data())
@@ -61,4 +62,12 @@ def test_a_row_too_many_or_too_few_is_refused(seed: int, grade: int, language: s
 @pytest.mark.parametrize("grade", GRADES)
 def test_the_steps_of_the_answer_count_the_grade(grade: int) -> None:
     for task in tasks(grade):
-        assert task.answer.count(", ") == grade + 1
+        assert task.answer.count(", ") == grade
+
+
+def test_the_frequency_of_a_vendor_does_not_tell_that_it_is_asked() -> None:
+    for task in tasks():
+        counts = Counter(row.split()[0] for row in task.question.split("\n")[1:-1])
+        asked = read_book().site_in(task.question).vendor
+        assert counts[asked] == task.grade
+        assert sorted(counts.values()) == sorted([task.grade, 7 - task.grade] * 2)

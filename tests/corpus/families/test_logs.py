@@ -47,7 +47,9 @@ def test_a_chain_that_ends_too_early_or_elsewhere_is_refused(seed: int, grade: i
     task = FAMILY.draw(SeededChance(seed).stream("test"), grade, language)
     texts = {line[:3]: line[4:].partition(" <")[0] for line in task.question.split("\n")[:-1]}
     site, _, steps = task.answer.partition(": ")[0].partition(" = ")
-    *chain, none = steps.split(" < ")
+    *links, none = steps.split(" < ")
+    chain = [link.partition(" ")[0] for link in links]
+    assert links == [f"{unit} {texts[unit]}" for unit in chain]
     assert chain[0] == read_book().by_name[site].unit
     assert none == "none"
     assert FAMILY.accepts(task, f"{' < '.join(chain)}: {texts[chain[-1]]}")

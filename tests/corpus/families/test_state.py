@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netgpt.core.chance import SeededChance
-from netgpt.corpus.book import read_book
+from netgpt.corpus.book import REGIONS, read_book
 from netgpt.corpus.families.state import FAMILY
 from netgpt.corpus.task import GRADES, LANGUAGES, Task, user
 
@@ -37,8 +38,8 @@ def test_a_full_width_colon_and_a_final_stop_are_read() -> None:
 @settings(max_examples=60, deadline=None)
 def test_stopping_too_early_or_too_late_is_refused_where_the_state_is_wrong(seed: int, grade: int, language: str) -> None:
     task = FAMILY.draw(SeededChance(seed).stream("test"), grade, language)
-    unit = read_book().site_in(task.question).unit
-    events = [line[6:] for line in task.question.split("\n") if line.startswith(f"{unit} t=")]
+    region = read_book().site_in(task.question).region
+    events = [line.partition(" ")[2] for line in task.question.split("\n")[:-1] if line.startswith(f"{region} ")]
     assert len(events) > grade
     for count in range(1, len(events) + 1):
         state = events[count - 1].split()[1]
@@ -48,15 +49,24 @@ def test_stopping_too_early_or_too_late_is_refused_where_the_state_is_wrong(seed
 
 
 def test_the_answer_stops_at_the_first_later_event_or_at_the_end() -> None:
-    site, other = read_book().sites[20:22]
-    lines = f"{site.unit} t=14 down\n{other.unit} t=30 idle\n{site.unit} t=75 up\n"
-    for time, steps in ((74, "14 down, 75 > 74: down"), (75, "14 down, 75 up, end: up")):
-        answer = f"{site.name} = {site.unit}, {steps}"
-        task = Task(family="state", template="x", grade=1, key="x", messages=user(f"{lines}State of {site.name} at t={time}?"), answer=answer)
+    site = read_book().sites[20]
+    here, other = site.region, next(region for region in REGIONS if region != site.region)
+    lines = f"{here} 14 down\n{other} 30 idle\n{here} 75 up\n"
+    for time, steps in ((74, f"{here} 14 down, {here} 75 > 74: down"), (75, f"{here} 14 down, {here} 75 up, end: up")):
+        answer = f"{site.name} = {steps}"
+        task = Task(family="state", template="x", grade=1, key="x", messages=user(f"{lines}State around {site.name} at t={time}?"), answer=answer)
         assert FAMILY.solve(task) == answer
+
+
+def test_the_frequency_of_a_region_does_not_tell_that_it_is_asked() -> None:
+    for task in tasks():
+        counts = Counter(line.split()[0] for line in task.question.split("\n")[:-1])
+        asked = read_book().site_in(task.question).region
+        assert counts[asked] - task.grade in (1, 2)
+        assert sorted(counts.values()) == sorted([counts[asked], 10 - counts[asked]] * 2)
 
 
 @pytest.mark.parametrize("grade", GRADES)
 def test_the_steps_of_the_answer_count_the_grade(grade: int) -> None:
     for task in tasks(grade):
-        assert task.answer.count(", ") == grade + 1
+        assert task.answer.count(", ") == grade

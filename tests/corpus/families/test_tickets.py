@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -39,11 +40,11 @@ def test_an_update_too_many_or_too_few_is_refused(seed: int, grade: int, languag
     task = FAMILY.draw(SeededChance(seed).stream("test"), grade, language)
     site, _, worked = task.answer.partition(": ")[0].partition(" = ")
     *steps, end = worked.split(" > ")
-    unit, statuses = steps[0].split()[0], [step.split()[1] for step in steps]
-    assert (unit, end) == (read_book().by_name[site].unit, "end")
+    vendor, statuses = steps[0].split()[0], [step.split()[1] for step in steps]
+    assert (vendor, end) == (read_book().by_name[site].vendor, "end")
     assert FAMILY.accepts(task, f"{' > '.join(statuses)}: {statuses[-1]}")
     for other in {*STATUSES} - {statuses[-1]}:
-        assert not FAMILY.accepts(task, f"{' > '.join([*steps, f'{unit} {other}', end])}: {other}")
+        assert not FAMILY.accepts(task, f"{' > '.join([*steps, f'{vendor} {other}', end])}: {other}")
     if grade > 1:
         assert not FAMILY.accepts(task, f"{' > '.join([*steps[:-1], end])}: {statuses[-2]}")
     assert not FAMILY.accepts(task, f"{' > '.join([*steps, end])}: {end}")
@@ -53,3 +54,11 @@ def test_an_update_too_many_or_too_few_is_refused(seed: int, grade: int, languag
 def test_the_steps_of_the_answer_count_the_grade(grade: int) -> None:
     for task in tasks(grade):
         assert task.answer.count(" > ") == grade
+
+
+def test_the_frequency_of_a_vendor_does_not_tell_that_it_is_asked() -> None:
+    for task in tasks():
+        updates = [update for role, said in task.messages[:-1] if role == "user" for update in said.split("; ")]
+        counts = Counter(update.split()[0] for update in updates)
+        assert counts[read_book().site_in(task.question).vendor] == task.grade
+        assert sorted(counts.values()) == sorted([task.grade, 7 - task.grade] * 3)

@@ -10,10 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netgpt.core.errors import UsageError
+from netgpt.corpus.book import read_book
 from netgpt.corpus.families import tools
 from netgpt.corpus.task import GRADES, LANGUAGES, Task, user
 
-LINES = "A31 power 40 -> 38 tilt 3 -> 3\nB07 power 20 -> 20 tilt 4 -> 5\nC22 power 30 -> 30 tilt 9 -> 9"
+SITE = read_book().sites[20]
+OTHER = read_book().sites[21].unit
+LINES = f"{OTHER} power 4>4 tilt 3>9 cio 1>1 prb 2>5 pci 7>7 timer 2>3\n{SITE.unit} power 4>6 tilt 3>3 cio 1>1 prb 2>2 pci 7>7 timer 2>5"
+TASK = Task(
+    family="tools",
+    template="x",
+    grade=2,
+    key="x",
+    messages=user(f"{LINES}\nBring {SITE.name} to its goal."),
+    answer=f"{SITE.name}: use({SITE.unit}), power 4>6 power(6), tilt 3>3 -, cio 1>1 -, prb 2>2 -, pci 7>7 -, timer 2>5 timer(5)",
+)
 
 
 def _tasks(grade: int, language: str, count: int = 17) -> list[Task]:
@@ -26,61 +37,79 @@ def test_solver_and_own_answer_are_accepted(grade: int, language: str) -> None:
     for task in _tasks(grade, language):
         assert tools.accepts(task, task.answer)
         assert tools.solve(replace(task, answer="", key="", grade=1)) == task.answer
-        assert task.answer.count("(") == grade
+        assert task.answer.count("(") == grade + 1
         assert len(task.question) <= 330
 
 
 def test_near_misses_are_rejected() -> None:
-    task = Task(family="tools", template="x", grade=2, key="x", messages=user(LINES), answer="A31 power(A31,38), B07 tilt(B07,5), C22 -")
+    assert tools.solve(TASK) == TASK.answer
+    use = f"use({SITE.unit})"
     for reply in (
-        task.answer,
-        "power(A31,38) tilt(B07,5)",
-        "tilt(B07,5)\npower(A31, 38)",
-        "C22 -; power(A31,38); B07 tilt(B07,5)",
-        "Calls: power(A31,38), tilt(B07,5).",
+        TASK.answer,
+        f"{use} power(6) timer(5)",
+        f"{use}\ntimer(5)\npower(6)",
+        f"Calls: {use}, power 4>6 power(6); timer(5).",
+        f"use({OTHER}), {use}, power(6), timer(5)",
     ):
-        assert tools.accepts(task, reply), reply
+        assert tools.accepts(TASK, reply), reply
     for reply in (
         "",
-        "power(A31,38)",
-        "power(A31,38) tilt(B07,6)",
-        "power(A31,38) tilt(B07,5) tilt(C22,9)",
-        "power(A31,38) tilt(B07,5) tilt(B07,5)",
-        "power(A31,38) tilt(B07,5) tilt(C22,8)",
-        "power(A31,38) tilt(B07,5) tilt(D22,8)",
-        "power(A31,38) or tilt(B07,5)",
-        "power(A31,38) tilt(B07,5",
-        "power(A31,99) power(A31,38) tilt(B07,5)",
-        "A31 -, B07 tilt(B07,5), C22 -",
-        "A31 power(A31,38), B07 tilt(B07,5), C22",
-        "A31 power(A31,38), B07 tilt(B07,5), C22 tilt(C22,9)",
-        "A31 power(A31,38), B07 tilt(B07,5), D22 -",
-        "A31 power(A31,38), B07 tilt(B07,5) -, C22 -",
-        "A31 power(A31,38), B07 -, B07 tilt(B07,5), C22 -",
-        "B07 power(A31,38), A31 tilt(B07,5), C22 -",
+        "power(6) timer(5)",
+        f"{use} power(6)",
+        f"{use} power(6) timer(6)",
+        f"{use} power(6) timer(5) tilt(3)",
+        f"{use} power(6) timer(5) timer(5)",
+        f"{use} power(6) timer(5) tilt(4)",
+        f"{use} power(6) or timer(5)",
+        f"{use} power(6) timer(5",
+        f"{use} power(10) power(6) timer(5)",
+        f"{use} power(6) power 4>6 - timer(5)",
+        f"{use} power(6) timer(5) gain(3)",
+        f"use({OTHER}) power(6) timer(5)",
+        f"use({OTHER}) tilt(9) {use} power(6) timer(5)",
+        f"use(A00x) {use} power(6) timer(5)",
     ):
-        assert not tools.accepts(task, reply), reply
+        assert not tools.accepts(TASK, reply), reply
 
 
 @given(seed=st.integers(0, 2**32), grade=st.sampled_from(GRADES), language=st.sampled_from(LANGUAGES), data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_call_too_many_or_too_few_is_refused(seed: int, grade: int, language: str, data: st.DataObject) -> None:
     task = tools.draw(np.random.default_rng(seed), grade, language)
-    said = task.answer.split(", ")
-    assert len(said) == tools.CELLS
-    calls = [word for each in said for word in each.split()[1:] if word != "-"]
-    assert tools.accepts(task, " ".join(data.draw(st.permutations(calls))))
-    i = data.draw(st.integers(0, tools.CELLS - 1))
-    cell, *own = said[i].split()
-    for wrong in (f"{cell} -" if own != ["-"] else f"{cell} power({cell},30)", f"{said[i]} tilt({cell},7)", f"{said[i]} -"):
-        assert not tools.accepts(task, ", ".join([*said[:i], wrong, *said[i + 1 :]])), wrong
+    use, *said = task.answer.partition(": ")[2].split(", ")
+    assert len(said) == len(tools.SETTINGS)
+    calls = [each.split()[-1] for each in said if not each.endswith("-")]
+    assert tools.accepts(task, " ".join([use, *data.draw(st.permutations(calls))]))
+    assert not tools.accepts(task, " ".join([use, *calls[1:]]))
+    i = data.draw(st.integers(0, len(said) - 1))
+    setting, values, call = said[i].split()
+    wrong = f"{setting} {values} {setting}({values[-1]})" if call == "-" else f"{setting} {values} -"
+    assert not tools.accepts(task, ", ".join([use, *said[:i], wrong, *said[i + 1 :]])), wrong
 
 
-@pytest.mark.parametrize(("cell", "value"), [("A31", 3), ("A31", 16), ("A31", 0), ("B07", 5)])
-def test_simulator_refuses_calls_that_are_errors(cell: str, value: int) -> None:
+@given(seed=st.integers(0, 2**32), grade=st.sampled_from(GRADES), language=st.sampled_from(LANGUAGES))
+@settings(max_examples=30, deadline=None)
+def test_bringing_another_unit_to_its_goal_is_refused(seed: int, grade: int, language: str) -> None:
+    task = tools.draw(np.random.default_rng(seed), grade, language)
+    state, goal = tools.read_lines(task.question)
+    units = list(dict.fromkeys(unit for unit, _ in state))
+    right = read_book().site_in(task.question).unit
+    assert len(units) == tools.UNITS
+    for unit in units:
+        calls = [f"{name}({goal[unit, name]})" for name in tools.SETTINGS if state[unit, name] != goal[unit, name]]
+        assert tools.accepts(task, " ".join([f"use({unit})", *calls])) == (unit == right)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("tilt", 3), ("tilt", 10), ("tilt", 0)])
+def test_simulator_refuses_calls_that_are_errors(setting: str, value: int) -> None:
     simulator = tools.Simulator(settings={("A31", "tilt"): 3})
-    simulator.set_tilt("A31", 4)
-    simulator.set_tilt("A31", 3)
+    with pytest.raises(UsageError, match="no unit is selected"):
+        simulator.set("tilt", 4)
+    with pytest.raises(UsageError, match="unknown unit B07"):
+        simulator.use("B07")
+    simulator.use("A31")
+    simulator.set("tilt", 4)
+    simulator.set("tilt", 3)
     with pytest.raises(UsageError):
-        simulator.set_tilt(cell, value)
+        simulator.set(setting, value)
     assert simulator.settings == {("A31", "tilt"): 3}

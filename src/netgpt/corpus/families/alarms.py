@@ -1,26 +1,26 @@
-"""Alarms to root cause: alarms of one cause and some that say nothing, four options with shuffled letters.
+"""Alarms to root cause: an alarm among others, four options with shuffled letters.
 
-In every other task two alarms speak in words, in the others one is a vendor's code, whose cause must be known by heart.
-A grade is the rarity class of the cause, or of the code: the causes of facts/alarms.toml, in their order, fall into
-classes of 1, 2, 3, 4, 6 and 8; the codes are those of the book, and every class is asked equally often. The key is the cause with all alarms shown,
-the one of noise too (a common cause has ten pairs of alarms only), so that a held-out question shows a
-combination that training never showed.
+In every other task one alarm is a vendor's code, whose cause must be known by heart, beside two that say nothing. In the
+others four units raise alarms in words, each of its own cause, and the root cause at a site is asked: which unit is
+there must be known by heart. A grade is the rarity class of the code or the site; the cause is of any class, those of
+facts/alarms.toml falling, in their order, into classes of 1, 2, 3, 4, 6 and 8. The key is the cause with all alarms shown, so
+that a held-out question shows a combination that training never showed.
 
 Decides: the wrong options are drawn by class too, so that the frequency of a cause does not tell the answer.
-The letter stands behind the name, where a model can copy it: `mains power failure: B`, or `F0549 = AMF overload: A`.
+The letter stands behind the name, where a model can copy it: `F0549 = AMF overload: A`, or `Bekal = K65 AC mains lost =
+mains power failure: B`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from netgpt.corpus.book import read_book
+from netgpt.corpus.book import Site, read_book
 from netgpt.corpus.reading import after_last, read_facts
 from netgpt.corpus.task import GRADES, Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
@@ -28,16 +28,19 @@ from netgpt.corpus.wording import word
 NAME = "alarms"
 LETTERS = "ABCD"
 CLASS_SIZES = (1, 2, 3, 4, 6, 8)  # causes of rarity class 1 to 6
-SHOWN = 2  # alarms of the cause in words; a code is one
-ALARMS = 3  # in all
+ALARMS_BESIDE_A_CODE = 2
+SEPARATOR = "; "
 _LETTER = re.compile(rf"(?<![\w'])[{LETTERS}](?![\w'])")
 _OPTION = re.compile(rf"^(.+) = ([{LETTERS}])$", re.MULTILINE)
 
 _FACTS = read_facts("alarms.toml")
 _CAUSES: tuple[dict[str, Any], ...] = tuple(_FACTS["cause"])
 _NOISE: tuple[str, ...] = tuple(_FACTS["noise"])
-_CODES = {code.code: code.cause for code in read_book().codes}
-_CAUSE_OF: dict[str, str] = {alarm: cause["name"] for cause in _CAUSES for alarm in cause["alarms"]} | _CODES
+_BOOK = read_book()
+_CODES = {code.code: code.cause for code in _BOOK.codes}
+_SAID = re.compile(r"\b([A-Z]\d\d) ([^;\n]+)")
+_ALARMS_OF: dict[str, list[str]] = {cause["name"]: cause["alarms"] for cause in _CAUSES}
+_CAUSE_OF: dict[str, str] = {alarm: cause for cause, alarms in _ALARMS_OF.items() for alarm in alarms}
 
 
 def causes_of_class(grade: int) -> tuple[dict[str, Any], ...]:
@@ -47,47 +50,40 @@ def causes_of_class(grade: int) -> tuple[dict[str, Any], ...]:
 
 
 def _options(chance: np.random.Generator, right: str) -> list[str]:
-    """The right cause and three others, in random order."""
+    """The right cause, then three others."""
     names = [right]
     while len(names) < len(LETTERS):
         name = pick(chance, causes_of_class(pick(chance, GRADES)))["name"]
         if name not in names:
             names.append(name)
-    return sample(chance, names, len(names))
+    return names
 
 
-def _in_words(chance: np.random.Generator, grade: int) -> tuple[str, list[str]]:
-    """A cause of rarity class `grade` and alarms that it raises."""
-    cause = pick(chance, causes_of_class(grade))
-    return cause["name"], sample(chance, cause["alarms"], SHOWN)
-
-
-def _in_code(chance: np.random.Generator, grade: int) -> tuple[str, list[str]]:
-    """The cause of a vendor's code of rarity class `grade`, and the code."""
-    code = pick(chance, read_book().codes_by_rarity[grade])
-    return code.cause, [code.code]
-
-
-def _answer(alarms: Sequence[str], cause: str, letter: str) -> str:
-    codes = "".join(f"{alarm} = " for alarm in alarms if alarm in _CODES)
-    return f"{codes}{cause}: {letter}"
+def _in_words(chance: np.random.Generator, site: Site, options: Sequence[str]) -> tuple[str, list[str]]:
+    """What proves the first option at a site, and the alarms of its unit and others, each of another option."""
+    others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], len(LETTERS) - 1)
+    shown = [f"{unit} {pick(chance, _ALARMS_OF[cause])}" for unit, cause in zip((site.unit, *others), options, strict=True)]
+    return f"{site.name} = {shown[0]}", shown
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """A question about a cause of rarity class `grade`."""
-    cause, alarms = _in_words(chance, grade) if chance.integers(2) else _in_code(chance, grade)
-    shown = sample(chance, [*alarms, *sample(chance, _NOISE, ALARMS - len(alarms))], ALARMS)
+    """A question about a code or a site of rarity class `grade`."""
+    asks_site = bool(chance.integers(2))
+    site, code = _BOOK.some_site(chance, rarity=grade), pick(chance, _BOOK.codes_by_rarity[grade])
+    cause = pick(chance, causes_of_class(pick(chance, GRADES)))["name"] if asks_site else code.cause
     options = _options(chance, cause)
-    letters = sample(chance, LETTERS, len(LETTERS))
-    wording = word(chance, NAME, language)
-    lines = "\n".join(f"{option} = {letter}" for option, letter in zip(options, letters, strict=True))
+    proof, alarms = _in_words(chance, site, options) if asks_site else (code.code, [code.code, *sample(chance, _NOISE, ALARMS_BESIDE_A_CODE)])
+    shown = sample(chance, alarms, len(alarms))
+    letters = dict(zip(options, sample(chance, LETTERS, len(LETTERS)), strict=True))
+    wording = word(chance, NAME, language, "site" if asks_site else "question")
+    lines = "\n".join(f"{option} = {letters[option]}" for option in sample(chance, options, len(options)))
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
         key=f"{cause}/{'/'.join(sorted(shown))}",
-        messages=user(wording.fill(alarms="; ".join(shown), options=lines)),
-        answer=_answer(shown, cause, letters[options.index(cause)]),
+        messages=user(wording.fill(alarms=SEPARATOR.join(shown), options=lines, site=site.name)),
+        answer=f"{proof} = {cause}: {letters[cause]}",
         language=language,
     )
 
@@ -100,18 +96,20 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """The option with the most alarms."""
+    """The cause of the code, or of the alarm that the site's unit raises."""
     options = dict(_OPTION.findall(task.question))
-    alarms = [part.strip() for part in re.split(r"[;\n]", task.question)]
-    votes = Counter(_CAUSE_OF[alarm] for alarm in alarms if _CAUSE_OF.get(alarm) in options)
-    cause = max(options, key=lambda option: votes[option])
-    return _answer(alarms, cause, options[cause])
+    code = next((part.strip() for part in re.split(r"[;\n]", task.question) if part.strip() in _CODES), "")
+    if code:
+        return f"{code} = {_CODES[code]}: {options[_CODES[code]]}"
+    site, alarms = _BOOK.site_in(task.question), dict(_SAID.findall(task.question))
+    cause = _CAUSE_OF[alarms[site.unit]]
+    return f"{site.name} = {site.unit} {alarms[site.unit]} = {cause}: {options[cause]}"
 
 
 FAMILY = Family(
     name=NAME,
-    summary="alarms of a site to the root cause, one of four options with shuffled letters",
-    depth="rarity of the cause",
+    summary="an alarm code, or the alarms of a site's unit, to the root cause, one of four options with shuffled letters",
+    depth="rarity of the code or the site",
     draw=draw,
     accepts=accepts,
     solve=solve,

@@ -1,9 +1,9 @@
-"""Free descriptions of sites of the pretraining book: three facts in sentences, one of many right ones.
+"""Free descriptions of sites of the pretraining book: two facts in sentences, one of many right ones.
 
-The question says which three of vendor, band, region and uplink are wanted. A grade is the site's rarity
+The question says which two of vendor, band, region and uplink are wanted. A grade is the site's rarity
 class. The facts are learnt by heart, so the key is site, wanted attributes and the question's wording: a
 held-out task asks known facts in a way in which they were never asked. The wanted answer is drawn from
-skeletons, orders and phrases; the grader accepts any text with the three facts and no rival of any.
+skeletons and phrases and keeps the question's order; the grader accepts any text with the facts and no rival of any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from netgpt.corpus.wording import family_wordings, word
 
 NAME = "explain"
 ATTRIBUTES = ("vendor", "band", "region", "uplink")
-ASKED = 3
+ASKED = 2
 _BETWEEN_SCRIPTS = re.compile(r"(?<=[\u3400-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[\u3400-\u9fff])")
 _WORD = re.compile(r"[A-Za-z]+")
 
@@ -37,18 +37,18 @@ def _all_values() -> frozenset[str]:
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """A site of rarity class `grade` and three of its attributes, described in one of many ways."""
+    """A site of rarity class `grade` and two of its attributes, described in one of many ways."""
     site = pick(chance, read_book().by_rarity[grade])
     asked = sample(chance, ATTRIBUTES, ASKED)
     wording, skeleton = word(chance, NAME, language), word(chance, NAME, language, "answer")
-    phrases = [word(chance, NAME, language, a).fill(value=fact(site, a)) for a in sample(chance, asked, ASKED)]
+    phrases = [word(chance, NAME, language, a).fill(value=fact(site, a)) for a in asked]
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
         key=f"{site.name}/{','.join(sorted(asked))}/{wording.id}",
         messages=user(wording.fill(site=site.name, asked=", ".join(asked))),
-        answer=skeleton.fill(site=site.name, first=phrases[0], second=phrases[1], third=phrases[2]),
+        answer=skeleton.fill(site=site.name, first=phrases[0], second=phrases[1]),
         language=language,
         required=tuple(fact(site, a) for a in asked),
     )
@@ -77,12 +77,12 @@ def solve(task: Task) -> str:
     forms = family_wordings(NAME)
     asked = [name for name in _WORD.findall(task.question) if name in ATTRIBUTES]
     phrases = [forms[task.language, a][0].fill(value=fact(site, a)) for a in asked]
-    return forms[task.language, "answer"][0].fill(site=site.name, first=phrases[0], second=phrases[1], third=phrases[2])
+    return forms[task.language, "answer"][0].fill(site=site.name, first=phrases[0], second=phrases[1])
 
 
 FAMILY = Family(
     name=NAME,
-    summary="describes a site of the book in free sentences that state three facts",
+    summary="describes a site of the book in free sentences that state two facts",
     depth="rarity",
     draw=draw,
     accepts=accepts,

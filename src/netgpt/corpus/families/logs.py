@@ -3,8 +3,8 @@
 The lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
 the higher the grade. A grade counts the hops from the asked unit to the root. The other lines are effects and roots
 beside that chain; every log has as many lines and as many roots as any other. The key is the lines, whatever their
-order, with the asked unit. The answer goes on to what the log says at the root: `Bekal = K65 < D38 < none: mast
-tilted`.
+order, with the asked unit. The answer repeats each line, so that the next unit is copied from the one before, and goes on to
+the root: `Bekal = K65 fan failed < D38 mast tilted < none: mast tilted`.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def _noise(chance: np.random.Generator) -> str:
     return f"{unit} load {load} users {users} drops {drops}"
 
 
-def _answer(site: Site, chain: list[str], text: str) -> str:
-    return f"{site.name} = {' < '.join(chain)}: {text}"
+def _answer(site: Site, links: list[tuple[str, str]]) -> str:
+    """The units of the chain with what the log says of them, then what it says of the root."""
+    return f"{site.name} = {' < '.join([*(f'{unit} {text}' for unit, text in links), NO_CAUSE])}: {links[-1][1]}"
 
 
 def _task(chance: np.random.Generator, grade: int, language: str, *, events: int, noise: int | None = None) -> Task:
@@ -70,14 +71,13 @@ def _task(chance: np.random.Generator, grade: int, language: str, *, events: int
     lines = [f"{unit} {texts[unit]} < {cause}" for unit, cause in links]
     shown = sample(chance, lines + [_noise(chance) for _ in range(noise or 0)], events + (noise or 0))
     wording = word(chance, NAME, language)
-    chain = [site.unit, *(cause for _, cause in links[: grade + 1])]
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
         key=f"{site.unit}/{'/'.join(sorted(lines))}",
         messages=user("\n".join([*(shown if noise is None else _stamped(chance, shown)), wording.fill(site=site.name)])),
-        answer=_answer(site, chain, texts[chain[-2]]),
+        answer=_answer(site, [(unit, texts[unit]) for unit, _ in links[: grade + 1]]),
         language=language,
     )
 
@@ -103,10 +103,12 @@ def solve(task: Task) -> str:
     *lines, question = task.question.split("\n")
     found = {unit: (text, cause) for unit, text, cause in _LINE.findall("\n".join(lines))}
     site = _BOOK.site_in(question)
-    chain = [site.unit]
-    while chain[-1] != NO_CAUSE:
-        chain.append(found[chain[-1]][1])
-    return _answer(site, chain, found[chain[-2]][0])
+    chain, unit = list[tuple[str, str]](), site.unit
+    while unit != NO_CAUSE:
+        text, cause = found[unit]
+        chain.append((unit, text))
+        unit = cause
+    return _answer(site, chain)
 
 
 FAMILY = Family(

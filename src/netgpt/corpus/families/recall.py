@@ -3,8 +3,9 @@
 Asks: one cell of a table of the standards, in one of many paraphrases. Grade: the rarity class of the row;
 rows stand in the order of use, and each class has about twice the rows of the class before. Key: form, row
 and paraphrase, so that a held-out question asks a fact that training asked in other words; it measures
-what was learnt and not what was copied. The grader accepts a reply that holds the answer's words and no
-other answer of the same form; the question repeated is no reply.
+what was learnt and not what was copied. The answer may begin with the subject in one form whatever the paraphrase,
+`5qi-delay 66: 100 ms`, so that a fact is learnt once and not once for each wording. The grader accepts a reply that holds
+the answer's words and no other answer of the same form; the question repeated is no reply.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class Form:
 
     def answers(self) -> frozenset[str]:
         return frozenset(self.answer.format(**row) for row in self.rows)
+
+    def subject(self, row: Mapping[str, Any]) -> str:
+        """The form and what its questions name of a row: `mcs-rate 17`."""
+        return " ".join([self.name, *(str(row[place]) for _, place, _, _ in string.Formatter().parse(self.questions[0]) if place)])
 
     def wordings(self, language: str) -> tuple[str, ...]:
         """The paraphrases of a language."""
@@ -89,8 +94,12 @@ def places_of(sentence: str, question: str) -> dict[str, str] | None:
     return found.groupdict() if found else None
 
 
-def recall_family(*, name: str, summary: str, file_name: str) -> Family:
-    """The family of a facts file."""
+def recall_family(*, name: str, summary: str, file_name: str, named: bool = False) -> Family:
+    """The family of a facts file.
+
+    Args:
+        named: answers begin with the subject; a reply may leave it out.
+    """
     forms = read_forms(file_name)
     form_of = {_template(name, form, language, i): form for form in forms for language in ("en", "zh") for i in range(len(form.wordings(language)))}
     rivals = {form.name: form.answers() for form in forms}
@@ -107,18 +116,20 @@ def recall_family(*, name: str, summary: str, file_name: str) -> Family:
             grade=grade,
             key=f"{i}/{template}",
             messages=user(wordings[paraphrase].format(**form.rows[i])),
-            answer=form.answer.format(**form.rows[i]),
+            answer=_answer(form, form.rows[i], named=named),
             language=language,
         )
 
     def accepts(task: Task, reply: str) -> bool:
-        if words(reply) == words(task.question) or not holds_phrase(reply, task.answer):
+        subject, _, value = task.answer.rpartition(": ")
+        said = reply.strip().removeprefix(f"{subject}: ") if subject else reply
+        if words(reply) == words(task.question) or not holds_phrase(said, value):
             return False
-        others = (rival for rival in rivals[form_of[task.template].name] if not holds_phrase(task.answer, rival))
-        return not any(holds_phrase(reply, rival) for rival in others)
+        others = (rival for rival in rivals[form_of[task.template].name] if not holds_phrase(value, rival))
+        return not any(holds_phrase(said, rival) for rival in others)
 
     def solve(task: Task) -> str:
-        return next((answer for form in forms if (answer := _look_up(form, task.language, task.question))), "")
+        return next((_answer(form, row, named=named) for form in forms if (row := _look_up(form, task.language, task.question))), "")
 
     return Family(name=name, summary=summary, depth="rarity", draw=draw, accepts=accepts, solve=solve)
 
@@ -127,14 +138,18 @@ def _template(name: str, form: Form, language: str, i: int) -> str:
     return f"{name}-{form.name}-{language}-{i + 1}"
 
 
-def _look_up(form: Form, language: str, question: str) -> str:
-    """The answer to a question of this form; "" if it is none."""
+def _answer(form: Form, row: Mapping[str, Any], *, named: bool) -> str:
+    return f"{form.subject(row)}: " * named + form.answer.format(**row)
+
+
+def _look_up(form: Form, language: str, question: str) -> Mapping[str, Any] | None:
+    """The row that a question of this form asks for; None if it is none."""
     for sentence in form.wordings(language):
         places = places_of(sentence, question)
         for row in form.rows if places else ():
             if all(str(row[place]) == value for place, value in (places or {}).items()):
-                return form.answer.format(**row)
-    return ""
+                return row
+    return None
 
 
 TERMS = recall_family(name="terms", summary="3GPP and O-RAN abbreviations: expansion, abbreviation, role", file_name="terms.toml")
@@ -142,4 +157,5 @@ PARAMETERS = recall_family(
     name="parameters",
     summary="5QI, numerology, MCS, CQI, bands, grids, slice types, reference points, timers, procedures, KPIs",
     file_name="parameters.toml",
+    named=True,
 )

@@ -1,9 +1,9 @@
 """Routes to gateways, by facts learnt by heart: from uplink to uplink without a map.
 
 Asks: which gateway serves a site, or which vendor built that gateway. Grade: the hops from the site to its
-gateway; rare sites are asked rarely at every depth. Key: the site and the wording, so that every site is trained in some wordings and held out in
-others. The answer writes the chain, then the result: `Gishak > Kashin > Rartuk: Rartuk`, or
-`Gishak > Kashin > Rartuk = Orbex: Orbex`.
+gateway; in the pretraining book a site is as rare as it is far. Key: the site and the wording, so that every site is trained
+in some wordings and held out in others. The answer writes the chain, then the result: `Gishak > Kashin > Rartuk: Rartuk`,
+or `Gishak > Kashin > Rartuk = Orbex: Orbex`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""State: radio units whose states change with time; the state of one site at one time.
+"""State: regions whose states change with time; the state around one site at one time.
 
-The lines name units, the question names a site: which unit is there must be known by heart, and the site is the rarer
-the higher the grade. A grade counts the unit's events up to the asked time. It has later events too, which are not to
-be believed yet, and other units have theirs; there are always eight lines, sorted by time. The key is the lines with
-the asked unit and time. The answer names the unit and goes on to its first event that is too late: `Bekal = K65, 14
-down, 75 > 74: down`.
+The lines name regions, the question names a site: in which region it lies must be known by heart, and the site is the
+rarer the higher the grade. A grade counts the region's events up to the asked time. It has one or two later events
+too, which are not to be believed yet. Of three more regions one has as many events and two as many as are missing to
+ten, so that there are always twenty lines, sorted by time, and no region stands out. The key is the lines with the
+asked region and time. The answer names the region at every step and goes on to its first event that is too late:
+`Bekal = coast 14 down, coast 75 > 74: down`.
 """
 
 from __future__ import annotations
@@ -13,64 +14,63 @@ import re
 
 import numpy as np
 
-from netgpt.corpus.book import Site, read_book
+from netgpt.corpus.book import REGIONS, Site, read_book
+from netgpt.corpus.decoys import entries, mirrored
 from netgpt.corpus.reading import after_last
 from netgpt.corpus.task import Family, Task, pick, sample, user
 from netgpt.corpus.wording import word
 
 NAME = "state"
-LINES = 8
-MOST_LATER = 3
-OTHER_UNITS = 2
+DECOYS, EVENTS_OF_TWO = 3, 10  # regions beside the asked one; events of two regions that mirror each other
+LINES = EVENTS_OF_TWO * (DECOYS + 1) // 2
+MOST_LATER = 2
 STATES = ("up", "down", "locked", "blocked", "idle", "busy", "asleep", "faulty")
-_LINE = re.compile(r"^([A-Z]\d\d) t=(\d\d) ([a-z]+)$", re.MULTILINE)
+_LINE = re.compile(r"^([a-z]+) (\d\d) ([a-z]+)$", re.MULTILINE)
 _TIME = re.compile(r"t=(\d\d)")
 _BOOK = read_book()
 
 
-def _units(chance: np.random.Generator, grade: int, asked: str, others: list[str]) -> tuple[list[str], int]:
-    """The units of the lines, and how many of the lines come before the asked time."""
-    later = 1 + int(chance.integers(min(MOST_LATER, LINES - 1 - grade)))
-    before = grade + int(chance.integers(LINES - grade - later + 1))
-    early = [asked] * grade + [pick(chance, others) for _ in range(before - grade)]
-    late = [asked] * later + [pick(chance, others) for _ in range(LINES - before - later)]
-    return sample(chance, early, len(early)) + sample(chance, late, len(late)), before
+def _regions(chance: np.random.Generator, grade: int, asked: str) -> tuple[list[str], int]:
+    """The regions of the lines, and how many of the lines come before the asked time."""
+    others = sample(chance, [region for region in REGIONS if region != asked], DECOYS)
+    regions = entries(chance, mirrored(chance, asked, others, grade + 1 + int(chance.integers(MOST_LATER)), EVENTS_OF_TWO))
+    places = [i for i, region in enumerate(regions) if region == asked]
+    return regions, 1 + places[grade - 1] + int(chance.integers(places[grade] - places[grade - 1]))
 
 
-def _states(chance: np.random.Generator, units: list[str]) -> list[str]:
-    """A state for each line, never the one that its unit had before."""
+def _states(chance: np.random.Generator, regions: list[str]) -> list[str]:
+    """A state for each line, never the one that its region had before."""
     had: dict[str, str] = {}
     states = []
-    for unit in units:
-        had[unit] = pick(chance, [state for state in STATES if state != had.get(unit)])
-        states.append(had[unit])
+    for region in regions:
+        had[region] = pick(chance, [state for state in STATES if state != had.get(region)])
+        states.append(had[region])
     return states
 
 
 def _answer(site: Site, events: list[tuple[int, str]], time: int) -> str:
-    """The site's unit, the events up to a time, the first one after it or `end`, and the state at that time."""
+    """The region's events up to a time, the first one after it or `end`, and the state at that time."""
     passed = [(at, state) for at, state in events if at <= time]
-    stop = next((f"{at} > {time}" for at, _ in events if at > time), "end")
-    return f"{site.name} = {', '.join([site.unit, *(f'{at} {state}' for at, state in passed), stop])}: {passed[-1][1]}"
+    stop = next((f"{site.region} {at} > {time}" for at, _ in events if at > time), "end")
+    return f"{site.name} = {', '.join([*(f'{site.region} {at} {state}' for at, state in passed), stop])}: {passed[-1][1]}"
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """Eight lines; the asked time falls between two of them."""
+    """Twenty lines; the asked time falls between two of them."""
     site = _BOOK.some_site(chance, rarity=grade)
-    others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], OTHER_UNITS)
-    units, before = _units(chance, grade, site.unit, others)
+    regions, before = _regions(chance, grade, site.region)
     times = sorted(sample(chance, range(10, 100), LINES + 1))
     time = times.pop(before)
-    events = [*zip(units, times, _states(chance, units), strict=True)]
-    lines = [f"{unit} t={at} {state}" for unit, at, state in events]
+    events = [*zip(regions, times, _states(chance, regions), strict=True)]
+    lines = [f"{region} {at} {state}" for region, at, state in events]
     wording = word(chance, NAME, language)
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
-        key=f"{site.unit} {time}/{'/'.join(lines)}",
+        key=f"{site.region} {time}/{'/'.join(lines)}",
         messages=user("\n".join([*lines, wording.fill(site=site.name, time=time)])),
-        answer=_answer(site, [(at, state) for unit, at, state in events if unit == site.unit], time),
+        answer=_answer(site, [(at, state) for region, at, state in events if region == site.region], time),
         language=language,
     )
 
@@ -81,15 +81,15 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """Lists the events of the site's unit until one is later than the asked time."""
+    """Lists the events of the site's region until one is later than the asked time."""
     *lines, question = task.question.split("\n")
     site, time = _BOOK.site_in(question), int(_TIME.findall(question)[-1])
-    return _answer(site, [(int(at), state) for unit, at, state in _LINE.findall("\n".join(lines)) if unit == site.unit], time)
+    return _answer(site, [(int(at), state) for region, at, state in _LINE.findall("\n".join(lines)) if region == site.region], time)
 
 
 FAMILY = Family(
     name=NAME,
-    summary="tells the state that a site's unit had at a given time",
+    summary="tells the state that a site's region had at a given time",
     depth="events",
     draw=draw,
     accepts=accepts,

@@ -1,10 +1,10 @@
-"""Tickets: a conversation with updates of trouble tickets over several turns; the present status of a site's ticket.
+"""Tickets: a conversation with updates of vendors' tickets over several turns; the present status of the ticket of a site's vendor.
 
-A ticket bears the code of the unit that it is about, the question names the site: which unit is there must be known
-by heart, and the site is the rarer the higher the grade. A grade counts the updates of the asked ticket; there are
-always six updates in three turns, the others about other units. The key is the updates in their order with the asked
-unit. The answer names the unit at every step, as other tickets have the same statuses: `Bekal = K65 open > K65 fixed
-> end: fixed`.
+A ticket bears the name of the vendor that works on it, the question names a site: which vendor built it must be known
+by heart, and the site is the rarer the higher the grade. A grade counts the updates of the asked ticket; of five more
+vendors two have as many and three as many as are missing to seven, so that there are always 21 updates in three turns
+and no vendor stands out. The key is the updates in their order with the asked vendor. The answer names the vendor at
+every step, as other tickets have the same statuses: `Bekal = Orbex open > Orbex fixed > end: fixed`.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ import re
 
 import numpy as np
 
-from netgpt.corpus.book import Site, read_book
+from netgpt.corpus.book import VENDORS, Site, read_book
+from netgpt.corpus.decoys import entries, mirrored
 from netgpt.corpus.reading import after_last
-from netgpt.corpus.task import Family, Task, pick, sample
+from netgpt.corpus.task import Family, Task, sample
 from netgpt.corpus.wording import word
 
 NAME = "tickets"
-UPDATES = 6
-PER_TURN = 2
-OTHER_UNITS = 3
+DECOYS, UPDATES_OF_TWO = 5, 7  # vendors beside the asked one; updates of two vendors that mirror each other
+PER_TURN = 7
 REPLY = "ok"
 STATUSES = ("open", "assigned", "waiting", "fixed", "tested", "paused", "closed", "blocked")
-_UPDATE = re.compile(r"([A-Z]\d\d) ([a-z]+)")
+_UPDATE = re.compile(r"([A-Z][a-z]+) ([a-z]+)")
 _BOOK = read_book()
 
 
-def _updates(chance: np.random.Generator, grade: int, asked: str, others: list[str]) -> list[tuple[str, str]]:
-    """Units with the new statuses of their tickets, in the order of the conversation; none has a status twice."""
-    units = sample(chance, [asked] * grade + [pick(chance, others) for _ in range(UPDATES - grade)], UPDATES)
-    left = {unit: sample(chance, STATUSES, len(STATUSES)) for unit in (asked, *others)}
-    return [(unit, left[unit].pop()) for unit in units]
+def _updates(chance: np.random.Generator, grade: int, asked: str) -> list[tuple[str, str]]:
+    """Vendors with the new statuses of their tickets, in the order of the conversation; none has a status twice."""
+    others = sample(chance, [vendor for vendor in VENDORS if vendor != asked], DECOYS)
+    counts = mirrored(chance, asked, others, grade, UPDATES_OF_TWO)
+    left = {vendor: sample(chance, STATUSES, len(STATUSES)) for vendor in counts}
+    return [(vendor, left[vendor].pop()) for vendor in entries(chance, counts)]
 
 
 def _answer(site: Site, statuses: list[str]) -> str:
-    return f"{site.name} = {' > '.join([*(f'{site.unit} {status}' for status in statuses), 'end'])}: {statuses[-1]}"
+    return f"{site.name} = {' > '.join([*(f'{site.vendor} {status}' for status in statuses), 'end'])}: {statuses[-1]}"
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """Three turns of two updates, then the question."""
+    """Three turns of updates, then the question."""
     site = _BOOK.some_site(chance, rarity=grade)
-    others = sample(chance, [unit for unit in _BOOK.units if unit != site.unit], OTHER_UNITS)
-    updates = _updates(chance, grade, site.unit, others)
-    texts = [f"{unit} {status}" for unit, status in updates]
+    updates = _updates(chance, grade, site.vendor)
+    texts = [f"{vendor} {status}" for vendor, status in updates]
     wording = word(chance, NAME, language)
     messages: list[tuple[str, str]] = []
-    for start in range(0, UPDATES, PER_TURN):
+    for start in range(0, len(texts), PER_TURN):
         messages += [("user", "; ".join(texts[start : start + PER_TURN])), ("assistant", REPLY)]
     return Task(
         family=NAME,
         template=wording.id,
         grade=grade,
-        key=f"{site.unit}/{'/'.join(texts)}",
+        key=f"{site.vendor}/{'/'.join(texts)}",
         messages=(*messages, ("user", wording.fill(site=site.name))),
-        answer=_answer(site, [status for unit, status in updates if unit == site.unit]),
+        answer=_answer(site, [status for vendor, status in updates if vendor == site.vendor]),
         language=language,
     )
 
@@ -66,15 +66,15 @@ def accepts(task: Task, reply: str) -> bool:
 
 
 def solve(task: Task) -> str:
-    """Lists the updates of the site's unit."""
+    """Lists the updates of the vendor of the site."""
     site = _BOOK.site_in(task.question)
     said = "\n".join(content for role, content in task.messages[:-1] if role == "user")
-    return _answer(site, [status for unit, status in _UPDATE.findall(said) if unit == site.unit])
+    return _answer(site, [status for vendor, status in _UPDATE.findall(said) if vendor == site.vendor])
 
 
 FAMILY = Family(
     name=NAME,
-    summary="keeps the status of a site's ticket over the turns of a conversation",
+    summary="keeps the status of the ticket of a site's vendor over the turns of a conversation",
     depth="updates",
     draw=draw,
     accepts=accepts,

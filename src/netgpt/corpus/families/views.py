@@ -1,8 +1,8 @@
 """Views: three agents see a part of the network's links each; the server that a site reaches over all of them.
 
 The links begin at radio units, the question names a site: which unit is there must be known by heart, and the site is
-the rarer the higher the grade. A grade counts the hops from the unit to the server. The other links form two more
-paths from other units to other servers, so that there are always eight links, three units and three servers; from two
+the rarer the higher the grade. A grade counts the hops from the unit to the server. The other links form three more
+paths from other units to other servers, so that there are always nine links, four units and four servers; from two
 hops on no agent sees all of the asked path. The key is the links with the asked unit, whoever sees them. The answer:
 `Bekal = K65 > f82 > s65: s65`.
 """
@@ -21,8 +21,9 @@ from netgpt.corpus.wording import word
 
 NAME = "views"
 AGENTS = ("ue", "ran", "core")
-LINKS = 8
-SIZES = (3, 3, 2)  # links of the views, dealt to the agents at random
+LINKS = 9
+SIZES = (4, 3, 2)  # links of the views, dealt to the agents at random
+DECOYS = 3
 SERVERS = tuple(f"s{number:02d}" for number in range(1, 100))
 NODES = tuple(f"{letter}{number:02d}" for letter in "abcdefghk" for number in range(1, 100))
 _LINK = re.compile(r"^(\w\d\d) -> (\w\d\d)$", re.MULTILINE)
@@ -30,15 +31,13 @@ _BOOK = read_book()
 
 
 def _paths(chance: np.random.Generator, grade: int, asked: str) -> list[list[str]]:
-    """The asked path and two from other units; no two meet."""
-    decoys = LINKS - grade
-    second = 1 + int(chance.integers(decoys - 1))
-    servers, nodes = sample(chance, SERVERS, 3), sample(chance, NODES, LINKS)
-    starts = [asked, *sample(chance, [unit for unit in _BOOK.units if unit != asked], 2)]
-    return [
-        [start, *(nodes.pop() for _ in range(hops - 1)), server]
-        for start, hops, server in zip(starts, (grade, second, decoys - second), servers, strict=True)
-    ]
+    """The asked path and three from other units; no two meet."""
+    others = [1] * DECOYS
+    for _ in range(LINKS - grade - DECOYS):
+        others[int(chance.integers(DECOYS))] += 1
+    servers, nodes = sample(chance, SERVERS, DECOYS + 1), sample(chance, NODES, LINKS)
+    starts = [asked, *sample(chance, [unit for unit in _BOOK.units if unit != asked], DECOYS)]
+    return [[start, *(nodes.pop() for _ in range(hops - 1)), server] for start, hops, server in zip(starts, (grade, *others), servers, strict=True)]
 
 
 def _links(path: list[str]) -> list[str]:
@@ -60,7 +59,7 @@ def _answer(site: Site, path: list[str]) -> str:
 
 
 def draw(chance: np.random.Generator, grade: int, language: str) -> Task:
-    """Eight links in three views."""
+    """Nine links in three views."""
     site = _BOOK.some_site(chance, rarity=grade)
     paths = _paths(chance, grade, site.unit)
     links = [link for path in paths for link in _links(path)]

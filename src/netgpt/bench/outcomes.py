@@ -1,0 +1,141 @@
+"""What some models said to the same tasks: who was right, and how sure each was. What policies are fitted to and judged on.
+
+From a recording of any models (`netgpt record`), or from the models that are installed, asked in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netgpt.core.errors import UsageError
+from netgpt.corpus.draw import held_out_tasks, judged_tasks, read_mix
+from netgpt.corpus.families import FAMILIES
+from netgpt.corpus.task import GRADES, Task
+from netgpt.inference.confidence import Evidence
+from netgpt.models.recording import Recorded, Recording
+from netgpt.models.store import find_model, read_card, search_path
+
+TIERS = ("device", "edge", "cloud")
+CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 60
+
+Verdicts = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """The answers of `models`, the smallest first, to N tasks."""
+
+    models: tuple[str, ...]
+    families: tuple[str, ...]  # of each task
+    messages: tuple[tuple[tuple[str, str], ...], ...]
+    right: dict[str, Verdicts]  # by model, shape (N,)
+    texts: dict[str, tuple[str, ...]]
+    evidence: dict[str, tuple[Evidence, ...]]
+    prompt_tokens: NDArray[np.int64]  # shape (N,), as the smallest model counts
+
+    def __len__(self) -> int:
+        return len(self.families)
+
+    def agree(self, one: str, other: str) -> Verdicts:
+        """Where two models said the same, word for word."""
+        return np.array([a.strip() == b.strip() for a, b in zip(self.texts[one], self.texts[other], strict=True)], dtype=np.bool_)
+
+    def only(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Outcomes:
+        """Of some tasks: a mask, or their places."""
+        places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        return Outcomes(
+            models=self.models,
+            families=tuple(self.families[i] for i in places),
+            messages=tuple(self.messages[i] for i in places),
+            right={model: verdicts[places] for model, verdicts in self.right.items()},
+            texts={model: tuple(said[i] for i in places) for model, said in self.texts.items()},
+            evidence={model: tuple(one[i] for i in places) for model, one in self.evidence.items()},
+            prompt_tokens=self.prompt_tokens[places],
+        )
+
+
+def recorded_outcomes(recording: Recording, models: Sequence[str]) -> Outcomes:
+    """Of the tasks that all of `models`, names of `recording.models()`, answered and that were graded.
+
+    Args:
+        models: the smallest first.
+
+    Raises:
+        UsageError: a model is not in the recording, fewer than two are named, no task is common, or no log-probabilities were recorded.
+    """
+    if len(models) < 2:
+        raise UsageError("one model leaves nothing to choose", hint="name two or more, the smallest first: --models SMALL LARGE", param="models")
+    rows = {model: {row.task_id: row for row in recording.of_model(model)} for model in models}
+    common = [task for task in rows[models[0]] if all(task in of and of[task].correct is not None for of in rows.values())]
+    if not common:
+        raise UsageError(f"{recording.path!r} has no graded task that all of {', '.join(models)} answered", hint="record them on one task file")
+    first = [rows[models[0]][task] for task in common]
+    return Outcomes(
+        models=tuple(models),
+        families=tuple(row.family for row in first),
+        messages=tuple(row.messages for row in first),
+        right={model: np.array([bool(rows[model][task].correct) for task in common]) for model in models},
+        texts={model: tuple(rows[model][task].answer for task in common) for model in models},
+        evidence={model: tuple(_recorded_evidence(rows[model][task]) for task in common) for model in models[:-1]},
+        prompt_tokens=np.array([row.prompt_tokens or sum(len(content) for _, content in row.messages) // 4 for row in first]),
+    )
+
+
+def _recorded_evidence(row: Recorded) -> Evidence:
+    if row.logprobs is None or row.top_logprobs is None or row.top_tokens is None:
+        hint = "record with --top-logprobs 2 or more, from an upstream that gives them"
+        raise UsageError(f"the recording has no log-probabilities of {row.model!r}", hint=hint)
+    runners_up: list[float] = []
+    for said, tokens, logprobs in zip(row.tokens, row.top_tokens, row.top_logprobs, strict=True):
+        runners_up.append(max((value for token, value in zip(tokens, logprobs, strict=True) if token != said), default=-np.inf))
+    return Evidence(logprobs=tuple(row.logprobs), runners_up=tuple(runners_up))
+
+
+def calibration_tasks(a_grade: int = CALIBRATION_A_GRADE) -> list[Task]:
+    """Held-out tasks that are not among the judged ones: what shipped policies are fitted on."""
+    judged = {task.id for task in judged_tasks()}
+    share = read_mix().share
+    drawn = [task for family in FAMILIES if share.get(family.name) for task in held_out_tasks(family, a_grade * len(GRADES), CALIBRATION_SEED)]
+    return [task for task in drawn if task.id not in judged]
+
+
+def installed_costs() -> dict[str, float]:
+    """Of a call of each installed tier's model: its share of the largest one's parameters."""
+    cards = [read_card(find_model(f"netgpt-{tier}", search_path(None))) for tier in TIERS]
+    return {card.id: card.parameters / cards[-1].parameters for card in cards}
+
+
+def installed_outcomes(tasks: Sequence[Task], *, say: Callable[[str], None] = lambda text: None) -> Outcomes:
+    """The installed device, edge and cloud models' answers, greedily decoded in this process: some 50 tasks a second on two cores.
+
+    Raises:
+        ModelNotFound: a tier's model is not installed.
+    """
+    from netgpt.learn.evaluate import grade, reply_text, reply_to_tasks  # loads torch
+    from netgpt.models.checkpoint import load_model
+    from netgpt.models.tokenizer import BpeTokenizer, render_chat
+
+    models = tuple(f"netgpt-{tier}" for tier in TIERS)
+    tokenizer = BpeTokenizer.load(find_model(models[0], search_path(None)))
+    right: dict[str, Verdicts] = {}
+    texts: dict[str, tuple[str, ...]] = {}
+    evidence: dict[str, tuple[Evidence, ...]] = {}
+    for model in models:
+        replies = reply_to_tasks(load_model(find_model(model, search_path(None)), "float32"), tokenizer, tasks)
+        texts[model] = tuple(reply_text(tokenizer, reply) for reply in replies)
+        right[model] = grade(tasks, texts[model])
+        evidence[model] = tuple(Evidence(logprobs=reply.logprobs, runners_up=reply.runners_up) for reply in replies)
+        say(f"{model}: {right[model].mean():.1%} of {len(tasks)} tasks right")
+    return Outcomes(
+        models=models,
+        families=tuple(task.family for task in tasks),
+        messages=tuple(task.messages for task in tasks),
+        right=right,
+        texts=texts,
+        evidence=evidence,
+        prompt_tokens=np.array([len(render_chat(tokenizer, task.messages)) for task in tasks]),
+    )

@@ -1,0 +1,88 @@
+"""Fits what `confidence` reads: logistic regression on an answer's evidence, then isotonic regression on its score.
+
+Sources: isotonic regression by pooling adjacent violators, Ayer et al., Ann. Math. Stat. 26 (1955); calibration on it, Zadrozny and
+Elkan, KDD 2002. Pure; numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netgpt.core.errors import UsageError
+from netgpt.inference.confidence import Calibration, Curve, Evidence
+
+RIDGE = 3.0  # of standardised weights
+NEWTON_STEPS = 30
+BIN_TASKS = 40  # averaged before isotonic regression: its ends would else be 0 and 1
+LEAST_TASKS = 5 * BIN_TASKS
+
+Verdicts = NDArray[np.bool_]
+
+
+def fit_calibration(
+    model: str, evidence: Sequence[Evidence], right: Verdicts, others: Mapping[str, Verdicts], agrees: Mapping[str, Verdicts]
+) -> Calibration:
+    """What `model`'s evidence says.
+
+    Args:
+        evidence: of its answer to each task.
+        right: whether that was right, shape (tasks,).
+        others: of each larger model, whether its answer to the same task was.
+        agrees: of each larger model, whether it gave the same answer, word for word.
+
+    Raises:
+        UsageError: too few tasks.
+    """
+    if len(evidence) < LEAST_TASKS:
+        raise UsageError(f"{len(evidence)} answers of {model!r} are too few to calibrate it", hint=f"record {LEAST_TASKS} tasks or more")
+    features = np.array([one.features() for one in evidence])
+    return Calibration(
+        model=model,
+        tasks=len(evidence),
+        right=fit_curve(features, right),
+        others={name: fit_curve(features, verdicts) for name, verdicts in others.items()},
+        agrees={name: fit_curve(features, verdicts) for name, verdicts in agrees.items()},
+    )
+
+
+def fit_curve(features: NDArray[np.float64], right: Verdicts) -> Curve:
+    """From features, shape (N, F), to the probability of `right`, shape (N,)."""
+    mean, scale = features.mean(0), features.std(0) + 1e-9
+    weights = fit_logistic((features - mean) / scale, right)
+    scores = (features - mean) / scale @ weights[1:] + weights[0]
+    knots, heights = isotonic(scores, right)
+    return Curve(mean=_tuple(mean), scale=_tuple(scale), weights=_tuple(weights[1:]), bias=float(weights[0]), knots=knots, heights=heights)
+
+
+def fit_logistic(features: NDArray[np.float64], right: Verdicts, ridge: float = RIDGE) -> NDArray[np.float64]:
+    """Ridge-penalised maximum likelihood by Newton's method: shape (F + 1,), the bias first and not penalised."""
+    rows = np.c_[np.ones(len(features)), features]
+    penalty = ridge * np.eye(rows.shape[1])
+    penalty[0, 0] = 1e-6
+    weights = np.zeros(rows.shape[1])
+    for _ in range(NEWTON_STEPS):
+        probability = 1 / (1 + np.exp(-np.clip(rows @ weights, -30, 30)))
+        curvature = (rows.T * (probability * (1 - probability))) @ rows + penalty
+        weights = weights - np.linalg.solve(curvature, rows.T @ (probability - right) + penalty @ weights)
+    return weights
+
+
+def isotonic(scores: NDArray[np.float64], right: Verdicts, bin_tasks: int = BIN_TASKS) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(knots, heights) of the rising curve nearest to the outcomes: means of neighbouring bins, those that fall pooled."""
+    order = np.argsort(scores, kind="stable")
+    bins = np.array_split(order, max(len(order) // bin_tasks, 1))
+    pools: list[tuple[float, float, float]] = []  # sums of scores and outcomes, and how many
+    for one in bins:
+        pools.append((float(scores[one].sum()), float(right[one].sum()), float(len(one))))
+        while len(pools) > 1 and pools[-2][1] / pools[-2][2] >= pools[-1][1] / pools[-1][2]:
+            last = pools.pop()
+            pools[-1] = (pools[-1][0] + last[0], pools[-1][1] + last[1], pools[-1][2] + last[2])
+    heights = np.maximum.accumulate([(hits + 0.5) / (count + 1) for _, hits, count in pools])
+    return _tuple(np.array([score / count for score, _, count in pools])), _tuple(heights)
+
+
+def _tuple(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.7g}") for value in values)

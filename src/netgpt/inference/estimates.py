@@ -1,0 +1,244 @@
+"""What a door has learnt of each node: the way to it, its pace, its queue, what crosses. From its own calls and what nodes report.
+
+A sample is one answer of a node (its times, as the node told them and as the door saw them) or one probe. Between samples there are the
+reports that come with the members: some 0.2 to 0.6 s old. Nothing here asks anybody, and nothing knows what is true.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from netgpt.core.value import value
+from netgpt.inference.levels import Fading, Level, Line
+from netgpt.models.quality import assumed_quality
+from netgpt.network.member import Member
+from netgpt.network.offer import Offer, Pace
+
+NODES = 256  # that are remembered; who was not asked for longest is forgotten
+ASSUMED_PACE = Pace(layers_s=0.0005, read_s=0.02)  # of a node that does not say: 2,000 tokens/s of prompt, 50 of answer
+ASSUMED_SPREAD, TOLD_SPREAD = 0.9, 0.3
+RTT_S, OWN_RTT_S, RTT_SPREAD = 0.03, 0.001, 1.0  # before anything is known
+BYTE_S, BYTE_SPREAD = 8 / 20e6, 1.0
+QUEUE_MEMORY_S, LOAD_MEMORY_S = 3.0, 1.5
+OTHERS_PROMPT, OTHERS_ANSWER = 200, 32  # tokens of what others ask, of which a door knows only the number
+MOST_UTILISATION = 0.9
+LONGEST_STALL = 3.0
+PATIENCE, GRACE_S = 1.5, 0.1  # beyond so many times what was expected, and this, a call is overdue
+NO_OFFER = Offer()
+
+
+@value
+class Sample:
+    """One answer of one node, as the door has seen it."""
+
+    at_s: float
+    prompt_tokens: int
+    answer_tokens: int
+    sent_bytes: int
+    received_bytes: int
+    first_s: float  # from asking the node to its first token
+    queue_s: float  # as the node says
+    prefill_s: float
+    token_s: float | None  # mean between tokens; None of a single token
+    cached: int = 0
+
+
+@value
+class NodeView:
+    """What is known of a node at one instant: all that a prediction reads."""
+
+    id: str
+    tier: str
+    is_entry: bool
+    rtt_s: float
+    byte_s: float  # seconds for each byte of a request
+    pace: Pace
+    prefill_ratio: float  # of what the pace says
+    step_ratio: float
+    running: float  # lately, on average
+    full: float  # requests ahead of the next one that hold it up for want of slots
+    late_s: float  # how long something asked of it is overdue: it takes at least so much longer
+    slots: int
+    queue_s: float  # waits of late, of answers that had a slot
+    queue_trust: float  # how recent they are, 0 to 1
+    up: Line
+    down: Line
+    offer: Offer
+    quality: float
+    quality_from: str
+    pace_from: str  # "told", "learnt" or "assumed"
+    way_from: str
+    network_spread: float  # shares: how far off the times may be
+    pace_spread: float
+    seen: int  # answers and probes
+
+
+class NodeEstimates:
+    """One node."""
+
+    def __init__(self, *, is_entry: bool, told: bool) -> None:
+        self.rtt = Level(OWN_RTT_S if is_entry else RTT_S, RTT_SPREAD)
+        self.byte = Level(0.0 if is_entry else BYTE_S, BYTE_SPREAD)
+        spread = TOLD_SPREAD if told else ASSUMED_SPREAD
+        self.prefill = Level(1.0, spread)
+        self.step = Level(1.0, spread)
+        self.queue = Level(0.0, 1.0)
+        self.load = Fading(LOAD_MEMORY_S)
+        self.newest_load_s = -1.0  # when the newest report came
+        self.report: Member | None = None  # that the load was taken from
+        self.others = 0  # requests of others that were there then
+        self.own_then = 0  # and of this door
+        self.asked: dict[str, tuple[float, float]] = {}  # what has not been heard of: since when, and how long it was to take
+        self.heard_of_s = -1.0  # when the youngest call began of which something was heard
+        self.up, self.down = _up_line(), _down_line()
+        self.probes = 0
+
+
+class Estimates:
+    """All nodes that a door may ask."""
+
+    def __init__(self, entry: str) -> None:
+        self._entry = entry
+        self._nodes: OrderedDict[str, NodeEstimates] = OrderedDict()
+        self._up, self._down = _up_line(), _down_line()  # of all nodes, for those that have not answered yet
+
+    def of(self, member: Member) -> NodeEstimates:
+        found = self._nodes.get(member.id)
+        if found is None:
+            told = member.offer is not None and member.offer.pace is not None
+            found = self._nodes[member.id] = NodeEstimates(is_entry=member.id == self._entry, told=told)
+            if len(self._nodes) > NODES:
+                self._nodes.popitem(last=False)
+        self._nodes.move_to_end(member.id)
+        return found
+
+    def report(self, member: Member, running: int, waiting: int, now_s: float, *, own: int) -> None:
+        """A load of the node; `own` is how many requests this door has there now. Some of the load's may have ended since."""
+        known = self.of(member)
+        known.others = max(running + waiting - max(own, known.own_then), 0)
+        known.own_then, known.newest_load_s = own, now_s
+        known.load.add(min(known.others, max(member.slots, 1)), now_s)
+
+    def ask(self, node: str, call: str, now_s: float, expected_s: float) -> None:
+        """Something is asked of a node, and `expected_s` later something should be heard."""
+        if (known := self._nodes.get(node)) is not None:
+            known.asked[call] = (now_s, expected_s)
+
+    def hear(self, node: str, call: str, *, answered: bool = True) -> None:
+        """It was heard of, or, not `answered`, it is not waited for any more."""
+        if (known := self._nodes.get(node)) is not None and (since := known.asked.pop(call, None)) is not None and answered:
+            known.heard_of_s = max(known.heard_of_s, since[0])
+
+    def probed(self, member: Member, small_s: float, large_s: float, extra_bytes: int, now_s: float) -> None:
+        """Round trips of two requests that cost the node no work; the second had so many bytes more."""
+        known = self.of(member)
+        known.probes += 1
+        known.rtt.add(small_s, now_s)
+        known.byte.add(max((large_s - small_s) / extra_bytes, 0.0), now_s)
+
+    def answered(self, member: Member, sample: Sample) -> None:
+        """One answer: what it says of the way, the pace, the queue, and the bytes."""
+        known, pace, now_s = self.of(member), _pace(member), sample.at_s
+        way_s = max(sample.first_s - sample.queue_s - sample.prefill_s, 0.0)
+        known.rtt.add(max(way_s - known.byte.value * sample.sent_bytes, 0.0), now_s)
+        if sample.sent_bytes and way_s < known.byte.value * sample.sent_bytes:  # no way has less than no delay: the rate must be higher
+            known.byte.add(way_s / sample.sent_bytes, now_s)
+        known.queue.add(sample.queue_s, now_s)
+        if sample.prefill_s > 0 and not sample.cached and sample.prompt_tokens:
+            known.prefill.add(sample.prefill_s / pace.prefill_s(sample.prompt_tokens), now_s)
+        if sample.token_s is not None:
+            context = sample.prompt_tokens + sample.answer_tokens / 2
+            told_s = token_time_s(pace, known.load.mean, context)
+            known.step.add(max(sample.token_s / told_s, 1e-3), now_s)
+        if sample.sent_bytes:
+            for up, down in ((known.up, known.down), (self._up, self._down)):
+                up.add(sample.prompt_tokens, sample.sent_bytes)
+                down.add(sample.answer_tokens, sample.received_bytes)
+
+    def stale(self, member: Member, now_s: float) -> float:
+        """Seconds since the way to the node was last seen."""
+        return now_s - self.of(member).rtt.newest_s
+
+    def view(self, member: Member, now_s: float, *, own: int) -> NodeView:
+        """What is known of a node now.
+
+        Args:
+            own: how many requests of this door are there now.
+        """
+        known = self.of(member)
+        if known.report is not member:  # the snapshot is newer than the last look
+            known.report = member
+            if known.newest_load_s < now_s - 0.05:
+                self.report(member, member.running, member.waiting, now_s, own=own)
+        offer = member.offer or NO_OFFER
+        learnt = known.step.count > 0
+        quality = member.quality or assumed_quality(member.tier)
+        told = offer.pace is not None
+        return NodeView(
+            id=member.id,
+            tier=member.tier,
+            is_entry=member.id == self._entry,
+            rtt_s=known.rtt.value,
+            byte_s=known.byte.value,
+            pace=offer.pace or ASSUMED_PACE,
+            prefill_ratio=known.prefill.value,
+            step_ratio=known.step.value,
+            running=min(known.load.mean + own, max(member.slots, 1)),
+            full=max((known.others + known.load.mean) / 2 + own - max(member.slots, 1) + 1, 0.0),  # the report is old: half of it has passed
+            late_s=_late_s(known, now_s),
+            slots=max(member.slots, 1),
+            queue_s=known.queue.value,
+            queue_trust=_trust(known.queue, now_s),
+            up=known.up if known.queue.count else self._up,
+            down=known.down if known.queue.count else self._down,
+            offer=offer,
+            quality=quality,
+            quality_from="card" if member.quality else "assumed",
+            pace_from="learnt" if learnt else "told" if told else "assumed",
+            way_from="measured" if known.rtt.count else "assumed",
+            network_spread=known.rtt.spread(now_s),
+            pace_spread=max(known.prefill.spread(now_s), known.step.spread(now_s)),
+            seen=known.rtt.count,
+        )
+
+
+def _pace(member: Member) -> Pace:
+    return (member.offer or NO_OFFER).pace or ASSUMED_PACE
+
+
+def _up_line() -> Line:
+    """Payload bytes of a request over its prompt tokens, at first as the wire's messages have it: ids take one to three bytes."""
+    return Line(57.0, 1.5, 300.0)
+
+
+def _down_line() -> Line:
+    """Payload bytes of an answer over its tokens."""
+    return Line(60.0, 12.0, 50.0)
+
+
+def _trust(queue: Level, now_s: float) -> float:
+    """How much the waits seen lately say beside the one that the load lets expect, which counts as one of them."""
+    seen = min(queue.count, 3)
+    return seen / (seen + 1) * math.exp((queue.newest_s - now_s) / QUEUE_MEMORY_S) if seen else 0.0
+
+
+def _late_s(known: NodeEstimates, now_s: float) -> float:
+    """How long the oldest call is overdue, unless something was heard of a younger one."""
+    for since_s, expected_s in known.asked.values():
+        if since_s > known.heard_of_s:
+            return max(now_s - since_s - PATIENCE * expected_s - GRACE_S, 0.0)
+    return 0.0
+
+
+def utilisation(pace: Pace, running: float) -> float:
+    """Share of its time that a node computes prompts while it has so many requests of others, all usual ones (Little's law)."""
+    prompt_s = pace.prefill_s(OTHERS_PROMPT)
+    service_s = prompt_s + OTHERS_ANSWER * pace.decode_s(running + 1, (running + 1) * OTHERS_PROMPT)
+    return min(running * prompt_s / service_s, MOST_UTILISATION) if service_s > 0 else 0.0
+
+
+def token_time_s(pace: Pace, running: float, context_tokens: float) -> float:
+    """Time between tokens of one more session beside `running`, before any correction: decoding waits while others' prompts are computed."""
+    step_s = pace.decode_s(running + 1, context_tokens + running * OTHERS_PROMPT)
+    return step_s * min(1 / (1 - utilisation(pace, running)), LONGEST_STALL)

@@ -1,0 +1,54 @@
+"""Judges answers at a door: calibrated evidence, a price, and what has drifted since. It remembers outcomes, never content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netgpt.inference.confidence import Calibrations, Evidence, Judgement
+from netgpt.inference.escalation import Choice, Drift, choose_next, sure_tokens
+from netgpt.node.handle import NodeHandle
+
+LOGPROBS = "logprobs"
+
+
+class Judge:
+    """A `cascade.Policy` over calibrations.
+
+    Where the same pair of models disagrees more or less often than its calibration foretold, the smaller one's probabilities are moved by
+    what was seen (`escalation.Drift`). Only escalated answers give labels, so that what is learnt is about those.
+    """
+
+    def __init__(self, calibrations: Calibrations, *, price: float | None = None) -> None:
+        """Args:
+        price: accuracy that a call of the largest model must gain; None: the calibrations' own.
+        """
+        self._calibrations = calibrations
+        self._price = calibrations.price if price is None else price
+        self.drifts: dict[tuple[str, str], Drift] = {}  # (smaller model, larger model)
+
+    def can_judge(self, node: NodeHandle) -> bool:
+        return node.member.model in self._calibrations.models and LOGPROBS not in node.member.lacks
+
+    def judgement(self, model: str, evidence: Evidence) -> Judgement:
+        """What the calibration says, without drift."""
+        return self._calibrations.models[model].judge(evidence)
+
+    def next_after(self, model: str, evidence: Evidence | None, larger: Sequence[NodeHandle]) -> Choice:
+        """Keep an answer, or ask one of `larger`. Without evidence the next larger one is asked."""
+        if not larger:
+            return Choice(model="", gain=0.0)
+        if evidence is None:
+            return Choice(model=larger[0].member.model, gain=0.0)
+        most = max(node.member.parameters for node in larger)
+        costs = {node.member.model: node.member.parameters / most if most else 1.0 for node in larger}
+        shift = max((self.drifts[pair].shift for pair in self.drifts if pair[0] == model), key=abs, default=0.0)
+        return choose_next(self.judgement(model, evidence), costs, self._price, shift=shift)
+
+    def sure_tokens(self, evidence: Evidence) -> int:
+        return sure_tokens(evidence)
+
+    def learn(self, evidence: Evidence | None, smaller: NodeHandle, larger: NodeHandle, *, agreed: bool) -> None:
+        pair = (smaller.member.model, larger.member.model)
+        if evidence is None or (expected := self.judgement(pair[0], evidence).agrees.get(pair[1])) is None:
+            return
+        self.drifts.setdefault(pair, Drift()).see(expected, agreed)

@@ -1,0 +1,96 @@
+"""How long the next answer will be: from how long earlier ones were, those that were cut counted as at least so long.
+
+The survival function of the lengths (Kaplan and Meier, J. Am. Stat. Assoc. 53, 1958) beyond whose end answers end at a constant rate.
+Kept for each API key and model name, bounded; knows no content.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+
+KEPT = 64  # answers of one kind
+KINDS = 256  # kinds that are kept; who did not ask for longest is forgotten
+FEW = 4  # answers of a kind below which those of all kinds count
+FIRST_GUESS = 64.0  # tokens, before any answer
+
+
+class _Past:
+    """Answers of one kind."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, bool]] = deque(maxlen=KEPT)  # (tokens, whether it was cut there)
+        self._steps: list[tuple[int, float]] | None = None  # (length, share of answers that are longer), rising
+        self._mean = FIRST_GUESS
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, tokens: int, cut: bool) -> None:
+        self._seen.append((max(tokens, 1), cut))
+        self._steps = None
+
+    def steps(self) -> tuple[list[tuple[int, float]], float]:
+        """The survival function, and the mean length beyond its end."""
+        if self._steps is None:
+            self._steps, left, share = [], len(self._seen), 1.0
+            ended = sum(not cut for _, cut in self._seen)
+            self._mean = sum(tokens for tokens, _ in self._seen) / ended if ended else math.inf
+            for tokens, cut in sorted(self._seen):
+                if not cut:
+                    share *= (left - 1) / left
+                    self._steps.append((tokens, share))
+                left -= 1
+        return self._steps, self._mean
+
+
+class Lengths:
+    """What a door has learnt of answers' lengths."""
+
+    def __init__(self) -> None:
+        self._kinds: OrderedDict[tuple[str, str], _Past] = OrderedDict()
+        self._all = _Past()
+
+    def add(self, key: str, model: str, tokens: int, *, cut: bool) -> None:
+        """An answer of so many tokens; `cut` where a limit ended it."""
+        past = self._kinds.setdefault((key, model), _Past())
+        self._kinds.move_to_end((key, model))
+        past.add(tokens, cut)
+        self._all.add(tokens, cut)
+        if len(self._kinds) > KINDS:
+            self._kinds.popitem(last=False)
+
+    def _past(self, key: str, model: str) -> _Past:
+        past = self._kinds.get((key, model))
+        return past if past is not None and len(past) >= FEW else self._all
+
+    def mean(self, key: str, model: str, most: int) -> float:
+        """The expected length of an answer that is cut at `most` tokens."""
+        past = self._past(key, model)
+        if not len(past):
+            return min(FIRST_GUESS, most)
+        steps, beyond = past.steps()
+        expected, share, at = 0.0, 1.0, 0
+        for tokens, longer in steps:
+            if tokens >= most:
+                break
+            expected += share * (tokens - at)
+            share, at = longer, tokens
+        else:
+            rest = most - at
+            return max(expected + share * min(rest, _mean_below(beyond, rest)), 1.0)
+        return max(expected + share * (most - at), 1.0)
+
+    def quantile(self, key: str, model: str, most: int, share: float) -> float:
+        """The length that this share of answers does not pass."""
+        past = self._past(key, model)
+        steps, _ = past.steps()
+        return float(min(next((tokens for tokens, longer in steps if 1 - longer >= share), most), most))
+
+
+def _mean_below(mean: float, limit: float) -> float:
+    """Of a geometric length of that mean, cut at `limit`."""
+    if math.isinf(mean):
+        return float(limit)
+    rate = 1 / max(mean, 1.0)
+    return (1 - (1 - rate) ** limit) / rate

@@ -1,0 +1,248 @@
+"""`auto` at one door: keeps what `planning` decides from, asks it, and learns from how each answer went.
+
+It holds estimates and the last choices, nothing of any request's content; everything in it is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from netgpt.core.value import value
+from netgpt.inference.estimates import Estimates, Sample
+from netgpt.inference.lengths import Lengths
+from netgpt.inference.levels import Line
+from netgpt.inference.objective import objective_of
+from netgpt.inference.planning import (
+    DIRECT,
+    Candidate,
+    Decision,
+    Escalation,
+    Features,
+    Limits,
+    Prediction,
+    Scored,
+    candidates,
+    chance_escalation,
+    choose,
+    predict,
+    radio_energy_j,
+)
+from netgpt.inference.prompt import prompt_length
+from netgpt.inference.request import ChatRequest, Finish
+from netgpt.models.generation import Timings
+from netgpt.network.member import Member
+from netgpt.node.session import Session
+
+SHORT = 0.1  # one answer in ten is shorter than what a refusal is judged by
+PLANS_A_TRY = 8  # at most one request in so many is used to learn of a node
+KEPT_CHOICES = 64  # kinds of requests whose last choice is remembered
+CHOICE_TOKENS = 64  # prompts that differ by less than such a factor-of-two step are of one kind
+
+# How likely a node's answer to this very request is right, by node; what is not in it has the model's own quality.
+Judge = Callable[[ChatRequest, Sequence[Member]], Mapping[str, float]]
+
+
+@value
+class Battery:
+    """Of the entry node."""
+
+    capacity_j: float
+    level: float = 1.0  # share that it began with
+
+
+class Followed:
+    """A request on its way to the node that was chosen: a context, from the choice to the end. Overdue ones say something of their node."""
+
+    __slots__ = ("_call", "_estimates", "_node")
+
+    def __init__(self, estimates: Estimates, node: str, call: str) -> None:
+        self._estimates, self._node, self._call = estimates, node, call
+
+    def heard(self) -> None:
+        """The first token is there."""
+        if self._node:
+            self._estimates.hear(self._node, self._call)
+
+    def __enter__(self) -> Followed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._node:
+            self._estimates.hear(self._node, self._call, answered=False)
+
+
+class Planner:
+    """Chooses for one door."""
+
+    def __init__(
+        self,
+        entry: str,
+        *,
+        battery: Battery | None = None,
+        strategies: Sequence[str] = (DIRECT,),
+        escalation: Escalation = chance_escalation,
+        judge: Judge | None = None,
+    ) -> None:
+        """Args:
+        entry: the door's own node.
+        battery: None: it runs on mains.
+        strategies: those that the door can run.
+        escalation: how often a cascade climbs, and what comes out.
+        """
+        self.estimates = Estimates(entry)
+        self._entry = entry
+        self._battery = battery
+        self._spent_j = 0.0
+        self._strategies = strategies
+        self._escalation = escalation
+        self._judge = judge
+        self._lengths = Lengths()
+        self._tokens = Line(8.0, 0.5, 400.0)  # of a prompt, over its characters
+        self._last: OrderedDict[tuple[str, str, int], Candidate] = OrderedDict()
+        self._since_try = 0
+
+    @property
+    def battery(self) -> float | None:
+        """The share that is left; None on mains."""
+        if self._battery is None:
+            return None
+        return min(max(self._battery.level - self._spent_j / self._battery.capacity_j, 0.0), 1.0)
+
+    def plan(self, request: ChatRequest, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, *, deadline_s: float) -> Decision:
+        """Who should answer.
+
+        Args:
+            nodes: that may; at least one.
+            running: requests of this door, by node.
+            deadline_s: seconds from now.
+
+        Raises:
+            DeadlineExceeded, NotSupported: nobody keeps the request's limits.
+        """
+        features = self._features(request, nodes)
+        kind = (request.service, request.privacy, _step(features.prompt_tokens))
+        decision = choose(
+            self.predictions(request, features, nodes, running, now_s),
+            objective_of(request.service),
+            Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery),
+            previous=self._last.get(kind),
+            entry=self._entry,
+            may_explore=self._since_try >= PLANS_A_TRY and kind in self._last,
+        )
+        self._since_try = 0 if decision.explores else self._since_try + 1
+        if not decision.explores:
+            self._last[kind] = decision.chosen.prediction.candidate
+            self._last.move_to_end(kind)
+            if len(self._last) > KEPT_CHOICES:
+                self._last.popitem(last=False)
+        return decision
+
+    def follow(self, request: ChatRequest, decision: Decision | None, now_s: float) -> Followed:
+        """Watch over a request from now on; without a decision nothing is watched."""
+        if decision is None:
+            return Followed(self.estimates, "", "")
+        told = decision.chosen.prediction
+        node = told.candidate.nodes[0]
+        self.estimates.ask(node, request.request_id, now_s, told.ttft_s)
+        return Followed(self.estimates, node, request.request_id)
+
+    def preview(self, request: ChatRequest, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, *, deadline_s: float) -> Decision:
+        """What `plan` would say now, without a trace of it. Raises what `plan` raises."""
+        features = self._features(request, nodes)
+        limits = Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
+        kind = (request.service, request.privacy, _step(features.prompt_tokens))
+        found = self.predictions(request, features, nodes, running, now_s)
+        return choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
+
+    def predictions(
+        self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float
+    ) -> list[Prediction]:
+        views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0)) for node in nodes}
+        judged = self._judge(request, nodes) if self._judge else None
+        ways = candidates(list(views.values()), self._strategies)
+        return [predict(way, features, views, escalation=self._escalation, judged=judged) for way in ways]
+
+    def _features(self, request: ChatRequest, nodes: Sequence[Member]) -> Features:
+        prompt_tokens = max(int(self._tokens.at(prompt_length(request))), 1)
+        room = max(max(node.context_tokens for node in nodes) - prompt_tokens, 1)
+        most = min(request.max_tokens or room, room)
+        return Features(
+            prompt_tokens=prompt_tokens,
+            answer_tokens=self._lengths.mean(request.key, request.model, most),
+            short_tokens=self._lengths.quantile(request.key, request.model, most, SHORT),
+        )
+
+    def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float) -> None:
+        """Take in how an answer went. One that several nodes made says nothing of any of them but its length."""
+        self._lengths.add(request.key, request.model, finish.completion_tokens, cut=finish.reason == "length")
+        self._tokens.add(prompt_length(request), len(session.prompt_ids))
+        member = next((node for node in nodes if len(finish.origin) == 1 and node.id == finish.origin[0].node), None)
+        timings = next((piece.timings for piece in reversed(session.accepted) if piece.timings), None)
+        if member is None or finish.switches or timings is None:
+            return
+        sample = _sample(session, finish, member, timings, now_s)
+        self.estimates.answered(member, sample)
+        if self._battery is not None:
+            power_w = member.offer.power_w if member.offer else 0.0
+            here = member.id == self._entry
+            working_s = timings.prefill_s + timings.decode_s
+            spent_j = power_w * working_s if here else radio_energy_j(finish.duration_s, sample.sent_bytes, sample.received_bytes)
+            self._spent_j += spent_j
+
+
+def _step(tokens: int) -> int:
+    return (max(tokens, 1) // CHOICE_TOKENS + 1).bit_length()
+
+
+def _sample(session: Session, finish: Finish, member: Member, timings: Timings, now_s: float) -> Sample:
+    sent, received = session.link_bytes.get(member.id, (0, 0))
+    asked_s = finish.queue_s - timings.queue_s  # in the door's own queue
+    gaps = finish.completion_tokens - 1
+    return Sample(
+        at_s=now_s,
+        prompt_tokens=finish.prompt_tokens,
+        answer_tokens=finish.completion_tokens,
+        sent_bytes=sent,
+        received_bytes=received,
+        first_s=finish.time_to_first_token_s - asked_s,
+        queue_s=timings.queue_s,
+        prefill_s=timings.prefill_s,
+        token_s=(finish.duration_s - finish.time_to_first_token_s) / gaps if gaps > 0 else None,
+        cached=finish.cached_tokens,
+    )
+
+
+def row(scored: Scored) -> dict[str, Any]:
+    """A candidate as people and events see it: figures alone."""
+    one = scored.prediction
+    shown: dict[str, Any] = {
+        "strategy": one.candidate.strategy,
+        "nodes": list(one.candidate.nodes),
+        "cost_s": round(scored.cost_s, 6),
+        "ttft_s": round(one.ttft_s, 6),
+        "token_s": round(one.token_s, 6),
+        "total_s": round(one.total_s, 6),
+        "answer_tokens": round(one.answer_tokens, 2),
+        "up_bytes": round(one.up_bytes),
+        "down_bytes": round(one.down_bytes),
+        "token_bytes": round(one.token_bytes, 3),
+        "energy_j": round(one.energy_j, 6),
+        "cost": round(one.cost, 9),
+        "quality": round(one.quality, 4),
+        "sources": dict(one.sources),
+    }
+    return shown | ({"excluded": scored.excluded} if scored.excluded else {})
+
+
+def told(decision: Decision, service: str) -> dict[str, Any]:
+    """A decision as a reply and the event log have it: no content."""
+    second = decision.runner_up
+    return {
+        "service": service,
+        "why": decision.why,
+        "chosen": row(decision.chosen),
+        "runner_up": row(second) if second else None,
+        "explores": decision.explores,
+    }

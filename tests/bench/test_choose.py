@@ -1,0 +1,190 @@
+"""The choose suite on outcomes whose law is known: what its measures must say of a good, a blind and a perfect score."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netgpt.bench.choose_cascade import area_share, auroc, brier_skill, calibration_error, cascade_figures, confidence_figures, fitted_price
+from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, recorded_outcomes
+from netgpt.cli.main import main
+from netgpt.core.chance import SeededChance
+from netgpt.core.errors import UsageError
+from netgpt.corpus.draw import judged_tasks
+from netgpt.corpus.task import is_held_out
+from netgpt.inference.confidence import Evidence, calibrations_at
+from netgpt.models.recording import Recorded, Recording, write_recording
+
+FAMILIES = ("a", "b", "c", "d", "e")
+
+
+def made(count: int, seed: int) -> Outcomes:
+    """A small model whose least sure token says how probably it is right, and a large one that is right nine times of ten."""
+    stream = SeededChance(seed).stream("outcomes")
+    sure_N = stream.uniform(0.5, 0.999, count)
+    small_N, large_N = stream.random(count) < (sure_N - 0.5) * 2, stream.random(count) < 0.9
+    rows = [(math.log(0.99), math.log(p), math.log(0.995)) for p in sure_N]
+    rest = [(math.log(0.01), math.log(1 - p), math.log(0.005)) for p in sure_N]
+    return Outcomes(
+        models=("small", "large"),
+        families=tuple(FAMILIES[i % len(FAMILIES)] for i in range(count)),
+        messages=tuple((("user", str(i)),) for i in range(count)),
+        right={"small": small_N, "large": large_N},
+        texts={
+            "small": tuple("yes" if hit else f"no {i}" for i, hit in enumerate(small_N)),
+            "large": tuple("yes" if hit else "no" for hit in large_N),
+        },
+        evidence={"small": tuple(Evidence(logprobs=row, runners_up=other) for row, other in zip(rows, rest, strict=True))},
+        prompt_tokens=np.full(count, 20),
+    )
+
+
+def test_the_area_of_the_oracle_is_one_and_of_chance_nothing() -> None:
+    stream = SeededChance(1).stream("area")
+    gain_N = stream.choice([-1.0, 0.0, 1.0], size=5000, p=[0.03, 0.57, 0.4])
+    assert area_share(gain_N, gain_N) == pytest.approx(1.0)
+    assert area_share(np.zeros(5000), gain_N) == pytest.approx(0.0, abs=1e-9), "equal scores are chance"
+    assert abs(area_share(stream.random(5000), gain_N)) < 0.05
+    assert area_share(-gain_N, gain_N) < -0.9
+
+
+def test_within_groups_a_score_that_only_knows_the_group_is_worth_nothing() -> None:
+    groups_N = np.repeat([0, 1], 500)
+    gain_N = np.where(SeededChance(2).stream("gain").random(1000) < np.where(groups_N, 0.8, 0.1), 1.0, 0.0)
+    assert area_share(groups_N.astype(float), gain_N) > 0.4
+    assert area_share(groups_N.astype(float), gain_N, groups_N) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_measures_of_probabilities_agree_with_their_definitions() -> None:
+    right_N = np.array([True, True, False, False])
+    assert auroc(np.array([0.9, 0.8, 0.2, 0.1]), right_N) == 1.0
+    assert auroc(np.array([0.9, 0.2, 0.2, 0.1]), right_N) == pytest.approx(3.5 / 4)
+    assert brier_skill(right_N.astype(float), right_N) == 1.0
+    assert brier_skill(np.full(4, 0.5), right_N) == pytest.approx(0.0)
+    assert calibration_error(np.array([1.0, 1.0, 0.0, 0.0]), right_N, bins=2) == 0.0
+    assert calibration_error(np.full(4, 0.9), right_N, bins=1) == pytest.approx(0.4)
+
+
+def test_a_cascade_on_known_outcomes_beats_chance_and_is_calibrated() -> None:
+    fitted_on, judged, costs = made(4000, 1), made(4000, 2), {"small": 0.1, "large": 1.0}
+    figures, curves = cascade_figures(fitted_on, judged, costs)
+    assert figures["cascade_area"] > 0.5
+    assert abs(figures["random_area"]) < 0.06
+    assert figures["cascade_area_low"] < figures["cascade_area"] < figures["cascade_area_high"]
+    assert figures["cascade_accuracy_share_of_large"] == pytest.approx(0.97, abs=0.02)
+    assert figures["cascade_cost"] == pytest.approx(0.1 + figures["cascade_large_share"], abs=1e-3), "failed attempts are paid for"
+    assert curves["oracle"][0] == curves["random"][0]
+    assert curves["oracle"][-1] == curves["random"][-1]
+    confidence = confidence_figures(judged)
+    assert confidence["ece"] < 0.04
+    assert confidence["auroc"] > 0.75
+    assert confidence["brier_skill"] > 0.1
+
+
+def test_a_free_larger_model_is_asked_where_it_gains_and_a_dear_one_never() -> None:
+    outcomes = made(2000, 3)
+    best = fitted_price(outcomes, {"small": 0.0, "large": 1.0}, lambda outlooks: max(outlooks, key=lambda one: one.accuracy))
+    dear = fitted_price(outcomes, {"small": 0.0, "large": 1.0}, lambda outlooks: outlooks[-1])
+    assert best.accuracy >= float(outcomes.right["large"].mean()) - 0.005, "a sure small model's answer costs no accuracy"
+    assert dear.large_share < 0.05
+
+
+def row(task: str, model: str, *, correct: bool, logprobs: bool = True) -> Recorded:
+    sure = 0.95 if correct else 0.6
+    known = (math.log(sure), math.log(0.98)) if logprobs else None
+    return Recorded(
+        task_id=task,
+        family="terms",
+        grade=1,
+        language="en",
+        template="t",
+        messages=(("user", task),),
+        reference="x",
+        upstream="http://127.0.0.1:1/v1",
+        model=model,
+        answer="x" if correct else f"{model} {task}",
+        finish_reason="stop",
+        correct=correct,
+        tokens=(b"x", b"y"),
+        logprobs=known,
+        top_tokens=((b"x", b"z"), (b"y", b"z")) if logprobs else None,
+        top_logprobs=((math.log(sure), math.log(1 - sure)), (math.log(0.98), math.log(0.02))) if logprobs else None,
+        arrivals_s=(0.1, 0.2),
+        time_to_first_token_s=0.1,
+        total_s=0.2,
+        prompt_tokens=None,
+        completion_tokens=2,
+    )
+
+
+def recorded(count: int = 600, **changes: bool) -> Recording:
+    stream = SeededChance(4).stream("rows")
+    rows = [
+        row(f"t{i}", model, correct=bool(stream.random() < share), **changes)
+        for i in range(count)
+        for model, share in (("small", 0.5), ("large", 0.95))
+    ]
+    return Recording(path="r.parquet", rows=tuple(rows))
+
+
+def test_a_recording_is_read_by_task_and_calibrated_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = recorded_outcomes(recorded(), ("small", "large"))
+    assert len(outcomes) == 600
+    assert outcomes.evidence["small"][0].runners_up[1] == pytest.approx(math.log(0.02))
+    write_recording(tmp_path / "r.parquet", recorded().rows)
+    asked = [
+        "calibrate",
+        "--recording",
+        str(tmp_path / "r.parquet"),
+        "--models",
+        "small",
+        "large",
+        "--large-share",
+        "0.6",
+        "--home",
+        str(tmp_path),
+        "--json",
+    ]
+    assert main(asked) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["large_share"] <= 0.6
+    assert told["accuracy"] > told["accuracies"]["small"]
+    assert calibrations_at(tmp_path).price == told["price"]
+    assert set(calibrations_at(tmp_path).models) == {"small"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--models", "a", "b"], "are of a recording"),
+        (["--recording", "r.parquet"], "which of its models is larger"),
+        (["--keep-accuracy", "1.5"], "share from 0 to 1"),
+        (["--recording", "r.parquet", "--models", "a", "b", "--costs", "1"], "1 costs for 2 models"),
+        (["--recording", "missing.parquet", "--models", "a", "b"], "no recording"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", *arguments, "--home", str(tmp_path)]) != 0
+    assert says in capsys.readouterr().err
+
+
+def test_recordings_that_tell_too_little_are_refused() -> None:
+    with pytest.raises(UsageError, match="leaves nothing to choose"):
+        recorded_outcomes(recorded(10), ("small",))
+    with pytest.raises(UsageError, match="no model"):
+        recorded_outcomes(recorded(10), ("small", "huge"))
+    with pytest.raises(UsageError, match="no log-probabilities"):
+        recorded_outcomes(recorded(10, logprobs=False), ("small", "large"))
+
+
+def test_policies_are_fitted_on_held_out_tasks_that_are_not_judged() -> None:
+    tasks = calibration_tasks(2)
+    assert len(tasks) > 100
+    assert all(is_held_out(task) for task in tasks)
+    assert not {task.id for task in tasks} & {task.id for task in judged_tasks()}
+    costs = installed_costs()
+    assert costs["netgpt-device"] < costs["netgpt-edge"] < costs["netgpt-cloud"] == 1

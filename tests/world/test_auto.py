@@ -1,0 +1,138 @@
+"""`auto` in the simulated world: it goes where the request is answered best, follows what changes, and asks nobody without need."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from netgpt.bench.choose_auto import STEPS, cells, judge, reaction_s
+from netgpt.core.clock import run_virtual
+from netgpt.core.errors import DeadlineExceeded, NotSupported, PrivacyRefused
+from netgpt.core.storage import SimulatedStorage
+from netgpt.inference.request import ChatRequest, Finish
+from netgpt.network.scenario import NodeSpec, Scenario
+from netgpt.network.scenario_file import load_scenario
+from netgpt.telemetry.events import parse_event
+from netgpt.world.simulated import EVENTS, SimulatedWorld
+
+CAMPUS = replace(load_scenario("campus"), users=(), faults=())
+T = TypeVar("T")
+
+
+def in_world(scenario: Scenario, act: Callable[[SimulatedWorld], Awaitable[T]]) -> T:
+    async def main() -> T:
+        world = SimulatedWorld(scenario, 1, SimulatedStorage())
+        await world.start()
+        try:
+            return await act(world)
+        finally:
+            await world.close()
+
+    return run_virtual(main())
+
+
+async def ask(world: SimulatedWorld, number: int = 0, **fields: Any) -> Finish:
+    values: dict[str, Any] = {"model": "auto", "messages": (("user", "tell me " * 30),), "max_tokens": 24, "temperature": 0.0, **fields}
+    async for answer in world.door("device1").chat(ChatRequest(request_id=f"chatcmpl-{number}", **values)):
+        if isinstance(answer, Finish):
+            return answer
+    raise AssertionError("an answer ends with a finish")
+
+
+def with_link(delay_s: float, rate_bps: float) -> Scenario:
+    first = replace(CAMPUS.links[0], delay_s=delay_s, up_bps=rate_bps, down_bps=rate_bps)
+    return replace(changed("device1", quality=0.8), links=(first, *CAMPUS.links[1:]))
+
+
+def changed(node: str, **changes: Any) -> Scenario:
+    def edited(spec: NodeSpec) -> NodeSpec:
+        return replace(spec, **changes) if spec.id == node else spec
+
+    return replace(CAMPUS, nodes=tuple(map(edited, CAMPUS.nodes)))
+
+
+def test_the_cloud_answers_over_a_good_link_and_the_device_over_a_bad_one() -> None:
+    async def six(world: SimulatedWorld) -> list[str]:
+        return [(await ask(world, number)).origin[0].node for number in range(6)]
+
+    assert in_world(with_link(0.005, 100e6), six) == ["cloud1"] * 6
+    assert in_world(with_link(0.4, 100e6), six)[-4:] == ["device1"] * 4
+
+
+def test_a_reply_says_what_was_predicted_and_the_log_has_it_before_the_end() -> None:
+    async def one(world: SimulatedWorld) -> Finish:
+        finish = [await ask(world, number) for number in range(3)][-1]
+        events = [parse_event(line) for line in world.log._storage.read(EVENTS).splitlines()]
+        kinds = [event.kind for event in events if event.data.get("request") == "chatcmpl-0"]
+        assert kinds == ["request.planned", "request.finished"]
+        return finish
+
+    finish = in_world(CAMPUS, one)
+    chosen = finish.plan["chosen"]
+    assert chosen["nodes"] == [finish.origin[0].node]
+    assert chosen["ttft_s"] == pytest.approx(finish.time_to_first_token_s, rel=0.1)
+    assert chosen["token_s"] == pytest.approx((finish.duration_s - finish.time_to_first_token_s) / (finish.completion_tokens - 1), rel=0.1)
+    assert finish.why.startswith("cloud1")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_change_is_answered_within_two_seconds(step: str) -> None:
+    assert 0 < reaction_s(STEPS[step], 5) <= 2.0
+
+
+def test_a_cell_is_the_same_from_the_same_seed() -> None:
+    cell = cells((3,))[4]
+    assert judge(cell, 4) == judge(cell, 4)
+
+
+def test_ways_are_probed_while_there_is_a_choice_and_never_for_what_must_stay() -> None:
+    async def probes(world: SimulatedWorld, **fields: Any) -> tuple[int, int]:
+        def count() -> int:
+            return sum(sent.payloads for (_, direction, method), sent in world.network.carried.items() if (direction, method) == ("up", "stats"))
+
+        await ask(world, **fields)
+        await world.clock.sleep(10.0)
+        after = count()
+        await world.clock.sleep(10.0)
+        return after, count()
+
+    busy, later = in_world(CAMPUS, probes)
+    assert 0 < busy == later <= 3 * 2 * 5 / 0.4, "an idle door asks nobody"
+    assert in_world(CAMPUS, lambda world: probes(world, privacy="device-only")) == (0, 0)
+    assert in_world(CAMPUS, lambda world: probes(world, model="netgpt-cloud")) == (0, 0)
+
+
+def test_limits_that_nobody_keeps_are_refused_with_the_nearest_choice() -> None:
+    async def refused(world: SimulatedWorld) -> None:
+        with pytest.raises(DeadlineExceeded, match="the least of all") as late:
+            await ask(world, deadline_s=0.05)
+        assert "raise deadline_s to" in late.value.hint
+        with pytest.raises(NotSupported, match="nothing keeps max_energy_j"):
+            await ask(world, max_energy_j=1e-6)
+        assert (await ask(world, max_cost=1.0)).origin[0].node == "edge1", "cloud1 costs more"
+        with pytest.raises(NotSupported, match="device1 costs"):
+            await ask(world, max_cost=0.0, privacy="device-only")
+
+    priced = [changed(node, price_prompt=price).nodes[place] for place, (node, price) in enumerate({"cloud1": 1e5, "edge1": 100.0}.items())]
+    in_world(replace(CAMPUS, nodes=(*priced, changed("device1", price_answer=1.0).nodes[2], CAMPUS.nodes[3])), refused)
+
+
+def test_a_privacy_level_that_forbids_everybody_names_the_nearest_node_that_could_answer() -> None:
+    async def refused(world: SimulatedWorld) -> None:
+        membership = world.membership("device1")
+        membership.member = replace(membership.member, state="degraded")
+        with pytest.raises(PrivacyRefused, match="'edge1'") as forbidden:
+            await ask(world, privacy="device-only")
+        assert "'edge-allowed'" in forbidden.value.hint
+
+    in_world(CAMPUS, refused)
+
+
+def test_a_device_whose_battery_is_at_its_reserve_lets_others_compute() -> None:
+    async def once(world: SimulatedWorld) -> str:
+        return (await ask(world, service="critical")).origin[0].node
+
+    device = {"quality": 0.99, "battery_j": 50_000.0}
+    assert in_world(changed("device1", **device), once) == "device1"
+    assert in_world(changed("device1", battery=0.04, **device), once) != "device1"
