@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from netgpt.api.chat_request import ReplyForm, parse_chat, parse_form
 from netgpt.core.errors import InvalidRequest, NotSupported
-from netgpt.inference.request import ChatRequest
+from netgpt.inference.request import CacheWish, ChatRequest
 from netgpt.models.generation import Penalties
 
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
@@ -80,6 +80,15 @@ def test_null_means_not_given() -> None:
         ({"deadline_s": float("inf")}, "deadline_s"),
         ({"presence_penalty": 2.1}, "presence_penalty"),
         ({"frequency_penalty": "1"}, "frequency_penalty"),
+        ({"cache": True}, "cache"),
+        ({"cache": {"max_age": 3}}, "cache"),
+        ({"cache": {"match": "fuzzy"}}, "cache.match"),
+        ({"cache": {"match": 1}}, "cache.match"),
+        ({"cache": {"shared": "yes"}}, "cache.shared"),
+        ({"cache": {"keep": 1}}, "cache.keep"),
+        ({"cache": {"max_age_s": -1}}, "cache.max_age_s"),
+        ({"cache": {"max_age_s": "1 min"}}, "cache.max_age_s"),
+        ({"cache": {"place": "x" * 129}}, "cache.place"),
         ({"logit_bias": [1]}, "logit_bias"),
         ({"logit_bias": {"one": 1}}, "logit_bias"),
         ({"logit_bias": {"01": 1}}, "logit_bias"),
@@ -95,6 +104,17 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, object], param: str)
         parse(**fields)
     assert caught.value.param == param
     assert caught.value.hint
+
+
+def test_leave_to_keep_an_answer_arrives() -> None:
+    assert parse().cache is None
+    assert parse(cache=None).cache is None
+    assert parse(cache={}).cache == CacheWish()
+    assert parse(cache={"match": None, "shared": None, "max_age_s": None, "keep": None, "place": None}).cache == CacheWish()
+    wish = {"match": "semantic", "shared": True, "max_age_s": 60, "keep": False, "place": "cell-7"}
+    assert parse(cache=wish).cache == CacheWish(match="semantic", shared=True, max_age_s=60, keep=False, place="cell-7")
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    assert parse(cache={}, tools=tools).cache == CacheWish(tools=True)
 
 
 @pytest.mark.parametrize(

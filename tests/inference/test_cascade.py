@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar, cast
+from typing import cast
 
 import pytest
 
@@ -20,12 +20,13 @@ from netgpt.corpus.draw import judged_tasks
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.torch_engine import TorchEngine
+from netgpt.inference.cache import AnswerCache
 from netgpt.inference.cascade import Policy, cascade
 from netgpt.inference.confidence import Evidence, shipped_calibrations
 from netgpt.inference.door import Door
 from netgpt.inference.escalation import Choice
 from netgpt.inference.judge import Judge
-from netgpt.inference.request import ChatRequest, Delta, Finish
+from netgpt.inference.request import CacheWish, ChatRequest, Delta, Finish
 from netgpt.models.card import ModelCard
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import find_model, search_path
@@ -44,11 +45,10 @@ TIERS = ("device", "edge", "cloud")
 class Connection:
     """To a handler in the same process; `breaks_after` replies it is gone. It counts the calls of each method."""
 
-    near: ClassVar = False
-
     service: EngineService
     breaks_after: int | None = None
     calls: list[str] = field(default_factory=list)
+    near: bool = False
 
     async def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = "standard") -> AsyncGenerator[bytes, None]:
         self.calls.append(method)
@@ -234,6 +234,60 @@ def test_a_model_that_cannot_be_judged_is_not_asked_unless_it_is_the_largest() -
     _, finish, connections = ask_hashes(Doubter(("hash-device",), blind=("edge1", "cloud1")))
     assert [span.node for span in finish.origin] == ["cloud1"]
     assert not connections["edge1"].calls
+
+
+def ask_and_keep(policy: Policy, requests: Sequence[ChatRequest], **breaks: int) -> tuple[list[tuple[str, Finish]], dict[str, Connection]]:
+    """Requests one after the other, to three models of which the edge's node keeps answers."""
+
+    async def main() -> tuple[list[tuple[str, Finish]], dict[str, Connection]]:
+        engines = {f"{tier}1": hash_engine(tier) for tier in TIERS}
+        members = [replace(member(engine, node[:-1]), keeps=node == "edge1") for node, engine in engines.items()]
+        keepers = {"edge1": AnswerCache(CLOCK, entries=9)}
+        services = {node: EngineService(node, engine, lambda _: "", keeper=keepers.get(node)) for node, engine in engines.items()}
+        connections = {node: Connection(service, breaks.get(node)) for node, service in services.items()}
+        door = make_door(members, connections, ByteTokenizer(), policy)
+        answers: list[tuple[str, Finish]] = []
+        for request in requests:
+            answers.append((await ask(door, request))[:2])
+            while door._recalling._keeping:  # it is sent after its user has it
+                await asyncio.sleep(0.001)
+        await door.close()
+        return answers, connections
+
+    return asyncio.run(main())
+
+
+AGAIN = [replace(HELLO, request_id=f"r{place}", cache=CacheWish()) for place in range(2)]
+
+
+def test_an_answer_that_climbed_is_kept_and_given_again_as_the_cascades() -> None:
+    answers, connections = ask_and_keep(Doubter(("hash-device", "hash-edge"), sure=5), AGAIN)
+    (first, made), (second, given) = answers
+    assert first == second
+    assert made.cache is not None
+    assert made.cache.result == "miss"
+    assert len(made.switches) == made.escalations == 2
+    assert given.cache is not None
+    assert (given.cache.result, given.strategy) == ("hit", "cascade")
+    assert [span.kept for span in given.origin] == [True]
+    assert "the answer of device1, cloud1" in given.why
+    assert [connections[node].calls.count("generate") for node in ("device1", "edge1", "cloud1")] == [1, 1, 1]
+
+
+def test_a_doubted_answer_that_stands_because_nobody_larger_could_be_reached_is_not_kept() -> None:
+    answers, _ = ask_and_keep(Doubter(("hash-device", "hash-edge")), AGAIN, cloud1=0)
+    assert "stands, unsure as it was" in answers[0][1].switches[-1]
+    assert [finish.cache.result for _, finish in answers if finish.cache] == ["miss", "miss"]
+
+
+def test_an_answer_of_auto_is_kept_for_the_same_limits_alone() -> None:
+    auto = [replace(request, model="auto") for request in AGAIN]
+    answers, connections = ask_and_keep(Doubter(()), [*auto, replace(auto[0], service="critical")])
+    assert [finish.cache.result for _, finish in answers if finish.cache] == ["miss", "hit", "miss"]
+    assert answers[0][0] == answers[1][0]
+    assert answers[1][1].strategy == "auto"
+    assert [bool(finish.plan) for _, finish in answers] == [True, False, True]
+    assert sum(connection.calls.count("generate") for connection in connections.values()) == 2
 
 
 def test_log_probabilities_are_those_that_were_asked_for() -> None:

@@ -115,6 +115,8 @@ def test_the_specs_remember_where_they_stand_and_are_equal_without_it() -> None:
         ('tier = "cloud"', 'tier = "clouds"', "unknown tier 'clouds' in node 1", "did you mean 'cloud'?"),
         ('profile = "phone"', 'profile = "fone"', "node 'ue': unknown hardware profile 'fone'", "did you mean 'phone'?"),
         ('id = "edge1"', 'id = "cloud1"', "node 'cloud1' stands twice: also at test.toml:4", "own id"),
+        ('profile = "phone"', 'profile = "phone"\ncache_entries = 9', "node 'ue' is of tier 'device' and has 'cache_entries'", "edge nodes"),
+        ('profile = "edge-server"', 'profile = "edge-server"\ncache_entries = -1', "cache_entries", "0"),
         ('id = "edge1"', 'id = "an edge"', "cannot be called 'an edge'", "letters"),
         ('id = "edge1"', 'id = "controller"', "cannot be called 'controller'", "letters"),
         ('id = "cell2"', 'id = "cell1"', "cell 'cell1' stands twice", "own id"),

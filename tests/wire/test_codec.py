@@ -25,6 +25,10 @@ from netgpt.models.generation import (
     Load,
     Penalties,
     Prefill,
+    Recall,
+    Recalled,
+    Remember,
+    Remembered,
     Rollback,
     Sampling,
     Text,
@@ -44,7 +48,7 @@ from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, 
 
 KINDS: tuple[type, ...] = (
     Sampling, Penalties, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback,
-    Embed, Embedding, Capabilities, Load,
+    Embed, Embedding, Recall, Recalled, Remember, Remembered, Capabilities, Load,
     ModelCard, Pace, Offer, Member, Snapshot, Changes, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 

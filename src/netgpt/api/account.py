@@ -13,7 +13,7 @@ from netgpt.api.chat_request import ReplyForm
 from netgpt.api.reply import to_json
 from netgpt.core.errors import NetgptError
 from netgpt.core.value import value
-from netgpt.inference.request import Delta, Finish, Span, Vectors
+from netgpt.inference.request import CacheUse, Delta, Finish, Span, Vectors
 
 LEAST_LOGPROB = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot hold
 DONE = b"data: [DONE]\n\n"
@@ -107,11 +107,23 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
         told["plan"] = dict(first.plan)
     if any(finish.counted_by for finish in finishes):
         told["counted_by"] = _counted_by(finishes)
+    if uses := [finish.cache for finish in finishes if finish.cache]:
+        told["cache"] = cache_use(uses[0])
     if len(finishes) > 1:
         told["choices"] = [
             {"index": index, "origin": origin(finish.origin), "switches": list(finish.switches), "seed": finish.seed}
             for index, finish in enumerate(finishes)
         ]  # fmt: skip
+    return told
+
+
+def cache_use(use: CacheUse) -> dict[str, Any]:
+    """What became of the request's `cache`."""
+    told: dict[str, Any] = {"result": use.result, "node": use.node or None}
+    if use.why:
+        told["why"] = use.why
+    if use.result == "hit":
+        told |= {"match": use.match, "age_s": round(use.age_s, 3)} | ({"similarity": round(use.similarity, 4)} if use.match == "semantic" else {})
     return told
 
 
@@ -124,7 +136,8 @@ def timing(finishes: Sequence[Finish | Vectors]) -> dict[str, Any]:
 
 def origin(spans: Sequence[Span]) -> list[dict[str, Any]]:
     """Which node made, or read, how many tokens."""
-    return [{"node": span.node, "tokens": span.tokens} | ({"recoded": True} if span.recoded else {}) for span in spans]
+    marks = [{"recoded": True} if span.recoded else {"kept": True} if span.kept else {} for span in spans]
+    return [{"node": span.node, "tokens": span.tokens} | mark for span, mark in zip(spans, marks, strict=True)]
 
 
 def _counted_by(finishes: Sequence[Finish]) -> dict[str, list[str]]:

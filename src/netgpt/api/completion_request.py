@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netgpt.api.answer import Asked
+from netgpt.api.cache_wish import read_cache
 from netgpt.api.chat_request import MAX_CHOICES, answer_fields, parse_form
 from netgpt.api.fields import as_object, count, prompts, refuse_unsupported, whole
 from netgpt.core.errors import InvalidRequest, NotSupported
@@ -53,6 +54,7 @@ def parse_completion(body: object, request_id: str, key: str = "") -> Asked:
         "max_tokens": DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
         "logprobs": logprobs is not None,
         "top_logprobs": logprobs or 0,
+        "cache": read_cache(fields),
     }
     return Asked(requests=tuple(ChatRequest(request_id=request_id, key=key, prompt=prompt, **common) for prompt in texts), form=form)
 

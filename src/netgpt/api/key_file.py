@@ -9,6 +9,7 @@ So a key that is revoked is refused a second later at the latest. A file that ca
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -115,6 +116,14 @@ class KeyStore:
 
 def secrets_folder(home: Path) -> Path:
     return home / "secrets"
+
+
+def scope_secret(home: Path) -> bytes:
+    """What this home's doors know and nobody else does: nodes that keep answers tell keys apart by names made from it.
+
+    It is made from the home's own key, so it changes with each start of a network; what was kept before is then found by nobody.
+    """
+    return hashlib.sha256(b"scopes of kept answers\0" + (local_key(home).encode() or secrets.token_bytes(ENTROPY_BYTES))).digest()
 
 
 def local_key(home: Path) -> str:

@@ -20,11 +20,14 @@ from netgpt.api.openapi_tools import CHOICE_NEEDS_TOOLS, call_messages, callable
 from netgpt.inference.choice import AUTO
 from netgpt.inference.objective import INTERACTIVE, SERVICES
 from netgpt.inference.request import (
+    CACHE_MATCHES,
     LEAST_TOP_P,
     MAX_BIAS,
     MAX_BIASES,
+    MAX_CACHE_AGE_S,
     MAX_DEADLINE_S,
     MAX_PENALTY,
+    MAX_PLACE_CHARS,
     MAX_STOP_STRINGS,
     MAX_TEMPERATURE,
     MAX_TOP_K,
@@ -118,6 +121,7 @@ def answer(served: Served) -> dict[str, Schema]:
             "description": "With `stream` alone.",
         }),
         **extras(),
+        "cache": cache(),
         "service": optional({
             "type": "string",
             "enum": list(SERVICES),
@@ -127,6 +131,23 @@ def answer(served: Served) -> dict[str, Schema]:
         "max_cost": number(0, MOST_BUDGET, "What `auto` may spend on the answer, in the unit of the nodes' prices."),
         "max_energy_j": number(0, MOST_BUDGET, "What `auto` may spend of the entry node's energy, in joules."),
     }  # fmt: skip
+
+
+def cache() -> Schema:
+    """Leave to answer from what is kept."""
+    about_match = "`semantic`: also a question that means the same."
+    return optional({
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "match": optional({"type": "string", "enum": list(CACHE_MATCHES), "default": "exact", "description": about_match}),
+            "shared": flag("With all keys; else with this one alone."),
+            "max_age_s": number(0, MAX_CACHE_AGE_S, "How old a kept answer may be; 0: it is made anew. Needed for questions about now."),
+            "keep": optional({"type": "boolean", "default": True, "description": "The answer, if it is made."}),
+            "place": optional({"type": "string", "maxLength": MAX_PLACE_CHARS, "description": "Where it is asked. Needed for questions about here."}),
+        },
+        "description": "Leave to answer from what an edge node keeps, and to keep the answer there. Without it, neither.",
+    })  # fmt: skip
 
 
 def model(served: Served) -> Schema:

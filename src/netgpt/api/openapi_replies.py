@@ -87,6 +87,9 @@ def _account() -> Schema:
             "description": "Declared: no result came before these machines would have made it; overruns came later.",
         },
     )
+    use = {**record(result={"type": "string", "enum": ["hit", "miss", "merged", "refused"]}, node={"type": ["string", "null"]})}
+    use["properties"] |= {"why": TEXT, "match": TEXT, "age_s": NUMBER, "similarity": NUMBER}
+    fields["properties"] |= {"cache": {**use, "description": "What became of the request's `cache`."}}
     fields["properties"] |= {"switches": many(TEXT), "seed": {"type": "integer"}, "plan": part("Plan"), "choices": many({"type": "object"})}
     return {**fields, "description": "How the answer came about."}
 

@@ -14,6 +14,7 @@ from netgpt.network.scenario import TIERS
 from netgpt.world.runstate import RunState
 
 DOOR = "127.0.0.1:8080"
+MOST_ENTRIES = 1_000_000
 SETTINGS = ("engine", "dtype", "threads", "models", "agreement", "allowed_hosts", "wire_version")
 
 
@@ -31,6 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who_answers.add_argument("--upstream", metavar="URL", default="", help="ask the OpenAI-compatible server at this base URL for --model")
     parser.add_argument("--api-key-env", metavar="NAME", default="", help="--upstream: the environment variable that holds its key")
     parser.add_argument("--context-tokens", metavar="N", type=int, default=0, help="--upstream: its model's context, where the server does not tell")
+    parser.add_argument(
+        "--cache-entries",
+        metavar="N",
+        type=entries,
+        default=0,
+        help="of an edge node: answers that it keeps for requests that ask for it (default: 0)",
+    )
+
+
+def entries(text: str) -> int:
+    """How many answers a node keeps, 0 to a million; raises ValueError."""
+    if not 0 <= (number := int(text)) <= MOST_ENTRIES:
+        raise ValueError
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         upstream=args.upstream,
         api_key_env=args.api_key_env,
         context_tokens=args.context_tokens,
+        cache_entries=args.cache_entries,
         **{name: resolved[name].value for name in SETTINGS},
     )
 

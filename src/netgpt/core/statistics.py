@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,38 @@ def wilson_interval(right: int, trials: int) -> tuple[float, float]:
     centre = share + z2 / 2
     spread = Z_95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials))
     return max(0.0, (centre - spread) / (1 + z2)), min(1.0, (centre + spread) / (1 + z2))
+
+
+def clopper_pearson(right: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of a share, each of which holds with that confidence (Clopper and Pearson, Biometrika 1934); (0, 1) without trials.
+
+    Exact and one-sided each: `right` or fewer would be seen at the upper bound with probability 1 - `confidence`, so many or more at the lower.
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    low = 0.0 if right == 0 else _share_at(lambda share: 1 - _binomial_cdf(right - 1, trials, share), 1 - confidence)
+    high = 1.0 if right == trials else _share_at(lambda share: 1 - _binomial_cdf(right, trials, share), confidence)
+    return low, high
+
+
+def _share_at(rising: Callable[[float], float], value: float) -> float:
+    """The share at which a rising function has that value."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < value else (low, middle)
+    return (low + high) / 2
+
+
+def _binomial_cdf(most: int, trials: int, share: float) -> float:
+    """Probability of `most` or fewer."""
+    if share <= 0 or share >= 1:
+        return 1.0 if share <= 0 or most >= trials else 0.0
+    log_all = math.lgamma(trials + 1)
+    terms = (
+        log_all - math.lgamma(k + 1) - math.lgamma(trials - k + 1) + k * math.log(share) + (trials - k) * math.log1p(-share) for k in range(most + 1)
+    )
+    return min(1.0, math.fsum(math.exp(term) for term in terms))
 
 
 def phi_coefficient(counts: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:

@@ -89,7 +89,8 @@ async def cascade(session: Session, nodes: Sequence[NodeHandle], policy: Policy)
         waiting = [other for other in larger if other.member.model == choice.model] + [
             other for other in larger if other.member.model != choice.model
         ]
-        yield Switch(reason=f"{node.id} was not sure enough: {waiting[0].id} is expected to be right more often by {choice.gain:.0%}")
+        reason = f"{node.id} was not sure enough: {waiting[0].id} is expected to be right more often by {choice.gain:.0%}"
+        yield Switch(reason=reason, escalates=True)
         sure = _sure_pieces([*kept, *answer], policy.sure_tokens(evidence)) if evidence and _continues(waiting, session) else []
         for piece in sure[len(kept) :]:
             yield Accept(piece)

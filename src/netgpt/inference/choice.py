@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from netgpt.core.chance import digest64
 from netgpt.core.errors import ModelNotFound, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.spelling import did_you_mean
 from netgpt.models.grammar import Grammar
@@ -107,6 +108,16 @@ def native_nodes(nodes: Sequence[Member], tokenizer: str, *, param: str) -> list
         hint = "ask a model of this door's tokenizer, or ask at the model's own node; conversations are answered by any"
         raise NotSupported(f"{names} has another tokenizer than this door, which can hand on conversations only", hint=hint, param=param)
     return native
+
+
+def keeping_node(members: Sequence[Member], *, entry: Member, privacy: str, scope: str) -> Member | None:
+    """The member that keeps the answers of a scope, for a request that entered at `entry`: its own node, or the same one for all doors.
+
+    Which one that is follows from the names alone (rendezvous hashing), so that doors agree without talking; None: nobody who is up keeps any.
+    """
+    able = [member for member in members if member.keeps and member.state == "ready" and _may_serve(member, None, entry, privacy)]
+    own = next((member for member in able if member.id == entry.id), None)
+    return own or max(able, key=lambda member: digest64("keeps", scope, member.id), default=None)
 
 
 def _lacks(member: Member) -> set[str]:

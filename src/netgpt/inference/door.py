@@ -24,6 +24,7 @@ from netgpt.inference.planner import Planner, told
 from netgpt.inference.planning import Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
+from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
 from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Hold, Step, Strategy, Switch
@@ -68,6 +69,7 @@ class Door:
         limits: DoorLimits | None = None,
         strategies: Mapping[str, Strategy] | None = None,
         planner: Planner | None = None,
+        scope_secret: bytes = b"",
     ) -> None:
         """Args:
         entry, members: this node and the members that it may ask, as of the newest snapshot it has.
@@ -76,6 +78,7 @@ class Door:
         record: takes an event's kind, node and data (`EventLog.record`), in the loop's turn after the answer.
         strategies: how a model's name is answered, where it is not by `direct`.
         planner: chooses for `auto`; without it: one that knows of no battery.
+        scope_secret: what only this home knows; nodes that keep answers tell its keys apart by names made from it.
         """
         self._entry = entry
         self._members = members
@@ -95,6 +98,22 @@ class Door:
         self._prober = Prober(self._planner.estimates, handle, clock, metrics)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
+        self._recalling = Recalling(
+            secret=scope_secret,
+            entry=entry,
+            members=members,
+            handle=handle,
+            serving=lambda request: able_nodes(self._nodes(_lane(request)), request.grammar),
+            count_prompt=lambda request: len(render_prompt(tokenizer, request)),
+            make=self._answer,
+            clock=clock,
+            visits=self._visits,
+            metrics=metrics,
+        )
+
+    async def close(self) -> None:
+        """End what the door still does when nobody waits for it."""
+        await self._recalling.close()
 
     async def live(self) -> None:
         """Keep what is known of the ways to nodes fresh while `auto` has choices to make, until cancelled."""
@@ -128,13 +147,16 @@ class Door:
             tokenizer=best.tokenizer,
         )
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Answer, None]:
         """Answer: some `Delta`s, then one `Finish`. Closing the iterator cancels all work on every node.
 
         Raises:
             NetgptError: before the first `Delta` or after any; what was yielded stays true.
         """
-        with Visit(self._visits, request) as visit:
+        return self._answer(request) if request.cache is None else self._recalling.chat(request, request.cache)
+
+    async def _answer(self, request: ChatRequest, before: Before | None = None) -> AsyncGenerator[Answer, None]:
+        with Visit(self._visits, request, before.arrival_s if before else None) as visit:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
@@ -170,6 +192,8 @@ class Door:
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
             finish = self._finish(request, session, telling, nodes, decision, self._clock.now_s() - visit.arrival_s)
+            if before is not None:
+                finish = before.added_to(finish)
             visit.answered(request, finish)
             self._planner.learn(request, session, finish, nodes, self._clock.now_s())
             yield finish
@@ -234,6 +258,7 @@ class Door:
         if isinstance(step, Switch):
             session.drop_held()
             telling.switches.append(step.reason)
+            telling.escalations += step.escalates
             return
         if step.piece is not None:
             session.hold(step.piece)
@@ -321,6 +346,7 @@ class Door:
             why=_why(request.model, nodes, telling) if decision is None else decision.why,
             origin=telling.spans,
             switches=tuple(telling.switches),
+            escalations=telling.escalations,
             link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
             queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
             time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,

@@ -25,6 +25,9 @@ MAX_PENALTY = 2
 MAX_BIAS, MAX_BIASES = 100, 300
 DEFAULT_PRIVACY = "cloud-allowed"
 MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
+CACHE_MATCHES = ("exact", "semantic")
+MAX_CACHE_AGE_S = 86_400
+MAX_PLACE_CHARS = 128
 MOST_BUDGET = 1e12
 
 _RANGES = {
@@ -35,6 +38,27 @@ _RANGES = {
     "presence_penalty": (-MAX_PENALTY, MAX_PENALTY),
     "frequency_penalty": (-MAX_PENALTY, MAX_PENALTY),
 }
+
+
+@value
+class CacheWish:
+    """A client's leave to answer from what is kept, and to keep the answer. Raises InvalidRequest, naming the parameter."""
+
+    match: str = "exact"  # "exact": the very same request; "semantic": also a question that means the same
+    shared: bool = False  # with all keys; else with requests of the same key alone
+    max_age_s: float | None = None  # of what is given; None: as the question permits; 0: nothing, the answer is made anew and kept
+    keep: bool = True  # the answer, if it is made
+    place: str = ""  # where it is asked: answers from elsewhere are others
+    tools: bool = False  # the answer may be a call
+
+    def __post_init__(self) -> None:
+        if self.match not in CACHE_MATCHES:
+            raise InvalidRequest(f"unknown match {self.match!r}", hint=did_you_mean(self.match, CACHE_MATCHES), param="cache.match")
+        if self.max_age_s is not None and not 0 <= self.max_age_s <= MAX_CACHE_AGE_S:
+            raise InvalidRequest(f"max_age_s is {self.max_age_s}", hint=f"give seconds from 0 to {MAX_CACHE_AGE_S}", param="cache.max_age_s")
+        if len(self.place) > MAX_PLACE_CHARS:
+            hint = f"give a name of at most {MAX_PLACE_CHARS} characters, a cell's or a site's"
+            raise InvalidRequest(f"place has {len(self.place)} characters", hint=hint, param="cache.place")
 
 
 @value
@@ -64,6 +88,7 @@ class ChatRequest:
     deadline_s: float | None = None  # from arrival; None: the door's default
     key: str = ""  # id of the API key that asks; empty where none is needed
     qos: str = STANDARD  # the class of the user, where links and cells tell classes apart
+    cache: CacheWish | None = None  # None: it is neither looked up nor kept, nor shares another's answer
     service: str = INTERACTIVE  # by which `auto` weighs time, energy, bytes and quality: `inference.objective`
     max_cost: float | None = None  # that `auto` may spend, in the unit of the nodes' prices
     max_energy_j: float | None = None  # that `auto` may spend of the entry node's
@@ -157,6 +182,19 @@ class Span:
     node: str
     tokens: int  # as that node's model counts
     recoded: bool = False  # its tokenizer is not the door's: it was given text
+    kept: bool = False  # it did not make them now: it had kept them
+
+
+@value
+class CacheUse:
+    """What became of a request's `CacheWish`."""
+
+    result: str  # "hit", "miss", "merged" with the same request in flight, or "refused"
+    why: str = ""  # of a miss or a refusal
+    node: str = ""  # that keeps the answers
+    match: str = ""  # of a hit
+    age_s: float = 0.0  # of a hit
+    similarity: float = 0.0  # of a hit by meaning: cosine of the two questions
 
 
 @value
@@ -171,6 +209,7 @@ class Finish:
     why: str
     origin: tuple[Span, ...]
     switches: tuple[str, ...]
+    escalations: int = 0  # of the switches, those to a larger model because what was said was not sure enough
     link_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # peer node -> {"sent", "received"}, payload bytes
     queue_s: float = 0.0  # in the door's queue, and in those of engines
     time_to_first_token_s: float = 0.0  # from arrival at the door
@@ -180,6 +219,7 @@ class Finish:
     overruns: int = 0  # results that came later than modelled
     seed: int = 0
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
+    cache: CacheUse | None = None  # None: the request has no such wish
     plan: Mapping[str, Any] = field(default_factory=dict)  # what `auto` predicted and chose: `planner.told`; empty where it had no say
 
 

@@ -25,6 +25,7 @@ class Switch(NamedTuple):
     """What is held is dropped; another node goes on from the last accepted token."""
 
     reason: str
+    escalates: bool = False  # what was said was not sure enough; else a node failed
 
 
 Step = Hold | Accept | Switch

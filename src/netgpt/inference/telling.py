@@ -25,6 +25,7 @@ class Telling:
         self._credits: list[tuple[str, bool]] = []  # (node, recoded) of each span,
         self._counts: list[int] = []  # and its tokens
         self.switches: list[str] = []
+        self.escalations = 0  # of the switches
         self.queue_s = 0.0  # in the door's queue
         self.first_token_s: float | None = None  # from arrival
         self._tokenizer = tokenizer

@@ -69,6 +69,7 @@ class Visits:
             queue_s=round(finish.queue_s, 6),
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
+            **({"cache": finish.cache.result} if finish.cache else {}),
         )
 
     def embedded(self, request: EmbedRequest, vectors: Vectors) -> None:
@@ -96,8 +97,8 @@ class Visits:
 class Visit:
     """A request while it is at the door: a context manager. An answer is told to `answered` or `embedded`; what else happens it sees itself."""
 
-    def __init__(self, visits: Visits, request: ChatRequest | EmbedRequest) -> None:
-        self.arrival_s = visits.clock.now_s()
+    def __init__(self, visits: Visits, request: ChatRequest | EmbedRequest, arrival_s: float | None = None) -> None:
+        self.arrival_s = visits.clock.now_s() if arrival_s is None else arrival_s
         self._visits = visits
         self._request = request
         self._outcome = "cancelled"  # unless it comes to an end
@@ -114,6 +115,10 @@ class Visit:
         self._outcome = finish.reason
         self._soon(self._visits.answered, request, finish)
 
+    def hand_on(self) -> None:
+        """Another visit goes on with the request, and writes it down."""
+        self._outcome = ""
+
     def embedded(self, request: EmbedRequest, vectors: Vectors) -> None:
         self._outcome = "stop"
         self._soon(self._visits.embedded, request, vectors)
@@ -124,4 +129,5 @@ class Visit:
             self._outcome = error.code
             if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
                 self._soon(self._visits.failed, self._request, error.code)
-        self._soon(self._visits.ended, self._request, self._outcome, self._visits.clock.now_s() - self.arrival_s)
+        if self._outcome:
+            self._soon(self._visits.ended, self._request, self._outcome, self._visits.clock.now_s() - self.arrival_s)

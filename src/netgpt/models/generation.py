@@ -216,6 +216,56 @@ class Embedding:
 
 
 @value
+class Recall:
+    """Is there a kept answer to this? A node that has none keeps in mind for a while what was asked, so that `Remember` need not say it again.
+
+    `scope` names whose answers may be given, and nobody else can guess it. Digests name what was asked: `exact` all of it, `group` all
+    but the last question.
+    """
+
+    scope: str
+    group: bytes
+    exact: bytes
+    question: str = ""  # the last one, if a question that means the same will do
+    max_age_s: float = 0.0
+
+
+@value
+class Recalled:
+    """A kept answer, or that there is none."""
+
+    found: bool = False
+    match: str = ""  # "exact" or "semantic"
+    text: str = ""
+    reason: str = ""  # how the answer ended
+    completion_tokens: int = 0
+    made_by: str = ""  # nodes
+    age_s: float = 0.0
+    similarity: float = 0.0  # cosine of the questions' vectors; 0 of an exact match
+    gate: str = ""  # of no answer: in what the likeliest kept question differs from this one
+
+
+@value
+class Remember:
+    """Keep the answer to what was asked by `Recall` under the same scope and digest."""
+
+    scope: str
+    exact: bytes
+    text: str
+    reason: str
+    completion_tokens: int = 0
+    made_by: str = ""
+    life_s: float = 0.0  # from now
+
+
+@value
+class Remembered:
+    """Whether it is kept."""
+
+    kept: bool = False
+
+
+@value
 class Rollback:
     """Forget a session's tokens past `length`; 0 frees its KV."""
 
@@ -240,6 +290,7 @@ class Capabilities:
     scores: bool = False  # an upstream gives log-probabilities of a prompt
     tokenizer: str = ""  # identity of an upstream's tokenizer, where it states one
     penalties: bool = False  # draws can be steered by `Penalties`
+    keeps: bool = False  # its node keeps answers: `Recall`, `Remember`
 
 
 @value
@@ -254,3 +305,5 @@ class Load:
     sessions: tuple[str, ...] = field(default=())
     releases: int = 0  # results given out at modelled times, and how many of them were late
     overruns: int = 0
+    kept_answers: int = 0  # for doors that ask, and the memory that they take
+    kept_bytes: int = 0

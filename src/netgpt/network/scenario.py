@@ -70,6 +70,15 @@ class NodeSpec:
         ),
     ] = ""
     slots: Annotated[int, Key(kind=WHOLE, least=1, meaning="requests that its engine answers at once")] = 16
+    cache_entries: Annotated[
+        int,
+        Key(
+            kind=WHOLE,
+            least=0,
+            most=1_000_000,
+            meaning="of an edge node: answers that it [keeps](../caching.md) for requests that ask for it; 0: none",
+        ),
+    ] = 0
     engine: Annotated[
         str,
         Key(

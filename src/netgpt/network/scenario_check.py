@@ -286,6 +286,9 @@ def _check_node(node: NodeSpec) -> None:
     if node.replays and not node.recording:
         hint = 'add recording = "answers.parquet"; make one with: netgpt record'
         raise refusal(node.place, "engine", f"node {node.id!r} replays and names no recording", hint)
+    if node.cache_entries and node.tier != "edge":
+        hint = "answers are kept at edge nodes: give it to one of them"
+        raise refusal(node.place, "cache_entries", f"node {node.id!r} is of tier {node.tier!r} and has 'cache_entries'", hint)
     if node.asks_upstream:
         _check_upstream(node)
 

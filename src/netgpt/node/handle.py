@@ -13,10 +13,10 @@ from functools import partial
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
-from netgpt.models.generation import Embed, Embedding, Generate, Held, Load, Rollback, Tokens, with_top
+from netgpt.models.generation import Embed, Embedding, Generate, Held, Load, Recall, Recalled, Remember, Remembered, Rollback, Tokens, with_top
 from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
-from netgpt.node.call import ask
+from netgpt.node.call import Reply, ask
 from netgpt.node.session import Piece, Session, may_see_content
 from netgpt.wire.codec import decode, pack
 from netgpt.wire.messages import Stats, check_understood
@@ -76,13 +76,16 @@ class NodeHandle:
             raise NodeUnreachable(f"node {self.id!r} ended its answer early", hint="see which nodes are up: netgpt ps")
 
     def _admit(self, session: Session) -> None:
-        if not self._is_entry and (session.privacy == "device-only" or not may_see_content(session.privacy, self.tier)):
-            raise PrivacyRefused(
-                f"node {self.id!r} ({self.tier}) may not see {session.privacy!r} content", hint="ask a lower tier, or raise the privacy level"
-            )
+        self._admit_content(session)
         if self.member.tokenizer != session.tokenizer and not self.member.text:
             raise NotSupported(
                 f"node {self.id!r} has another tokenizer than the session, and takes no text", hint="upgrade it: it runs an older release"
+            )
+
+    def _admit_content(self, session: Session) -> None:
+        if not self._is_entry and (session.privacy == "device-only" or not may_see_content(session.privacy, self.tier)):
+            raise PrivacyRefused(
+                f"node {self.id!r} ({self.tier}) may not see {session.privacy!r} content", hint="ask a lower tier, or raise the privacy level"
             )
         if session.deadline_s <= self._clock.now_s():
             raise DeadlineExceeded(f"the deadline passed before node {self.id!r} was asked", hint="raise deadline_s")
@@ -122,16 +125,29 @@ class NodeHandle:
     async def embed(self, session: Session) -> Embedding:
         """The vector of the session's prompt. Raises what `generate` raises."""
         self._admit(session)
-        message = Embed(session=session.id, ids=session.prompt_ids)
-        check_understood("embed", message, self.member.protocol_version, node=self.id)
+        return await self._ask(session, "embed", Embed(session=session.id, ids=session.prompt_ids), Embedding)
+
+    async def recall(self, session: Session, asked: Recall) -> Recalled:
+        """The node's kept answer to what the session asks, if it has one. Raises what `generate` raises."""
+        self._admit_content(session)
+        return await self._ask(session, "recall", asked, Recalled)
+
+    async def remember(self, session: Session, answer: Remember) -> Remembered:
+        """Let the node keep the answer to what it was asked. Raises what `generate` raises."""
+        self._admit_content(session)
+        return await self._ask(session, "remember", answer, Remembered)
+
+    async def _ask(self, session: Session, method: str, message: object, reply: type[Reply]) -> Reply:
+        """One call with one reply, whose bytes the session counts."""
+        check_understood(method, message, self.member.protocol_version, node=self.id)
         request = pack(message, near=self._connection.near)
         session.count_bytes(self.id, sent=size_of(request))
         left_s = session.deadline_s - self._clock.now_s()
-        async with aclosing(self._connection.call("embed", request, deadline_s=left_s, qos=session.qos)) as replies:
+        async with aclosing(self._connection.call(method, request, deadline_s=left_s, qos=session.qos)) as replies:
             async for payload in replies:
                 session.count_bytes(self.id, received=size_of(payload))
-                return decode(Embedding, payload)
-        raise NodeUnreachable(f"node {self.id!r} gave no vector", hint="see which nodes are up: netgpt ps")
+                return decode(reply, payload)
+        raise NodeUnreachable(f"node {self.id!r} gave no answer to {method!r}", hint="see which nodes are up: netgpt ps")
 
     async def probe(self, padding: bytes, *, deadline_s: float) -> Load:
         """The engine's load. Costs the engine nothing, so that the time it takes is the way's; `padding` makes the request larger."""

@@ -163,6 +163,8 @@ class Membership:
         self._metrics.engine_running.set(load.running)
         self._metrics.engine_waiting.set(load.waiting)
         self._metrics.engine_held_tokens.set(load.held_tokens)
+        self._metrics.cache_answers.set(load.kept_answers)
+        self._metrics.cache_bytes.set(load.kept_bytes)
         self._count_releases(load)
         self._turn("ready", "")
 
@@ -185,6 +187,7 @@ class Membership:
             context_tokens=card.context_tokens,
             grammar=able.grammar,
             text=able.text,
+            keeps=able.keeps,
             protocol_version=agreed_version(welcome.protocol_version, ours=self._version),
             lacks=_lacks(able),
             quality=(welcome.offer.quality if welcome.offer else 0.0) or card.quality,

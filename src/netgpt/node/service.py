@@ -5,16 +5,17 @@ It checks who calls and what is asked; it does not know what a token means or wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Protocol
 
 from netgpt import __version__
 from netgpt.core.errors import NotSupported
 from netgpt.core.spelling import did_you_mean
-from netgpt.core.transport import Call, Payload
+from netgpt.core.transport import Call, Payload, Peer
 from netgpt.engine.contract import Engine
-from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Rollback, Tokens, Verify
+from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Recall, Recalled, Remember, Remembered, Rollback, Tokens, Verify
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.offer import Offer
 from netgpt.node.recode import generate_text
@@ -22,7 +23,19 @@ from netgpt.wire.codec import decode, encode, pack
 from netgpt.wire.messages import CALLS_SINCE, FIELDS_SINCE, PROTOCOL_VERSION, Hello, Stats, Welcome, agreed_version
 
 TEXT_SINCE = FIELDS_SINCE[Generate]["text"]  # and grammars and embeddings, which came with it
-METHODS = ("hello", "generate", "prefill", "verify", "rollback", "embed", "stats")
+METHODS = ("hello", "generate", "prefill", "verify", "rollback", "embed", "stats", "recall", "remember")
+
+
+class Keeper(Protocol):
+    """Keeps answers: `inference.cache`."""
+
+    bytes: int  # that they take
+
+    def __len__(self) -> int: ...
+
+    async def recall(self, asked: Recall) -> Recalled: ...
+
+    async def remember(self, answer: Remember, by: Peer | None) -> Remembered: ...
 
 
 class EngineService:
@@ -36,12 +49,14 @@ class EngineService:
         tokenizer: Tokenizer | None = None,
         *,
         version: int = PROTOCOL_VERSION,
+        keeper: Keeper | None = None,
         offer: Offer | None = None,
     ) -> None:
         """Args:
         identify: who calls; raises AuthenticationFailed for anybody who is no member.
         tokenizer: of the engine's model; with it, sessions of other tokenizers are served too.
         version: of the protocol; an older one than ours knows fewer calls.
+        keeper: of answers; None: this node keeps none.
         offer: what the node says of its pace, power and prices; None: nothing.
         """
         self._offer = offer
@@ -50,6 +65,8 @@ class EngineService:
         self._identify = identify
         self._tokenizer = tokenizer
         self._version = version
+        self._keeper = keeper
+        self._single: Mapping[str, Callable[[Call], Awaitable[object]]] = self._calls()
 
     def handle(self, call: Call) -> AsyncGenerator[Payload, None]:
         """A `core.transport.Handler`. A near caller gets the engine's own iterator."""
@@ -74,27 +91,40 @@ class EngineService:
         own = self._engine.capabilities
         if version < TEXT_SINCE:
             return replace(own, grammar=False, embed=False, text=False)
-        return own if self._tokenizer is None else replace(own, text=True)
+        return replace(own, text=own.text or self._tokenizer is not None, keeps=self._keeper is not None)
 
     async def _answer(self, call: Call) -> object:
-        match call.method:
-            case "hello":
-                hello = decode(Hello, call.payload)
-                version = agreed_version(hello.protocol_version, ours=self._version)
-                able = self._capabilities(version)
-                return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=able, offer=self._offer)
-            case "prefill":
-                return await self._engine.prefill(decode(Prefill, call.payload))
-            case "verify":
-                return await self._engine.verify(decode(Verify, call.payload))
-            case "rollback":
-                return await self._engine.rollback(decode(Rollback, call.payload))
-            case "embed":
-                return await self._engine.embed(decode(Embed, call.payload))
-            case "stats":
-                decode(Stats, call.payload)
-                return self._engine.load()
-        raise self._unknown(call.method)
+        answer = self._single.get(call.method)
+        if answer is None:
+            raise self._unknown(call.method)
+        return await answer(call)
+
+    def _calls(self) -> dict[str, Callable[[Call], Awaitable[object]]]:
+        """What has one reply."""
+        engine, keeper = self._engine, self._keeper
+        calls: dict[str, Callable[[Call], Awaitable[object]]] = {
+            "hello": self._welcome,
+            "prefill": lambda call: engine.prefill(decode(Prefill, call.payload)),
+            "verify": lambda call: engine.verify(decode(Verify, call.payload)),
+            "rollback": lambda call: engine.rollback(decode(Rollback, call.payload)),
+            "embed": lambda call: engine.embed(decode(Embed, call.payload)),
+            "stats": self._load,
+        }
+        if keeper is not None:
+            calls["recall"] = lambda call: keeper.recall(decode(Recall, call.payload))
+            calls["remember"] = lambda call: keeper.remember(decode(Remember, call.payload), call.peer)
+        return calls
+
+    async def _welcome(self, call: Call) -> Welcome:
+        hello = decode(Hello, call.payload)
+        version = agreed_version(hello.protocol_version, ours=self._version)
+        able = self._capabilities(version)
+        return Welcome(protocol_version=version, node=self._node, card=self._engine.card, capabilities=able, offer=self._offer)
+
+    async def _load(self, call: Call) -> object:
+        decode(Stats, call.payload)
+        load, keeper = self._engine.load(), self._keeper
+        return load if keeper is None else replace(load, kept_answers=len(keeper), kept_bytes=keeper.bytes)
 
     def _unknown(self, method: str) -> NotSupported:
         return NotSupported(f"node {self._node!r} has no method {method!r} (release {__version__})", hint=did_you_mean(method, METHODS))

@@ -103,6 +103,15 @@ TABLE: tuple[MetricRow, ...] = (
         help="Payload bytes of answered requests between this door and a node's engine, by direction sent or received.",
     ),
     MetricRow(
+        name="netgpt_cache_requests_total",
+        kind="counter",
+        unit="requests",
+        labels=("result",),
+        help="Requests that would take a kept answer, by what came of it: exact or semantic (it was kept), merged (followed the same request in "
+        "flight), miss, gate (what was alike meant something else), refused (not to be kept), nowhere (no node keeps answers), unreachable, "
+        "not_kept (made, and then not taken).",
+    ),
+    MetricRow(
         name="netgpt_probes_total",
         kind="counter",
         unit="probes",
@@ -112,6 +121,8 @@ TABLE: tuple[MetricRow, ...] = (
     MetricRow(name="netgpt_engine_running", kind="gauge", unit="requests", help="Requests that hold a slot of this node's engine."),
     MetricRow(name="netgpt_engine_waiting", kind="gauge", unit="requests", help="Requests in the queue of this node's engine."),
     MetricRow(name="netgpt_engine_held_tokens", kind="gauge", unit="tokens", help="Tokens in the KV of this node's engine, held ones too."),
+    MetricRow(name="netgpt_cache_answers", kind="gauge", unit="answers", help="Answers that this node's engine keeps for doors."),
+    MetricRow(name="netgpt_cache_bytes", kind="gauge", unit="bytes", help="Memory that these answers take, with their questions and vectors."),
     MetricRow(
         name="netgpt_engine_releases_total", kind="counter", unit="results", help="Results that this node's engine gave out at declared times."
     ),
@@ -170,10 +181,13 @@ class Metrics:
         self.inter_token_latency = Labelled(self._histogram("netgpt_inter_token_latency_seconds"))
         self.tokens = Labelled(self._counter("netgpt_tokens_total"))
         self.link_bytes = Labelled(self._counter("netgpt_link_bytes_total"))
+        self.cache_requests = Labelled(self._counter("netgpt_cache_requests_total"))
         self.probes = Labelled(self._counter("netgpt_probes_total"))
         self.engine_running = self._gauge("netgpt_engine_running")
         self.engine_waiting = self._gauge("netgpt_engine_waiting")
         self.engine_held_tokens = self._gauge("netgpt_engine_held_tokens")
+        self.cache_answers = self._gauge("netgpt_cache_answers")
+        self.cache_bytes = self._gauge("netgpt_cache_bytes")
         self.engine_releases = self._counter("netgpt_engine_releases_total")
         self.engine_overruns = self._counter("netgpt_engine_overruns_total")
         self.members_ready = Labelled(self._gauge("netgpt_members_ready"))

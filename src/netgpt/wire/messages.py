@@ -12,14 +12,30 @@ from types import MappingProxyType
 
 from netgpt.core.errors import NotSupported
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import (
+    Capabilities,
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Prefill,
+    Recall,
+    Recalled,
+    Remember,
+    Remembered,
+    Rollback,
+    Tokens,
+    Verdict,
+    Verify,
+)
 from netgpt.network.member import Changes, Member, Snapshot
 from netgpt.network.offer import Offer
 
 PROTOCOL_VERSION = 2
 
 # The version with which a call came; the others are of version 1.
-CALLS_SINCE: Mapping[str, int] = MappingProxyType({"certify": 2, "embed": 2})
+CALLS_SINCE: Mapping[str, int] = MappingProxyType({"certify": 2, "embed": 2, "recall": 2, "remember": 2})
 
 # The version with which a field came, for fields that change what an answer means: an older node would ignore
 # them. Fields that can be ignored without harm are not here.
@@ -141,6 +157,8 @@ CALLS: Mapping[str, CallKind] = MappingProxyType({
     "rollback": CallKind(Rollback, Held),
     "embed": CallKind(Embed, Embedding),
     "stats": CallKind(Stats, Load),
+    "recall": CallKind(Recall, Recalled),
+    "remember": CallKind(Remember, Remembered),
     "join": CallKind(Join, Joined),
     "certify": CallKind(Certify, Certified),
     "heartbeat": CallKind(Heartbeat, Beat),

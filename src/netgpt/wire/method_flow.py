@@ -13,6 +13,8 @@ FLOWS_OF: dict[str, tuple[str, str]] = {  # of the request, of the replies
     "rollback": ("verdict", "verdict"),
     "embed": ("prompt", "token"),
     "stats": SIGNALLING,
+    "recall": ("prompt", "token"),
+    "remember": ("background", "background"),  # its user has the answer already
     "join": SIGNALLING,
     "certify": SIGNALLING,
     "heartbeat": SIGNALLING,

@@ -18,6 +18,7 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, read_scripts
 from netgpt.engine.timed import TimedEngine
+from netgpt.inference.cache import AnswerCache, engine_embedder
 from netgpt.inference.cascade import cascade
 from netgpt.inference.choice import CASCADE
 from netgpt.inference.confidence import calibrations_at
@@ -64,6 +65,15 @@ def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = N
     engine = _hash_engine(config, clock) if config.engine == "hash" else _torch_engine(config, clock)
     declared = declared_machine(config) if config.timing == "declared" else None
     return TimedEngine(engine, declared, clock) if declared else engine
+
+
+def make_keeper(engine: Engine, tokenizer: Tokenizer | None, clock: Clock, *, entries: int) -> AnswerCache | None:
+    """What keeps answers at a node; None if it is to keep none.
+
+    Args:
+        tokenizer: of the engine's model; without it, questions are found by their digests alone.
+    """
+    return AnswerCache(clock, entries=entries, embed=engine_embedder(engine, tokenizer)) if entries else None
 
 
 def make_offer(config: EngineConfig) -> Offer:
@@ -168,9 +178,11 @@ class Node:
         metrics: Metrics,
         record: Callable[..., object],
         limits: DoorLimits | None = None,
+        scope_secret: bytes = b"",
         heed_revoked: Callable[[tuple[str, ...]], None] | None = None,
     ) -> None:
         """Args:
+        scope_secret: see `Door`.
         heed_revoked: takes the serials of revoked certificates; None: this network has none.
         """
         self._transport = transport
@@ -207,6 +219,7 @@ class Node:
             metrics=metrics,
             record=record,
             limits=limits,
+            scope_secret=scope_secret,
             strategies={CASCADE: partial(cascade, policy=Judge(calibrations_at(Path(config.home) if config.home else None)))},
             planner=Planner(config.node, battery=Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None),
         )
@@ -243,6 +256,7 @@ class Node:
         await keep_renewed(file, renew, self._clock, self._record, is_outdated=is_outdated)
 
     async def close(self) -> None:
+        await self.door.close()
         for connection in self._connections.values():
             await connection.close()
         await self.membership.close()

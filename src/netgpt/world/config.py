@@ -63,6 +63,7 @@ class EngineConfig:
     host: str = LOOPBACK
     identity_file: str = ""
     wire_version: int = PROTOCOL_VERSION
+    cache_entries: int = 0  # answers that it keeps; 0: none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,7 @@ class UpstreamConfig:
     port: int  # gRPC, where other doors reach this node's engine; 0: any free one
     network_key_file: str  # empty over TLS
     host: str = LOOPBACK
+    cache_entries: int = 0  # as of an engine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from netgpt.world.upstream import check_upstream, upstream_config
 
 DEPLOYED = "deployed"  # stands where the emulated world has a scenario's name
 SLOTS = 16
+LEAVE_CACHE = "leave --cache-entries out here, and give it where an edge node starts"
 _ADDRESS = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -75,6 +76,7 @@ class NodeRequest:
     upstream: str = ""  # base URL of an OpenAI-compatible server, which then answers in place of an engine of ours
     api_key_env: str = ""  # the variable that holds its key
     context_tokens: int = 0  # of its model; 0: as it says
+    cache_entries: int = 0  # answers that it keeps for doors; 0: none
     dtype: str = "float32"
     threads: int = 0
     models: str = ""
@@ -182,6 +184,7 @@ def _upstream_stages(request: NodeRequest, joining: Joining, tier: str) -> list[
         model=request.model,
         profile="",
         slots=SLOTS,
+        cache_entries=request.cache_entries,
         engine="openai",
         upstream=request.upstream,
         api_key_env=request.api_key_env,
@@ -197,6 +200,8 @@ def _checked_tier(request: NodeRequest, identity: Identity) -> str:
     if request.tier and request.tier != peer.tier:
         hint = f"leave --tier out, or ask for a token: netgpt join-token create --node {peer.node} --tier {request.tier}"
         raise UsageError(f"node {peer.node!r} was let in as {peer.tier!r}, not {request.tier!r}", hint=hint, param="tier")
+    if request.cache_entries and peer.tier != "edge":
+        raise UsageError(f"node {peer.node!r} is of tier {peer.tier!r}, and answers are kept at edge nodes", hint=LEAVE_CACHE, param="cache_entries")
     return peer.tier
 
 
@@ -225,6 +230,7 @@ def _engine(request: NodeRequest, node: str, tier: str, model: str, folder: str)
         dtype=request.dtype,
         threads=threads,
         slots=SLOTS,
+        cache_entries=request.cache_entries,
         profile="",
         parameters=0,
         timing="real",

@@ -206,6 +206,7 @@ def _engine_config(node: NodeSpec, scenario: Scenario, build: Build, *, port: in
         dtype=build.dtype,
         threads=build.threads,
         slots=node.slots,
+        cache_entries=node.cache_entries,
         profile=node.profile,
         parameters=node.parameters,
         timing=_timing(node, build),

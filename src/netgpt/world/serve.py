@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netgpt.api.hosts import check_bind, split_names
-from netgpt.api.key_file import KeyFile, secrets_folder
+from netgpt.api.key_file import KeyFile, scope_secret, secrets_folder
 from netgpt.core.chance import SystemChance
 from netgpt.core.clock import Clock, WallClock
 from netgpt.core.scheduling import TaskGroup, first_error
@@ -94,11 +94,13 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
 async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) -> None:
     """One model, behind gRPC. The only process that loads torch, and only if its model needs it."""
     from netgpt.node.service import EngineService
-    from netgpt.world.assemble import make_engine, make_offer, make_tokenizer
+    from netgpt.world.assemble import make_engine, make_keeper, make_offer, make_tokenizer
 
-    engine = make_engine(config, WallClock())
+    clock = WallClock()
+    engine, tokenizer = make_engine(config, clock), make_tokenizer(config)
     check = make_check(config.identity_file, config.network_key_file)
-    service = EngineService(config.node, engine, check, make_tokenizer(config), version=config.wire_version, offer=make_offer(config))
+    keeper = make_keeper(engine, tokenizer, clock, entries=config.cache_entries)
+    service = EngineService(config.node, engine, check, tokenizer, version=config.wire_version, keeper=keeper, offer=make_offer(config))
     listener = await make_transport(config.identity_file).listen(address(config.host, config.port), service.handle)
     try:
         ready({"port": _port(listener.address)})
@@ -122,13 +124,15 @@ async def serve_door(config: DoorConfig, ready: Ready, stop: asyncio.Event) -> N
         return
 
     from netgpt.node.service import EngineService
+    from netgpt.world.assemble import make_keeper
     from netgpt.world.upstream import upstream_engine
 
     engine = upstream_engine(config, config.upstream, clock, os.environ)
     check = make_check(config.identity_file, config.upstream.network_key_file)
     told = config.upstream
+    keeper = make_keeper(engine, None, clock, entries=told.cache_entries)
     offer = Offer(price_prompt=told.price_prompt, price_answer=told.price_answer, quality=told.quality)
-    service = EngineService(config.node, engine, check, version=config.wire_version, offer=offer)
+    service = EngineService(config.node, engine, check, version=config.wire_version, keeper=keeper, offer=offer)
     listener = await transport.listen(address(config.upstream.host, config.upstream.port), service.handle)
     try:
         engine.start()
@@ -159,6 +163,7 @@ async def _serve_users(config: DoorConfig, transport: Transport, clock: Clock, r
         chance=chance,
         metrics=metrics,
         record=log.record,
+        scope_secret=scope_secret(Path(config.home)),
         heed_revoked=revocation_file(identity).write if identity else None,
     )
     app = create_door_app(node.door, node_id=config.node, metrics=metrics, ready=node.is_ready, chance=chance, guard=guard)

@@ -49,7 +49,7 @@ from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.identity import JoinAuthority
 from netgpt.wire.memory_processes import Processes
 from netgpt.wire.memory_transport import MemoryNetwork
-from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, make_offer, replay_of
+from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, make_keeper, make_offer, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
 from netgpt.world.declared import declared_machine
 from netgpt.world.described import CONTROLLER, links_of, seed_of
@@ -136,6 +136,7 @@ class SimulatedWorld:
         self.outcomes: list[Outcome] = []
         token_ids = self.chance.stream("network.tokens")
         self._authority = JoinAuthority(self.chance.stream("network.key").bytes(32), self.clock.date_s, lambda: token_ids.bytes(12).hex())
+        self._scope_secret = self.chance.stream("network.scopes").bytes(32)
         self._controller = Controller(self.log, TokenGate(self._authority), self.clock)
         self._running: dict[str, _RunningNode] = {}
         self._worked: dict[str, Worked] = {}  # of nodes that have stopped
@@ -186,8 +187,10 @@ class SimulatedWorld:
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
         engine = make_engine(self._engines[spec.id], self.clock, replay=self._replays.get(spec.id))
+        keeper = make_keeper(engine, ByteTokenizer(), self.clock, entries=spec.cache_entries)
         offer = self._offers.get(spec.id) or make_offer(self._engines[spec.id])
-        await transport.listen(_engine_address(spec.id), EngineService(spec.id, engine, self._authority.identify, offer=offer).handle)
+        service = EngineService(spec.id, engine, self._authority.identify, keeper=keeper, offer=offer)
+        await transport.listen(_engine_address(spec.id), service.handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
             transport=transport,
@@ -196,6 +199,7 @@ class SimulatedWorld:
             chance=self.chance,
             metrics=Metrics(),
             record=self.log.record,
+            scope_secret=self._scope_secret,
         )
         await node.membership.join()
         running = _RunningNode(spec, engine, node, self.clock.now_s())
@@ -399,6 +403,7 @@ def _engine_config(spec: NodeSpec, agreement: float, home: str) -> EngineConfig:
         dtype="",
         threads=1,
         slots=spec.slots,
+        cache_entries=spec.cache_entries,
         profile=spec.profile,
         parameters=spec.parameters,
         card=spec.card,

@@ -74,6 +74,7 @@ def upstream_config(node: NodeSpec, *, port: int, network_key_file: str, host: s
         port=port,
         network_key_file=network_key_file,
         host=host,
+        cache_entries=node.cache_entries,
     )
 
 
