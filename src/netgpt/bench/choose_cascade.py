@@ -209,11 +209,11 @@ def deferral_scores(fitted_on: Outcomes, judged: Outcomes, small: str, large: st
     calibration = calibrate(fitted_on, small)
     features = np.array([one.features() for one in judged.evidence[small]])
     gain_N = calibration.others[large].probabilities(features) - calibration.right.probabilities(features)
-    likelihood_N = np.array([np.mean(one.logprobs) for one in judged.evidence[small]])
+    likelihood_N = np.array([float(np.mean(one.logprobs)) for one in judged.evidence[small]])
     return {
         "cascade": gain_N + 1e-6 * (calibration.others[large].scores(features) - calibration.right.scores(features)),
         "likelihood": -likelihood_N,  # length-normalised
-        "margin": -np.array([one.margins.min() for one in judged.evidence[small]]),
+        "margin": -np.array([float(one.margins.min()) for one in judged.evidence[small]]),
         "random": SeededChance(0).stream("random deferral").random(len(judged)),
     }
 
