@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from .hash_door import hash_app, served_in_a_thread
 
 CHECKS: list[Any] = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-LEAST_ANSWERED = 0.3  # of valid bodies
+LEAST_ANSWERED = 0.1  # of valid bodies: many ask for what nobody can keep, a deadline or a budget near 0, and are rightly refused
 EXAMPLES = {GenerationMode.POSITIVE: 20, GenerationMode.NEGATIVE: 10}  # of each route that takes a body
 
 
