@@ -18,7 +18,7 @@ from netgpt.core.transport import Call
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.inference.door import Door, DoorLimits
-from netgpt.models.card import ModelCard
+from netgpt.models.card import ModelCard, weightless_card
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.network.member import Member, Tier
 from netgpt.node.handle import NodeHandle
@@ -45,16 +45,7 @@ class DirectConnection:
 
 
 def card(tier: Tier) -> ModelCard:
-    return ModelCard(
-        id=f"hash-{tier}",
-        tier=tier,
-        parameters=1 + TIERS.index(tier),
-        layers=0,
-        bytes=0,
-        context_tokens=CONTEXT_TOKENS,
-        vocabulary=ByteTokenizer.vocabulary,
-        tokenizer=ByteTokenizer.hash,
-    )
+    return weightless_card(f"hash-{tier}", tier=tier, parameters=1 + TIERS.index(tier), context_tokens=CONTEXT_TOKENS, tokenizer=ByteTokenizer())
 
 
 def member(tier: Tier, name: str = "") -> Member:

@@ -9,23 +9,14 @@ from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, Overloaded, SessionNotFound
 from netgpt.engine.hash_engine import HashEngine, HashLaw, absorb
 from netgpt.engine.timed import TimedEngine
-from netgpt.models.card import ModelCard
+from netgpt.models.card import weightless_card
 from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Tokens, Verify
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.network.profile import find_profile
 from netgpt.network.roofline import declare
 from netgpt.network.shape import sized_shape
 
-CARD = ModelCard(
-    id="hash-test",
-    tier="edge",
-    parameters=10**9,
-    layers=0,
-    bytes=0,
-    context_tokens=256,
-    vocabulary=ByteTokenizer.vocabulary,
-    tokenizer=ByteTokenizer.hash,
-)
+CARD = weightless_card("hash-test", tier="edge", parameters=10**9, context_tokens=256, tokenizer=ByteTokenizer())
 PROMPT = tuple(b"hello")
 
 

@@ -9,7 +9,7 @@ from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import InvalidRequest, Overloaded, SessionNotFound, UsageError
 from netgpt.engine.replay_engine import ReplayEngine, script_of
 from netgpt.engine.timed import TimedEngine
-from netgpt.models.card import ModelCard
+from netgpt.models.card import weightless_card
 from netgpt.models.generation import Generate, Prefill, Rollback, Sampling, Tokens, Verify
 from netgpt.models.recording import Recorded, Recording
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
@@ -18,16 +18,7 @@ from netgpt.network.roofline import declare
 from netgpt.network.shape import sized_shape
 from netgpt.world.assemble import replay_of
 
-CARD = ModelCard(
-    id="m",
-    tier="edge",
-    parameters=10**9,
-    layers=0,
-    bytes=0,
-    context_tokens=256,
-    vocabulary=ByteTokenizer.vocabulary,
-    tokenizer=ByteTokenizer.hash,
-)
+CARD = weightless_card("m", tier="edge", parameters=10**9, context_tokens=256, tokenizer=ByteTokenizer())
 MESSAGES = (("user", "Which slice?"),)
 PROMPT = tuple(render_chat(ByteTokenizer(), MESSAGES))
 END = ByteTokenizer.end_id

@@ -15,21 +15,12 @@ from netgpt.core.transport import Peer
 from netgpt.engine.hash_engine import HashEngine, embed_tokens
 from netgpt.inference.cache import BYTES_PER_ENTRY, AnswerCache, Vector, engine_embedder
 from netgpt.inference.caching import LONGEST_LIFE_S, SHARED
-from netgpt.models.card import ModelCard
+from netgpt.models.card import weightless_card
 from netgpt.models.generation import Recall, Recalled, Remember
 from netgpt.models.tokenizer import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
-CARD = ModelCard(
-    id="hash-edge",
-    tier="edge",
-    parameters=1,
-    layers=0,
-    bytes=0,
-    context_tokens=512,
-    vocabulary=TOKENIZER.vocabulary,
-    tokenizer=TOKENIZER.hash,
-)
+CARD = weightless_card("hash-edge", tier="edge", parameters=1, context_tokens=512, tokenizer=TOKENIZER)
 
 
 async def vector(text: str) -> Vector:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
@@ -15,7 +15,6 @@ from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
 from netgpt.core.compute import ThreadCompute
 from netgpt.core.errors import NodeUnreachable
-from netgpt.core.transport import Call
 from netgpt.corpus.draw import judged_tasks
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
@@ -27,7 +26,7 @@ from netgpt.inference.door import Door
 from netgpt.inference.escalation import Choice
 from netgpt.inference.judge import Judge
 from netgpt.inference.request import CacheWish, ChatRequest, Delta, Finish
-from netgpt.models.card import ModelCard
+from netgpt.models.card import weightless_card
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import find_model, search_path
 from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
@@ -37,30 +36,10 @@ from netgpt.node.service import EngineService
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.messages import PROTOCOL_VERSION
 
+from .near_nodes import Connection, ask
+
 CLOCK = WallClock()
 TIERS = ("device", "edge", "cloud")
-
-
-@dataclass
-class Connection:
-    """To a handler in the same process; `breaks_after` replies it is gone. It counts the calls of each method."""
-
-    service: EngineService
-    breaks_after: int | None = None
-    calls: list[str] = field(default_factory=list)
-    near: bool = False
-
-    async def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = "standard") -> AsyncGenerator[bytes, None]:
-        self.calls.append(method)
-        async with aclosing(self.service.handle(Call(method=method, payload=payload))) as replies:
-            count = 0
-            async for reply in replies:
-                if count == self.breaks_after:
-                    raise NodeUnreachable("gone", hint="-")
-                count += 1
-                yield reply
-
-    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -106,16 +85,7 @@ def member(engine: Engine, tier: str, node: str = "") -> Member:
 
 
 def hash_engine(tier: str) -> Engine:
-    card = ModelCard(
-        id=f"hash-{tier}",
-        tier=tier,
-        parameters=10 ** (TIERS.index(tier) + 1),
-        layers=0,
-        bytes=0,
-        context_tokens=512,
-        vocabulary=ByteTokenizer.vocabulary,
-        tokenizer=ByteTokenizer.hash,
-    )
+    card = weightless_card(f"hash-{tier}", tier=tier, parameters=10 ** (TIERS.index(tier) + 1), context_tokens=512, tokenizer=ByteTokenizer())
     return HashEngine(card, CLOCK)
 
 
@@ -131,13 +101,6 @@ def make_door(members: Sequence[Member], connections: Mapping[str, Connection], 
         record=lambda *_, **__: None,
         strategies={"cascade": partial(cascade, policy=policy)},
     )
-
-
-async def ask(door: Door, request: ChatRequest) -> tuple[str, Finish, list[Delta]]:
-    answers = [answer async for answer in door.chat(request)]
-    deltas = [answer for answer in answers if isinstance(answer, Delta)]
-    assert isinstance(answers[-1], Finish)
-    return "".join(delta.text for delta in deltas), answers[-1], deltas
 
 
 HELLO = ChatRequest(request_id="r", model="cascade", messages=(("user", "hello"),), max_tokens=12, temperature=0, seed=5)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import pytest
 from tokenizers import Tokenizer as FastTokenizer
@@ -14,14 +13,13 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
-from netgpt.core.errors import ContextLengthExceeded, NetgptError, NodeUnreachable, NotSupported
-from netgpt.core.transport import Call
+from netgpt.core.errors import ContextLengthExceeded, NetgptError, NotSupported
 from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.inference.choice import serving_nodes
 from netgpt.inference.door import Door
-from netgpt.inference.request import ChatRequest, Delta, EmbedRequest, Finish, Span
-from netgpt.models.card import ModelCard
+from netgpt.inference.request import ChatRequest, EmbedRequest, Span
+from netgpt.models.card import weightless_card
 from netgpt.models.generation import Generate, Penalties, Text, Turn
 from netgpt.models.grammar import json_grammar
 from netgpt.models.tokenizer import SPECIAL_TOKENS, BpeTokenizer, ByteTokenizer, Tokenizer
@@ -31,6 +29,8 @@ from netgpt.node.recode import encoded
 from netgpt.node.service import EngineService
 from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.messages import PROTOCOL_VERSION
+
+from .near_nodes import Connection, ask
 
 CLOCK = WallClock()
 QUESTION = "answers at noon"
@@ -51,38 +51,8 @@ def other_tokenizer() -> BpeTokenizer:
 OTHER = other_tokenizer()
 
 
-@dataclass
-class Connection:
-    """To a handler in the same process; `breaks_after` replies it is gone."""
-
-    near: ClassVar = False
-
-    service: EngineService
-    breaks_after: int | None = None
-
-    async def call(self, method: str, payload: bytes, *, deadline_s: float, qos: str = "standard") -> AsyncGenerator[bytes, None]:
-        async with aclosing(self.service.handle(Call(method=method, payload=payload))) as replies:
-            count = 0
-            async for reply in replies:
-                if count == self.breaks_after:
-                    raise NodeUnreachable("gone", hint="-")
-                count += 1
-                yield reply
-
-    async def close(self) -> None: ...
-
-
 def hash_node(node: str, tokenizer: Tokenizer, *, parameters: int, context_tokens: int = 512) -> tuple[Member, Engine]:
-    card = ModelCard(
-        id=f"hash-{node}",
-        tier="cloud",
-        parameters=parameters,
-        layers=0,
-        bytes=0,
-        context_tokens=context_tokens,
-        vocabulary=tokenizer.vocabulary,
-        tokenizer=tokenizer.hash,
-    )
+    card = weightless_card(f"hash-{node}", tier="cloud", parameters=parameters, context_tokens=context_tokens, tokenizer=tokenizer)
     member = Member(
         id=node,
         tier="cloud",
@@ -113,13 +83,6 @@ def make_door(members: Sequence[Member], connect: Callable[[Member], Connection]
     )
 
 
-async def ask(door: Door, request: ChatRequest = HELLO) -> tuple[str, Finish, list[Delta]]:
-    answers = [answer async for answer in door.chat(request)]
-    deltas = [answer for answer in answers if isinstance(answer, Delta)]
-    assert isinstance(answers[-1], Finish)
-    return "".join(delta.text for delta in deltas), answers[-1], deltas
-
-
 async def alone(tokenizer: Tokenizer, engine: Engine, answer: bytes, max_tokens: int) -> list[bytes]:
     """The tokens that the node says after `answer`, asked without a door."""
     text = Text(messages=(Turn(role="user", content=QUESTION),), answer=answer)
@@ -134,7 +97,7 @@ def test_a_node_of_another_tokenizer_answers_in_its_own_tokens() -> None:
         member, engine = hash_node("cloud1", OTHER, parameters=9)
         service = EngineService("cloud1", engine, lambda _: "", OTHER)
         door = make_door([member], lambda _: Connection(service), ByteTokenizer())
-        text, finish, _ = await ask(door)
+        text, finish, _ = await ask(door, HELLO)
         assert text == b"".join(await alone(OTHER, engine, b"", 12)).decode("utf-8", "replace")
         assert finish.origin == (Span(node="cloud1", tokens=finish.completion_tokens, recoded=True),)
         assert finish.prompt_tokens == len(OTHER.render(HELLO.messages)) < len(ByteTokenizer().render(HELLO.messages))
@@ -153,7 +116,7 @@ def test_a_lost_nodes_answer_goes_on_byte_for_byte_with_another_tokenizer(said: 
         first = b"".join((await alone(kinds[0], nodes[0][1], b"", 12))[:said])
         rest = b"".join(await alone(kinds[1], nodes[1][1], first, 12 - said))
         door = make_door([member for member, _ in nodes], lambda m: Connection(services[m.id], said if m.id == "cloud1" else None), ByteTokenizer())
-        text, finish, _ = await ask(door)
+        text, finish, _ = await ask(door, HELLO)
         assert text == (first + rest).decode("utf-8", "replace")
         assert len(finish.switches) == 1
         assert {span.node: span.recoded for span in finish.origin}.get("cloud2") is first_is_own
@@ -204,8 +167,8 @@ def test_a_node_that_takes_no_text_is_refused_with_the_reason_and_another_asked(
         ours, own = hash_node("cloud2", ByteTokenizer(), parameters=8)
         services = {"cloud1": EngineService("cloud1", engine, lambda _: ""), "cloud2": EngineService("cloud2", own, lambda _: "")}
         with pytest.raises(NotSupported, match="takes no text"):
-            await ask(make_door([older], lambda m: Connection(services[m.id]), ByteTokenizer()))
-        _, finish, _ = await ask(make_door([older, ours], lambda m: Connection(services[m.id]), ByteTokenizer()))
+            await ask(make_door([older], lambda m: Connection(services[m.id]), ByteTokenizer()), HELLO)
+        _, finish, _ = await ask(make_door([older, ours], lambda m: Connection(services[m.id]), ByteTokenizer()), HELLO)
         assert [span.node for span in finish.origin] == ["cloud2"]
         assert "not_supported" in finish.switches[0]
 

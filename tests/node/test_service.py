@@ -12,7 +12,7 @@ from netgpt.core.errors import NotSupported
 from netgpt.core.transport import Call
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.inference.cache import OVERHEAD_BYTES, AnswerCache
-from netgpt.models.card import ModelCard
+from netgpt.models.card import weightless_card
 from netgpt.models.generation import Embed, Load, Recall, Recalled, Remember, Remembered
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.node.service import EngineService
@@ -20,16 +20,7 @@ from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import Hello, Stats, Welcome
 
 TOKENIZER = ByteTokenizer()
-CARD = ModelCard(
-    id="hash-edge",
-    tier="edge",
-    parameters=1,
-    layers=0,
-    bytes=0,
-    context_tokens=512,
-    vocabulary=TOKENIZER.vocabulary,
-    tokenizer=TOKENIZER.hash,
-)
+CARD = weightless_card("hash-edge", tier="edge", parameters=1, context_tokens=512, tokenizer=TOKENIZER)
 
 
 async def answer(service: EngineService, method: str, message: object) -> bytes:

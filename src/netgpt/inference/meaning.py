@@ -10,36 +10,22 @@ The same file says which questions depend on when, where or by whom they are ask
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from functools import cache
-from importlib import resources
 from typing import NamedTuple
 
 from netgpt.core.value import value
+from netgpt.inference.meaning_tables import TOKEN, Tables, read_tables, split_phrase
 
 MOST_CHARS = 2_000  # of a question that is read; a longer one is a document, and compared as a whole
 KINDS = ("number", "name", "negation", "direction", "compare", "quantity", "modal", "asking", "tense", "words")
-_HAN = r"\u3400-\u9fff"
 
 
 def _to_the_end(match: re.Match[str]) -> str:
     return f"{match[3]} {match[1].lower()} {match[2]}{match[4]}"
 
 
-_LETTER = "[A-Za-z0-9_]"
-_TOKEN = re.compile(
-    rf"(?P<clock>\d{{1,2}}:\d{{2}}(?::\d{{2}})?)"
-    rf"|(?P<code>[A-Za-z]*\d{_LETTER}*(?:[-./:_]{_LETTER}+)*[A-Za-z]{_LETTER}*"  # 5QI, 20MHz
-    rf"|[A-Za-z]{_LETTER}*(?:[-./:_]{_LETTER}*\d{_LETTER}*)+"  # gNB-12
-    rf"|\d+(?:\.\d+){{2,}}|[A-Za-z]+\d+)"  # 10.0.0.1, n78
-    rf"|(?P<number>(?:(?<![\w)])[-+])?(?:\d+(?:[.,]\d+)*|(?<![\w.])\.\d+))"
-    rf"|(?P<han>[{_HAN}])"
-    rf"|(?P<word>[^\W\d_{_HAN}]+)"
-    rf"|(?P<sign>[^\s.,?!:;'\"“”‘’。，、…])"  # whatever is no mark of a sentence may count
-)
 _WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?)([A-Za-zµμ]+)")
 _BETWEEN_WORDS = re.compile(r"(?:[^\w'-]|(?<!\w)['-]|['-](?!\w))+")
 _SENTENCE_ENDS = frozenset(".?!。？！:\n")
@@ -106,7 +92,7 @@ def difference(one: Meaning, other: Meaning, *, marks_only: bool = False) -> str
 
 def read_meaning(text: str) -> Meaning:
     """The meaning of one question."""
-    tables = _tables()
+    tables = read_tables()
     plain = unicodedata.normalize("NFKC", text).strip()
     lowered = _spaced(plain)
     tokens = _tokens(plain, tables)
@@ -121,79 +107,6 @@ def read_meaning(text: str) -> Meaning:
     )
 
 
-class _Tables(NamedTuple):
-    """`meaning.toml`, in the form in which it is looked up. Phrases are tuples of tokens, the longest first."""
-
-    frames: Sequence[tuple[str, ...]]
-    tails: Sequence[tuple[str, ...]]
-    whether_en: frozenset[str]
-    whether_zh: tuple[str, ...]
-    dropped: frozenset[tuple[str, ...]]
-    same: Mapping[tuple[str, ...], str]
-    longest: Mapping[str, int]  # by its first word, of the phrases in `dropped` and `same`
-    marks: Mapping[str, str]  # word -> kind
-    long_marks: Mapping[tuple[str, ...], str]  # of several words or characters
-    longest_mark: Mapping[str, int]  # by its first one
-    unit_symbols: Mapping[str, tuple[str, Decimal]]
-    unit_words: Mapping[str, tuple[str, Decimal]]
-    now: Sequence[str]
-    state: Sequence[str]
-    here: Sequence[str]
-    own: Sequence[str]
-
-
-@cache
-def _tables() -> _Tables:
-    table = tomllib.loads(resources.files("netgpt.inference").joinpath("meaning.toml").read_text(encoding="utf-8"))
-    en, zh = table["en"], table["zh"]
-    same = {_split(phrase): stands for phrase, stands in [*en["same"].items(), *zh["same"].items()]}
-    dropped = frozenset(_split(phrase) for phrase in [*en["dropped"], *zh["dropped"]])
-    every = {_split(word): kind for language in ("en", "zh") for kind, words in table["marks"][language].items() for word in words}
-    return _Tables(
-        frames=_longest_first([*en["frames"], *zh["frames"]]),
-        tails=_longest_first([*en["tails"], *zh["tails"]]),
-        whether_en=frozenset(en["asks_whether"]),
-        whether_zh=tuple(zh["asks_whether"]),
-        dropped=dropped,
-        same=same,
-        longest=_longest([*same, *dropped]),
-        marks={phrase[0]: kind for phrase, kind in every.items() if len(phrase) == 1},
-        long_marks={phrase: kind for phrase, kind in every.items() if len(phrase) > 1},
-        longest_mark=_longest([phrase for phrase in every if len(phrase) > 1]),
-        unit_symbols=_units(table["units"]["symbols"]),
-        unit_words=_units(table["units"]["words"]),
-        now=_any_of(table["timely"]["now"]),
-        state=_any_of(table["timely"]["state"]),
-        here=_any_of(table["local"]["here"]),
-        own=_any_of(table["personal"]["own"]),
-    )
-
-
-def _longest(phrases: Iterable[tuple[str, ...]]) -> dict[str, int]:
-    """By first word, of how many words the longest phrase is."""
-    found: dict[str, int] = {}
-    for phrase in phrases:
-        found[phrase[0]] = max(found.get(phrase[0], 0), len(phrase))
-    return found
-
-
-def _units(rows: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, Decimal]]:
-    return {name: (unit, Decimal(factor)) for name, (unit, factor) in rows.items()}
-
-
-def _split(phrase: str) -> tuple[str, ...]:
-    return tuple(found[0].casefold() for found in _TOKEN.finditer(phrase))
-
-
-def _longest_first(phrases: Iterable[str]) -> list[tuple[str, ...]]:
-    return sorted((_split(phrase) for phrase in phrases), key=lambda phrase: (-len(phrase), phrase))
-
-
-def _any_of(phrases: Iterable[str]) -> tuple[str, ...]:
-    """English phrases are whole words; Chinese is written without spaces."""
-    return tuple(phrase if re.search(f"[{_HAN}]", phrase) else f" {phrase} " for phrase in phrases)
-
-
 def _holds(spaced: str, phrases: Sequence[str]) -> bool:
     return any(phrase in spaced for phrase in phrases)
 
@@ -204,18 +117,18 @@ def _spaced(text: str) -> str:
 
 
 class _Token(NamedTuple):
-    kind: str  # a group of `_TOKEN`
+    kind: str  # a group of `TOKEN`
     text: str  # in lower case, unless it is a name that would read as a common word
     raw: str
     named: bool  # written as a name is: it is neither dropped nor exchanged
 
 
-def _tokens(plain: str, tables: _Tables) -> list[_Token]:
+def _tokens(plain: str, tables: Tables) -> list[_Token]:
     for pattern, by in _REWRITES:
         plain = pattern.sub(by, plain)
     shouted = len(re.findall("[A-Z]{3}", plain)) > 2 and plain.upper() == plain
     found: list[_Token] = []
-    for match in _TOKEN.finditer(plain):
+    for match in TOKEN.finditer(plain):
         kind, raw = str(match.lastgroup), match[0]
         if kind == "code" and (quantity := _WITH_UNIT.fullmatch(raw)) and quantity[2] in tables.unit_symbols:
             found += [_Token("number", quantity[1], quantity[1], False), _Token("word", quantity[2].casefold(), quantity[2], False)]
@@ -232,13 +145,13 @@ def _is_named(raw: str, at_start: bool) -> bool:
     return raw != "I" and raw[0].isupper() and (not at_start or (len(raw) > 1 and raw.isupper()))
 
 
-def _is_common(raw: str, tables: _Tables) -> bool:
+def _is_common(raw: str, tables: Tables) -> bool:
     """Whether a name, `IT` or `May`, would be taken for a word with a part in the sentence."""
     low = raw.casefold()
     return (low,) in tables.dropped or low in tables.marks or low in tables.whether_en
 
 
-def _unframed(tokens: list[_Token], tables: _Tables) -> list[_Token]:
+def _unframed(tokens: list[_Token], tables: Tables) -> list[_Token]:
     """Without what stands before and after the question itself."""
     while (size := _prefix(tokens, tables.frames)) and size < len(tokens):
         tokens = tokens[size:]
@@ -253,13 +166,13 @@ def _prefix(tokens: Sequence[_Token], phrases: Sequence[tuple[str, ...]]) -> int
     return next((len(phrase) for phrase in phrases if tuple(texts[: len(phrase)]) == phrase), 0)
 
 
-def _asks_whether(tokens: Sequence[_Token], plain: str, tables: _Tables) -> bool:
+def _asks_whether(tokens: Sequence[_Token], plain: str, tables: Tables) -> bool:
     if any(phrase in plain for phrase in tables.whether_zh):
         return True
     return bool(tokens) and tokens[0].raw.casefold() in tables.whether_en
 
 
-def _words(tokens: Sequence[_Token], tables: _Tables) -> list[Word]:
+def _words(tokens: Sequence[_Token], tables: Tables) -> list[Word]:
     """What is left when nothing that makes no difference is, each with its kind."""
     words: list[Word] = []
     place = 0
@@ -278,7 +191,7 @@ def _words(tokens: Sequence[_Token], tables: _Tables) -> list[Word]:
     return _joined(words, tables)
 
 
-def _known(tokens: Sequence[_Token], place: int, tables: _Tables) -> tuple[int, tuple[str, ...]]:
+def _known(tokens: Sequence[_Token], place: int, tables: Tables) -> tuple[int, tuple[str, ...]]:
     """How many tokens from `place` are one known phrase, and what stands for it; (0, ()) if none is."""
     for size in range(min(tables.longest.get(tokens[place].text, 0), len(tokens) - place), 0, -1):
         part = tokens[place : place + size]
@@ -286,13 +199,13 @@ def _known(tokens: Sequence[_Token], place: int, tables: _Tables) -> tuple[int, 
         if any(token.named and token.text == token.raw for token in part):
             continue
         if texts in tables.same:
-            return size, _split(tables.same[texts])
+            return size, split_phrase(tables.same[texts])
         if texts in tables.dropped:
             return size, ()
     return 0, ()
 
 
-def _typed(token: _Token, tables: _Tables) -> Word:
+def _typed(token: _Token, tables: Tables) -> Word:
     if token.kind in ("number", "clock", "sign"):
         return Word("number", token.text)
     if token.kind == "code" or (token.named and token.text not in tables.marks):
@@ -300,11 +213,11 @@ def _typed(token: _Token, tables: _Tables) -> Word:
     return _word(token.text, tables)
 
 
-def _word(text: str, tables: _Tables) -> Word:
+def _word(text: str, tables: Tables) -> Word:
     return Word("number" if text[0].isdigit() else tables.marks.get(text, "words"), text)
 
 
-def _joined(words: list[Word], tables: _Tables) -> list[Word]:
+def _joined(words: list[Word], tables: Tables) -> list[Word]:
     """Words that make one marked phrase together get its kind."""
     for place, word in enumerate(words):
         for size in range(tables.longest_mark.get(word.text, 0), 1, -1):
@@ -315,7 +228,7 @@ def _joined(words: list[Word], tables: _Tables) -> list[Word]:
     return words
 
 
-def _unit_after(tokens: Sequence[_Token], place: int, tables: _Tables) -> tuple[str, Decimal, int] | None:
+def _unit_after(tokens: Sequence[_Token], place: int, tables: Tables) -> tuple[str, Decimal, int] | None:
     """The unit that follows the number at `place`: its kind, its size in it, and of how many tokens it is."""
     for size in (3, 2, 1):
         part = tokens[place + 1 : place + 1 + size]

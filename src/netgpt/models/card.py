@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it loads a library that the controller does without
+    from netgpt.models.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +29,18 @@ class ModelCard:
     level: str = "L1"  # L0 general, L1 domain, L2 task
     description: str = ""
     quality: float = 0.0  # share of the corpus's tasks that it answers rightly (`netgpt bench models`); 0: not measured
+
+
+def weightless_card(model: str, *, tier: str, parameters: int, context_tokens: int, tokenizer: Tokenizer, description: str = "") -> ModelCard:
+    """The card of a model that is none of weights: of a language by rule, or of a recording. `parameters` is the size it stands for."""
+    return ModelCard(
+        id=model,
+        tier=tier,
+        parameters=parameters,
+        layers=0,
+        bytes=0,
+        context_tokens=context_tokens,
+        vocabulary=tokenizer.vocabulary,
+        tokenizer=tokenizer.hash,
+        description=description,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -25,7 +25,7 @@ from netgpt.inference.confidence import calibrations_at
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.inference.judge import Judge
 from netgpt.inference.planner import Battery, Planner
-from netgpt.models.card import ModelCard
+from netgpt.models.card import weightless_card
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
 from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
@@ -109,18 +109,15 @@ def replay_of(recording: Recording, model: str) -> Replay:
 
 
 def _replay_engine(config: EngineConfig, clock: Clock, replay: Replay) -> Engine:
-    card = ModelCard(
-        id=config.recorded_model,
+    card = weightless_card(
+        config.recorded_model,
         tier=config.tier,
         parameters=_parameters(config),
-        layers=0,
-        bytes=0,
         context_tokens=replay.context_tokens,
-        vocabulary=ByteTokenizer.vocabulary,
-        tokenizer=ByteTokenizer.hash,
-        licence="see the model's source",
+        tokenizer=ByteTokenizer(),
         description="a recording, played back",
     )
+    card = replace(card, licence="see the model's source")
     if config.timing == "recorded":
         return ReplayEngine(card, replay.scripts, clock, slots=config.slots)
     engine = ReplayEngine(card, replay.scripts, clock, timing="none", slots=config.slots)
@@ -132,15 +129,12 @@ def _replay_engine(config: EngineConfig, clock: Clock, replay: Replay) -> Engine
 
 def _hash_engine(config: EngineConfig, clock: Clock) -> HashEngine:
     """A model of the scenario's size without weights. Neighbouring tiers agree with probability `agreement`."""
-    card = ModelCard(
-        id=f"hash-{config.tier}",
+    card = weightless_card(
+        f"hash-{config.tier}",
         tier=config.tier,
         parameters=_parameters(config),
-        layers=0,
-        bytes=0,
         context_tokens=HASH_CONTEXT_TOKENS,
-        vocabulary=ByteTokenizer.vocabulary,
-        tokenizer=ByteTokenizer.hash,
+        tokenizer=ByteTokenizer(),
         description="a language without weights, for simulation",
     )
     return HashEngine(card, clock, agreement=hash_agreement(config.tier, config.agreement), slots=config.slots)
