@@ -130,7 +130,7 @@ def wrong(param: str, value: object, wanted: str) -> InvalidRequest:
 
 
 def kind_of(value: object) -> str:
-    kinds = {type(None): "missing or null", bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
+    kinds = {type(None): "missing or null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
     return kinds.get(type(value), "an object")
 
 

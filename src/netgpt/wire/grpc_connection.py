@@ -129,7 +129,7 @@ def _error_of(error: grpc.aio.AioRpcError, address: str, method: str, deadline_s
         return decode_error(fault)
     code = error.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(f"{method!r} at {address} took longer than {deadline_s:g} s", hint="allow more time, or see the load: netgpt ps")
+        return DeadlineExceeded(f"{method!r} at {address} took longer than {deadline_s:.3g} s", hint="allow more time, or see the load: netgpt ps")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Overloaded(f"{address} takes no more calls: {error.details()}", hint="retry later")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):

@@ -67,7 +67,7 @@ class Exchange:
             async with asyncio.timeout_at(deadline_at_s):
                 item = await self._inbox.get()
         except TimeoutError:
-            what = f"{self.method!r} at {self.address} took longer than {deadline_s:g} s"
+            what = f"{self.method!r} at {self.address} took longer than {deadline_s:.3g} s"
             raise DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps") from None
         self._window.release()
         if isinstance(item, NetgptError):

@@ -80,7 +80,7 @@ class _NearConnection:
         except TimeoutError as error:
             if not deadline.passed:
                 raise _crossed(method, error) from None
-            what = f"{method!r} at {self._address} took longer than {deadline_s:g} s"
+            what = f"{method!r} at {self._address} took longer than {deadline_s:.3g} s"
             raise DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps") from None
         except NetgptError:
             raise
