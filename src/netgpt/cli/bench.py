@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from netgpt.cli.bench_compare import run_compare
 from netgpt.cli.table import format_table
 from netgpt.core.errors import UsageError
 
@@ -25,9 +26,13 @@ SUITES: dict[str, tuple[str, str]] = {
 }
 
 
+COMPARE = "compare"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     suites = "; ".join(f"{name}: {summary}" for name, (_, summary) in SUITES.items())
-    parser.add_argument("suite", choices=sorted(SUITES), help=suites)
+    parser.add_argument("suite", choices=[*sorted(SUITES), COMPARE], help=f"{suites}; {COMPARE}: two results of one suite")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=f"with {COMPARE}: two results that --json printed")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and tiers: under a minute")
     parser.add_argument("--json", action="store_true", help="print figures and conditions as JSON")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (choose, links, models)")
@@ -37,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.suite == COMPARE:
+        return run_compare(args.files, as_json=args.json)
+    if args.files:
+        raise UsageError(
+            f"suite {args.suite!r} takes no files", hint=f"leave {str(args.files[0])!r} out, or compare results: netgpt bench compare A B"
+        )
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `netgpt up` runs engines; read when torch loads
     suite = importlib.import_module(SUITES[args.suite][0])
     if args.pictures and not hasattr(suite, "draw_pictures"):
