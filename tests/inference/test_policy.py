@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -104,7 +104,7 @@ def test_a_policy_that_is_not_there_is_refused_by_name_and_a_door_goes_on_withou
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The example as pip would leave it: its module on the path, its entry points in metadata made from its own pyproject.toml."""
     table = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     [(name, target)] = table["entry-points"][GROUP].items()
@@ -114,7 +114,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     (info / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {target}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.syspath_prepend(str(EXAMPLE))
-    yield name
+    return name
 
 
 def test_the_example_is_found_by_its_entry_point_and_decides(installed: str) -> None:
