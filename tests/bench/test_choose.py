@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netgpt.bench.auto_steps import STEP_CELL
 from netgpt.bench.choose_cascade import area_share, auroc, brier_skill, calibration_error, cascade_figures, confidence_figures, fitted_price
+from netgpt.bench.choose_policy import policy_figures
 from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, recorded_outcomes
 from netgpt.cli.main import main
 from netgpt.core.chance import SeededChance
@@ -17,6 +19,7 @@ from netgpt.core.errors import UsageError
 from netgpt.corpus.draw import judged_tasks
 from netgpt.corpus.task import is_held_out
 from netgpt.inference.confidence import Evidence, calibrations_at
+from netgpt.inference.policy import NamedPolicy, Situation
 from netgpt.models.recording import Recorded, Recording, write_recording
 
 FAMILIES = ("a", "b", "c", "d", "e")
@@ -188,3 +191,44 @@ def test_policies_are_fitted_on_held_out_tasks_that_are_not_judged() -> None:
     assert not {task.id for task in tasks} & {task.id for task in judged_tasks()}
     costs = installed_costs()
     assert costs["netgpt-device"] < costs["netgpt-edge"] < costs["netgpt-cloud"] == 1
+
+
+class Likely:
+    """Keeps what was likely, by the mean log-probability; before an answer it knows nothing."""
+
+    def weigh(self, situation: Situation) -> list[float]:
+        first = situation.confidence.get("mean_logprob", 0.0)
+        return [first, *(-0.2 for _ in situation.options[1:])]
+
+
+class Failing:
+    def weigh(self, situation: Situation) -> list[float]:
+        raise KeyError("battery")
+
+
+def test_a_policy_is_judged_on_the_same_tasks_and_by_the_same_measures_as_the_cascade() -> None:
+    fitted_on, judged, costs = made(1000, 1), made(1000, 2), {"small": 0.1, "large": 1.0}
+    ours, curves = cascade_figures(fitted_on, judged, costs)
+    figures, lines = policy_figures(NamedPolicy("likely", Likely()), fitted_on, judged, costs, STEP_CELL)
+    assert figures["policy_area"] == ours["likelihood_area"]
+    assert figures["policy_area_within"] == ours["likelihood_area_within"]
+    assert lines["policy"] == curves["likelihood"]
+    assert figures["policy_area_low"] < figures["policy_area"] < figures["policy_area_high"]  # type: ignore[operator]
+    assert figures["policy_cost"] == pytest.approx(0.1 + figures["policy_large_share"], abs=1e-3), "failed attempts are paid for"
+    assert 0 < figures["policy_large_share"] < 1  # type: ignore[operator]
+    assert figures["policy_before_area"] == pytest.approx(0.0, abs=1e-9)
+    assert figures["policy_before_cost"] == 0.1, "it always keeps to the first"
+
+
+def test_a_policy_that_fails_is_named_with_the_task() -> None:
+    outcomes = made(400, 3)
+    with pytest.raises(UsageError, match="policy 'mine' failed") as refused:
+        policy_figures(NamedPolicy("mine", Failing()), outcomes, outcomes, {"small": 0.1, "large": 1.0}, STEP_CELL)
+    assert "small's answer" in refused.value.hint
+
+
+def test_parts_and_policies_are_of_choose_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "engine", "--part", "auto"]) == 2
+    assert "takes no part" in capsys.readouterr().err
+    assert main(["bench", "choose", "--policy", "nobody"]) == 2
+    assert "unknown policy 'nobody'" in capsys.readouterr().err

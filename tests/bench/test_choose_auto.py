@@ -1,26 +1,27 @@
 """The grid on which `auto` is judged: what it holds, that the truth is hidden, and how figures come from cells."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from netgpt.bench.choose_auto import (
+from netgpt.bench.auto_cells import (
     FIXED,
     LOADS,
     OFF,
-    QUICK_SEEDS,
     RTTS_S,
-    SEEDS,
     UPLINKS_BPS,
-    CellFigures,
     asks_of,
     bearable_per_s,
     cells,
     machine,
     scenario_of,
-    summary,
     told_offers,
 )
+from netgpt.bench.auto_play import MEASURES, CellFigures
+from netgpt.bench.cell_log import CellLog
+from netgpt.bench.choose_auto import QUICK_SEEDS, SEEDS, row, summary
+from netgpt.bench.choose_pictures import front, trade_offs
 from netgpt.network.offer import pace_of
 
 CELL = cells((3,))[0]
@@ -65,7 +66,8 @@ def test_requests_are_the_same_from_the_same_seed():
 
 def figures(auto: float, **fixed: float) -> CellFigures:
     j_s = {"auto": auto, **fixed, "random": sum(fixed.values()) / 3, "clairvoyant": 0.9 * min(fixed.values())}
-    return CellFigures(cell=CELL, j_s=j_s, shares={}, ttft_errors=(0.1, 0.2, 0.3), token_errors=(0.05,), byte_errors=(0.01,))
+    means = {who: dict.fromkeys(MEASURES, value) for who, value in j_s.items()}
+    return CellFigures(cell=CELL, j_s=j_s, means=means, shares={}, ttft_errors=(0.1, 0.2, 0.3), token_errors=(0.05,), byte_errors=(0.01,))
 
 
 def test_regret_is_what_auto_costs_more_than_the_best_fixed_choice():
@@ -77,3 +79,27 @@ def test_regret_is_what_auto_costs_more_than_the_best_fixed_choice():
     assert told["clairvoyant_regret_median"] == -0.1
     assert (told["ttft_error_median"], told["token_error_p95"], told["byte_error_median"]) == (0.2, 0.05, 0.01)
     assert (told["device_wins"], told["edge_wins"], told["cloud_wins"]) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+
+
+def test_cells_outlive_a_run_that_is_cut_off_and_are_no_one_elses(tmp_path: Path):
+    one = figures(1.0, device=3.0, edge=1.0, cloud=2.0)
+    log = CellLog(tmp_path, "40 requests")
+    log.add(one)
+    assert log.path is not None
+    with log.path.open("ab") as file:
+        file.write(b'{"cell": {"rtt')  # torn
+    again = CellLog(tmp_path, "40 requests")
+    assert again.done == {CELL: one}
+    assert not CellLog(tmp_path, "12 requests").done, "asked for otherwise, played anew"
+    again.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_no_other_way_beats_is_on_the_front():
+    points = trade_offs([row(figures(1.0, device=3.0, edge=1.0, cloud=2.0))])
+    service = CELL.service
+    best = dict.fromkeys(points[service, "edge"], 1.0)
+    assert points[service, "edge"] == best
+    assert (service, "edge") in front(points)
+    worse = {(service, "a"): best, (service, "b"): best | {"total_s": 2.0}, (service, "c"): best | {"total_s": 2.0, "quality": 2.0}}
+    assert front(worse) == {(service, "a"), (service, "c")}

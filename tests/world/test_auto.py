@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from netgpt.bench.choose_auto import STEPS, cells, judge, reaction_s
+from netgpt.bench.auto_cells import cells
+from netgpt.bench.auto_play import judge
+from netgpt.bench.auto_steps import STEPS, reaction_s
 from netgpt.core.clock import run_virtual
 from netgpt.core.errors import DeadlineExceeded, NotSupported, PrivacyRefused
 from netgpt.core.storage import SimulatedStorage

@@ -1,48 +1,105 @@
-"""Who should answer: how well NetGPT's policies choose, beside random, baselines and the oracle.
+"""Who should answer: how well NetGPT's policies choose, beside random, baselines and the oracle. Three parts make one result.
 
-Policies are fitted on held-out tasks that are not judged (`outcomes.calibration_tasks`) and judged on the frozen mix; with a recording, on
-one half of its tasks and on the other. Answers are decoded greedily, once for each model; every policy is judged on these.
+`cascade`: policies are fitted on held-out tasks that are not judged (`outcomes.calibration_tasks`) and judged on the frozen mix; with a
+recording, on one half of its tasks and on the other. Answers are decoded greedily, once for each model; every policy is judged on these.
+`cache` is in `choose_cache`, `auto` in `choose_auto`. A policy of another package is judged by `choose_policy`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netgpt.bench.auto_steps import STEP_CELL
+from netgpt.bench.choose_auto import auto_figures
 from netgpt.bench.choose_cascade import cascade_figures, confidence_figures
+from netgpt.bench.choose_pictures import draw_auto
+from netgpt.bench.choose_policy import policy_figures
 from netgpt.bench.conditions import conditions, tell
 from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, installed_outcomes, recorded_outcomes
 from netgpt.core.chance import digest64
 from netgpt.core.errors import MissingExtra
 from netgpt.corpus.draw import judged_tasks, read_mix
+from netgpt.inference.policy import check_policy, policy_named
 from netgpt.models.recording import read_recording
 
+PARTS = ("cascade", "cache", "auto")
 QUICK_ONE_IN, QUICK_A_GRADE = 12, 6
-COLOURS = {"oracle": "black", "cascade": "tab:red", "likelihood": "tab:blue", "margin": "tab:green", "random": "tab:gray"}
+MOST_FALSE_HITS = 0.005  # upper 95 % bound of the cache's share
+COLOURS = {"oracle": "black", "cascade": "tab:red", "likelihood": "tab:blue", "margin": "tab:green", "random": "tab:gray", "policy": "tab:purple"}
 
 
-def run(quick: bool, *, recording: Path | None = None, models: Sequence[str] = ()) -> dict[str, Any]:
-    """Judge the policies; some 6 minutes on two cores, most of it decoding; under a minute if `quick`.
+def run(
+    quick: bool,
+    *,
+    parts: Sequence[str] = PARTS,
+    recording: Path | None = None,
+    models: Sequence[str] = (),
+    policy: str = "",
+    kept: Path | None = None,
+) -> dict[str, Any]:
+    """Judge the policies: some 20 minutes on two cores, in all about two if `quick`.
 
     Args:
-        recording: outcomes of other models, named by `models`, the smallest first, whose calls cost the same.
+        parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`).
+        recording: for `cascade`: outcomes of other models, named by `models`, the smallest first, whose calls cost the same.
+        policy: of another package, by name, judged beside NetGPT's own by `cascade` and `auto`.
+        kept: folder where `auto` keeps the cells that are done, so that a run that was cut off goes on; empty again at its end.
 
     Returns:
-        {"suite": "choose", "figures": {name: number}, "tables": {"curves": ...}, "conditions": {...}}.
+        {"suite": "choose", "figures": {name: number}, "tables": {...}, "conditions": {...}, "failures": [...]}: flat names of all parts.
 
     Raises:
         ModelNotFound: a tier's model is not installed.
-        UsageError: the recording cannot be used.
+        UsageError: the recording cannot be used; the policy is unknown, or fails.
     """
-    about = conditions(packages=("numpy",), source=recording.name if recording else "installed models", mix=read_mix().digest)
+    check_policy(policy)
+    facts = {"parts": list(parts), "quick": quick, **({"policy": policy} if policy else {})}
+    about = conditions(packages=("numpy",), source=recording.name if recording else "installed models", mix=read_mix().digest, **facts)
+    report: dict[str, Any] = {"suite": "choose", "figures": {}, "tables": {}, "conditions": about, "failures": []}
+    for place, part in enumerate(parts, 1):
+        tell(f"part {place} of {len(parts)}: {part}")
+        match part:
+            case "cascade":
+                made = _cascade_part(quick, recording, models, policy)
+            case "cache":
+                made = _cache_part(quick)
+            case _:
+                made = auto_figures(quick, processes=os.cpu_count() or 1, policy=policy, kept=kept)
+        report["figures"] |= made[0]
+        report["tables"] |= made[1]
+    if not quick:
+        report["failures"] = missed(report["figures"])
+    return report
+
+
+def _cascade_part(quick: bool, recording: Path | None, models: Sequence[str], policy: str) -> tuple[dict[str, Any], dict[str, Any]]:
     fitted_on, judged, costs = _recorded(recording, models) if recording else _installed(quick)
     figures, curves = cascade_figures(fitted_on, judged, costs)
     figures |= confidence_figures(judged)
     figures |= {f"cost_{model.removeprefix('netgpt-')}": round(cost, 4) for model, cost in costs.items()}
-    return {"suite": "choose", "figures": figures, "tables": {"curves": curves}, "conditions": about}
+    if policy:
+        tell(f"cascade: policy {policy!r}")
+        more, lines = policy_figures(policy_named(policy), fitted_on, judged, costs, STEP_CELL)
+        figures, curves = figures | more, curves | lines
+    return figures, {"curves": curves}
+
+
+def _cache_part(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    from netgpt.bench.choose_cache import cache_figures  # loads torch
+
+    figures, tables = cache_figures(quick)
+    return figures, {f"cache_{name}": table for name, table in tables.items()}
+
+
+def missed(figures: Mapping[str, Any]) -> list[str]:
+    """What is not as it must be."""
+    bound = figures.get("cache_false_hits_upper_95")
+    return [f"upper 95 % bound of the cache's false hits is {bound}, target {MOST_FALSE_HITS}"] if bound and bound > MOST_FALSE_HITS else []
 
 
 def _installed(quick: bool) -> tuple[Outcomes, Outcomes, Mapping[str, float]]:
@@ -58,7 +115,7 @@ def _recorded(recording: Path, models: Sequence[str]) -> tuple[Outcomes, Outcome
 
 
 def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
-    """`deferral.png`: accuracy over the share of requests that the largest model answers, and over the cost of the cascade.
+    """What the report's parts allow: `deferral.png`, `winners.png`, `pareto.png`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -68,10 +125,17 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
     except ImportError as error:
         raise MissingExtra("pictures need matplotlib", hint="pip install 'netgpt[plot]'") from error
     folder.mkdir(parents=True, exist_ok=True)
+    tables = report["tables"]
+    drawn = draw_auto(Figure, tables["cells"], folder) if "cells" in tables else []
+    return [*drawn, _draw_deferral(Figure, report, folder)] if "curves" in tables else drawn
+
+
+def _draw_deferral(Figure: Any, report: Mapping[str, Any], folder: Path) -> Path:
+    """Accuracy over the share of requests that the largest model answers, and over the cost of the cascade."""
     curves = report["tables"]["curves"]
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for name, colour in COLOURS.items():
+    for name, colour in ((name, colour) for name, colour in COLOURS.items() if name in curves):
         left.plot(*zip(*curves[name], strict=True), color=colour, label=name)
     left.set(xlabel="share of requests answered by the largest model", ylabel="share right", title="deferral, smallest to largest model")
     left.legend(fontsize="small")
@@ -86,4 +150,4 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
         axis.grid(alpha=0.3)
     path = folder / "deferral.png"
     figure.savefig(path, dpi=80)
-    return [path]
+    return path

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.bench.cache_pairs import Pair, read_pairs
-from netgpt.bench.conditions import conditions
 from netgpt.core.chance import SeededChance
 from netgpt.core.clock import VirtualClock, WallClock, run_virtual
 from netgpt.core.compute import ThreadCompute
@@ -40,22 +39,6 @@ THRESHOLDS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 SCOPE = "bench"
 Figures = dict[str, float | int | str | None]
 Vectors = Mapping[str, Vector]
-
-
-def run(quick: bool) -> dict[str, Any]:
-    """Judge the cache on pairs that nothing of it was tuned on.
-
-    Returns:
-        {"suite": "choose_cache", "figures": {name: number}, "tables": {...}, "conditions": {...}, "failures": [...]}.
-
-    Raises:
-        ModelNotFound: the edge tier's model is not installed.
-    """
-    about = conditions(packages=("torch", "numpy", "tokenizers"), threads=1, dtype="float32", seed=SEED)
-    figures, tables = cache_figures(quick)
-    bound = figures["cache_false_hits_upper_95"]
-    failures = [] if isinstance(bound, float) and bound <= 0.005 else [f"upper 95 % bound of false hits is {bound}, target 0.005"]
-    return {"suite": "choose_cache", "figures": figures, "tables": tables, "conditions": about, "failures": failures if not quick else []}
 
 
 def cache_figures(quick: bool, *, file_name: str = "cache_judged.toml", tier: str = "edge", corpus: bool = True) -> tuple[Figures, dict[str, Any]]:

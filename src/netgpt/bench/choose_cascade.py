@@ -199,7 +199,7 @@ def cascade_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, f
     calibrations = calibrations_of(fitted_on)
     outlooks = walks(judged, calibrations, costs)
     figures |= _kept_figures(fitted_on, judged, outlooks, costs)
-    curves = {name: _curve(score_N, gain_N, float(judged.right[small].mean())) for name, score_N in (*scores.items(), ("oracle", gain_N))}
+    curves = {name: deferral_curve(score_N, gain_N, float(judged.right[small].mean())) for name, score_N in (*scores.items(), ("oracle", gain_N))}
     curves["walk"] = [[_rounded(one.cost), _rounded(one.accuracy)] for one in outlooks]
     return figures, curves
 
@@ -250,7 +250,8 @@ def _accuracies(outcomes: Outcomes) -> Figures:
     return figures
 
 
-def _curve(score_N: Floats, gain_N: Floats, base: float, points: int = 41) -> list[list[float]]:
+def deferral_curve(score_N: Floats, gain_N: Floats, base: float, points: int = 41) -> list[list[float]]:
+    """Points (share of tasks that go up, accuracy), those of the highest score first."""
     order = np.argsort(-score_N, kind="stable")
     accuracy = base + np.concatenate(([0.0], np.cumsum(gain_N[order]))) / len(gain_N)
     places = np.linspace(0, len(gain_N), points).round().astype(int)

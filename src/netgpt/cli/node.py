@@ -15,7 +15,7 @@ from netgpt.world.runstate import RunState
 
 DOOR = "127.0.0.1:8080"
 MOST_ENTRIES = 1_000_000
-SETTINGS = ("engine", "dtype", "threads", "models", "agreement", "allowed_hosts", "wire_version")
+SETTINGS = ("engine", "dtype", "threads", "models", "agreement", "allowed_hosts", "wire_version", "policy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="HOST:PORT", required=True, help="where other nodes reach this one's engine, over mutual TLS")
     parser.add_argument("--door", metavar="HOST:PORT", default=DOOR, help=f"this node's OpenAI-compatible API (default: {DOOR})")
     who_answers = parser.add_mutually_exclusive_group()
-    for name, metavar, group in (("engine", "torch|hash", who_answers), ("dtype", "float32|bfloat16", parser)):
+    for name, metavar, group in (("engine", "torch|hash", who_answers), ("dtype", "float32|bfloat16", parser), ("policy", "NAME", parser)):
         setting = BY_NAME[name]
         group.add_argument(setting.flag, metavar=metavar, help=f"{setting.help} (default: {setting.default})")
     who_answers.add_argument("--upstream", metavar="URL", default="", help="ask the OpenAI-compatible server at this base URL for --model")
@@ -49,10 +49,12 @@ def entries(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    from netgpt.inference.policy import check_policy
     from netgpt.world.deployed import NodeRequest, parse_address, run_node
 
     _check_upstream_options(args)
     resolved = resolve_settings(environment=os.environ, flags=args.flags)
+    check_policy(resolved["policy"].value)
     request = NodeRequest(
         home=args.home,
         listen=parse_address(args.listen, "listen"),

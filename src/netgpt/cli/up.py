@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("dtype", "float32|bfloat16"),
         ("tls", "off|on"),
         ("links", "off|stream|packet"),
+        ("policy", "NAME"),
     )
     for name, metavar in options:
         setting = BY_NAME[name]
@@ -80,7 +81,10 @@ def settings_with_scenario(flags: Mapping[str, object]) -> tuple[dict[str, Resol
 
 
 def _request(args: argparse.Namespace) -> UpRequest:
+    from netgpt.inference.policy import check_policy
+
     resolved, _ = settings_with_scenario(args.flags)
+    check_policy(resolved["policy"].value)
     asked = {field.name for field in dataclasses.fields(UpRequest)}
     values = {name: each.value for name, each in resolved.items() if name in asked}
     scenario = values["scenario"] if values["scenario"] in shipped_scenarios() else str(Path(values["scenario"]).absolute())

@@ -203,6 +203,12 @@ SETTINGS: tuple[Setting, ...] = (
         help="whether netgpt up shapes the links between nodes: stream needs no privilege, packet carries IP between network namespaces",
     ),
     Setting(
+        name="policy",
+        kind="name",
+        default="",
+        help="what chooses who answers for the model auto: a policy that an installed package offers, or MODULE:NAME; empty: NetGPT's own weights",
+    ),
+    Setting(
         name="wire_version",
         kind="1 or 2",
         default=2,

@@ -29,6 +29,7 @@ from netgpt.inference.planning import (
     predict,
     radio_energy_j,
 )
+from netgpt.inference.policy import NamedPolicy, allowed_by, guided, option_of, situation_before
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.models.generation import Timings
@@ -84,12 +85,14 @@ class Planner:
         strategies: Sequence[str] = (DIRECT,),
         escalation: Escalation = chance_escalation,
         judge: Judge | None = None,
+        policy: NamedPolicy | None = None,
     ) -> None:
         """Args:
         entry: the door's own node.
         battery: None: it runs on mains.
         strategies: those that the door can run.
         escalation: how often a cascade climbs, and what comes out.
+        policy: chooses in place of J among what keeps the limits; it tries nothing and sticks to nothing unless it wants to.
         """
         self.estimates = Estimates(entry)
         self._entry = entry
@@ -98,6 +101,7 @@ class Planner:
         self._strategies = strategies
         self._escalation = escalation
         self._judge = judge
+        self._policy = policy
         self._lengths = Lengths()
         self._tokens = Line(8.0, 0.5, 400.0)  # of a prompt, over its characters
         self._last: OrderedDict[tuple[str, str, int], Candidate] = OrderedDict()
@@ -129,8 +133,9 @@ class Planner:
             Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery),
             previous=self._last.get(kind),
             entry=self._entry,
-            may_explore=self._since_try >= PLANS_A_TRY and kind in self._last,
+            may_explore=self._policy is None and self._since_try >= PLANS_A_TRY and kind in self._last,
         )
+        decision = self._guided(decision, request, features, nodes, running, now_s)
         self._since_try = 0 if decision.explores else self._since_try + 1
         if not decision.explores:
             self._last[kind] = decision.chosen.prediction.candidate
@@ -154,7 +159,26 @@ class Planner:
         limits = Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
         found = self.predictions(request, features, nodes, running, now_s)
-        return choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
+        decision = choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
+        return self._guided(decision, request, features, nodes, running, now_s)
+
+    def _guided(
+        self, decision: Decision, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float
+    ) -> Decision:
+        """The policy's choice, where there is a policy."""
+        if self._policy is None:
+            return decision
+        members = {node.id: node for node in nodes}
+        most = max(node.parameters for node in nodes) or 1
+        options = []
+        for prediction in (scored.prediction for scored in allowed_by(decision)):
+            last = members[prediction.candidate.nodes[-1]]
+            view = self.estimates.view(last, now_s, own=running.get(last.id, 0))
+            options.append(option_of(prediction, view, model=last.model, cost=last.parameters / most))
+        situation = situation_before(
+            request, prompt_tokens=features.prompt_tokens, answer_tokens=features.answer_tokens, battery=self.battery, options=options
+        )
+        return guided(decision, self._policy, situation)
 
     def predictions(
         self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float

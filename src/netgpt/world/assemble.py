@@ -25,6 +25,7 @@ from netgpt.inference.confidence import calibrations_at
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.inference.judge import Judge
 from netgpt.inference.planner import Battery, Planner
+from netgpt.inference.policy import policy_or_none
 from netgpt.models.card import weightless_card
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
@@ -215,7 +216,11 @@ class Node:
             limits=limits,
             scope_secret=scope_secret,
             strategies={CASCADE: partial(cascade, policy=Judge(calibrations_at(Path(config.home) if config.home else None)))},
-            planner=Planner(config.node, battery=Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None),
+            planner=Planner(
+                config.node,
+                battery=Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None,
+                policy=policy_or_none(config.policy),
+            ),
         )
 
     async def live(self) -> None:

@@ -105,6 +105,7 @@ class DoorConfig:
     upstream: UpstreamConfig | None = None  # of engine "openai"
     battery_j: float = 0.0  # what the node's battery holds; 0: mains
     battery: float = 1.0  # how full it is
+    policy: str = ""  # who chooses for `auto`; empty: NetGPT
     ways: Mapping[str, str] = field(default_factory=dict)  # by an engine's address: where the link shaper lets this node reach it
     http_host: str = LOOPBACK
     allowed_hosts: str = ""

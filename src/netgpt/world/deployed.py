@@ -83,6 +83,7 @@ class NodeRequest:
     agreement: float = 0.8
     allowed_hosts: str = ""
     wire_version: int = PROTOCOL_VERSION
+    policy: str = ""  # who chooses for `auto`; empty: NetGPT
 
 
 def parse_address(text: str, param: str) -> Address:
@@ -268,6 +269,7 @@ def _door(
         model_folder=folder,
         engine=engine,
         upstream=upstream,
+        policy=request.policy,
         identity_file=str(identity_file(request.home, node)),
         wire_version=request.wire_version,
     )

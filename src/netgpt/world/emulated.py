@@ -57,6 +57,7 @@ class Build:
     allowed_hosts: str = ""
     tls: bool = False
     wire_version: int = PROTOCOL_VERSION
+    policy: str = ""
     links: Links = field(default_factory=DirectLinks)
 
     def identity_file(self, name: str) -> str:
@@ -260,6 +261,7 @@ def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[s
                 upstream=upstream(known),
                 battery_j=node.battery_j,
                 battery=node.battery,
+                policy=build.policy,
                 ways=build.links.ways(node.id, known),
                 http_host=build.host,
                 allowed_hosts=build.allowed_hosts,

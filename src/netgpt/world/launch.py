@@ -82,6 +82,7 @@ def _plan(request: UpRequest, scenario: Scenario) -> Standing:
         allowed_hosts=request.allowed_hosts,
         tls=request.tls == "on",
         wire_version=request.wire_version,
+        policy=request.policy,
         links=links,
     )
     keys.renew_local()

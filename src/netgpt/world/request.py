@@ -32,6 +32,7 @@ class UpRequest:
     tls: Literal["off", "on"] = "off"
     links: Literal["off", "stream", "packet"] = "off"
     wire_version: int = PROTOCOL_VERSION
+    policy: str = ""  # who chooses for `auto`; empty: NetGPT
 
 
 def requested_scenario(request: UpRequest) -> Scenario:

@@ -63,17 +63,18 @@ JOINS_AT_ONCE = 250  # so that a narrow link carries each well within a call's d
 _PROMPT_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 
 
-def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storage, home: str = "") -> dict[str, Any]:
+def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storage, home: str = "", policy: str = "") -> dict[str, Any]:
     """Run `scenario` for `duration_s` of virtual time; write `events.jsonl` and `report.json` to `output`.
 
     Args:
         home: where `this-machine` was measured, for nodes that are declared to be it.
+        policy: who chooses for `auto`; empty: NetGPT.
 
     Returns:
         The report; see `world.report.summarise`.
     """
     storage = SimulatedStorage()
-    report = run_virtual(_run(scenario, seed, duration_s, storage, home))
+    report = run_virtual(_run(scenario, seed, duration_s, storage, home, policy))
     if left_out := check_simulated(scenario):
         report |= {"left_out": left_out}
     output.replace(EVENTS, storage.read(EVENTS))
@@ -81,8 +82,8 @@ def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storag
     return report
 
 
-async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storage, home: str) -> dict[str, Any]:
-    world = SimulatedWorld(scenario, seed, storage, home=home)
+async def _run(scenario: Scenario, seed: int, duration_s: float, storage: Storage, home: str, policy: str) -> dict[str, Any]:
+    world = SimulatedWorld(scenario, seed, storage, home=home, policy=policy)
     await world.start()
     for number, user in enumerate(scenario.users):
         world.background.spawn(world.use(user, f"user.{number}"), name=f"user-{number}")
@@ -117,12 +118,16 @@ class _RunningNode:
 class SimulatedWorld:
     """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
 
-    def __init__(self, scenario: Scenario, seed: int, storage: Storage, *, home: str = "", offers: Mapping[str, Offer] | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, storage: Storage, *, home: str = "", offers: Mapping[str, Offer] | None = None, policy: str = ""
+    ) -> None:
         """Args:
         offers: what nodes say of themselves in place of what is true, by node.
+        policy: who chooses for `auto`, by name; empty: NetGPT.
         """
         check_simulated(scenario)
         self._offers = offers or {}
+        self._policy = policy
         self.scenario = scenario
         self._engines = {node.id: _engine_config(node, scenario.agreement, home) for node in scenario.nodes}
         self.clock = VirtualClock()
@@ -192,7 +197,7 @@ class SimulatedWorld:
         service = EngineService(spec.id, engine, self._authority.identify, keeper=keeper, offer=offer)
         await transport.listen(_engine_address(spec.id), service.handle)
         node = Node(
-            _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S)),
+            _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S), self._policy),
             transport=transport,
             tokenizer=ByteTokenizer(),
             clock=self.clock,
@@ -421,7 +426,7 @@ def _engine_config(spec: NodeSpec, agreement: float, home: str) -> EngineConfig:
     )
 
 
-def _door_config(spec: NodeSpec, join_token: str) -> DoorConfig:
+def _door_config(spec: NodeSpec, join_token: str, policy: str) -> DoorConfig:
     return DoorConfig(
         node=spec.id,
         tier=spec.tier,
@@ -434,4 +439,5 @@ def _door_config(spec: NodeSpec, join_token: str) -> DoorConfig:
         engine="hash",
         battery_j=spec.battery_j,
         battery=spec.battery,
+        policy=policy,
     )
