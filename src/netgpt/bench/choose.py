@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from netgpt.bench.choose_cascade import cascade_figures, confidence_figures
+from netgpt.bench.choose_route import route_figures
 from netgpt.bench.conditions import conditions, tell
 from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, installed_outcomes, recorded_outcomes
 from netgpt.core.chance import digest64
@@ -21,11 +22,11 @@ from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.models.recording import read_recording
 
 QUICK_ONE_IN, QUICK_A_GRADE = 12, 6
-COLOURS = {"oracle": "black", "cascade": "tab:red", "likelihood": "tab:blue", "margin": "tab:green", "random": "tab:gray"}
+COLOURS = {"oracle": "black", "cascade": "tab:red", "likelihood": "tab:blue", "route": "tab:purple", "random": "tab:gray"}
 
 
 def run(quick: bool, *, recording: Path | None = None, models: Sequence[str] = ()) -> dict[str, Any]:
-    """Judge the policies; some 6 minutes on two cores, most of it decoding; under a minute if `quick`.
+    """Judge the policies; some 9 minutes on two cores, most of it decoding; under a minute if `quick`.
 
     Args:
         recording: outcomes of other models, named by `models`, the smallest first, whose calls cost the same.
@@ -41,6 +42,8 @@ def run(quick: bool, *, recording: Path | None = None, models: Sequence[str] = (
     fitted_on, judged, costs = _recorded(recording, models) if recording else _installed(quick)
     figures, curves = cascade_figures(fitted_on, judged, costs)
     figures |= confidence_figures(judged)
+    routed, route_curves = route_figures(fitted_on, judged, costs)
+    figures, curves = figures | routed, curves | route_curves
     figures |= {f"cost_{model.removeprefix('netgpt-')}": round(cost, 4) for model, cost in costs.items()}
     return {"suite": "choose", "figures": figures, "tables": {"curves": curves}, "conditions": about}
 
@@ -77,6 +80,7 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
     left.legend(fontsize="small")
     walk = sorted(curves["walk"])
     right.plot(*zip(*walk, strict=True), color="tab:red", marker=".", label="cascade over all models")
+    right.plot(*zip(*sorted(curves["route_walk"]), strict=True), color="tab:purple", marker=".", label="route over all models")
     for name, cost in ((key.removeprefix("cost_"), value) for key, value in report["figures"].items() if key.startswith("cost_")):
         if (accuracy := report["figures"].get(f"accuracy_{name}")) is not None:
             right.plot([cost], [accuracy], "s", label=f"{name} alone")
