@@ -90,7 +90,7 @@ def test_a_cascade_on_known_outcomes_beats_chance_and_is_calibrated() -> None:
     assert figures["cascade_cost"] == pytest.approx(0.1 + figures["cascade_large_share"], abs=1e-3), "failed attempts are paid for"
     assert curves["oracle"][0] == curves["random"][0]
     assert curves["oracle"][-1] == curves["random"][-1]
-    confidence = confidence_figures(judged)
+    confidence = confidence_figures(fitted_on, judged)
     assert confidence["ece"] < 0.04
     assert confidence["auroc"] > 0.75
     assert confidence["brier_skill"] > 0.1

@@ -41,7 +41,7 @@ def run(quick: bool, *, recording: Path | None = None, models: Sequence[str] = (
     about = conditions(packages=("numpy",), source=recording.name if recording else "installed models", mix=read_mix().digest)
     fitted_on, judged, costs = _recorded(recording, models) if recording else _installed(quick)
     figures, curves = cascade_figures(fitted_on, judged, costs)
-    figures |= confidence_figures(judged)
+    figures |= confidence_figures(fitted_on, judged)
     routed, route_curves = route_figures(fitted_on, judged, costs)
     figures, curves = figures | routed, curves | route_curves
     figures |= {f"cost_{model.removeprefix('netgpt-')}": round(cost, 4) for model, cost in costs.items()}

@@ -11,7 +11,8 @@ from netgpt.bench.measures import Figures, Floats, area_share, auroc, brier_skil
 from netgpt.bench.outcomes import Outcomes, Verdicts
 from netgpt.core.chance import SeededChance
 from netgpt.core.statistics import wilson_interval
-from netgpt.inference.calibration import fit_calibration, fit_curve
+from netgpt.inference.boosting import fit_forest
+from netgpt.inference.calibration import fit_calibration
 from netgpt.inference.confidence import Calibration, Calibrations
 from netgpt.inference.escalation import PRICES, Outlook, price_for_accuracy
 
@@ -88,24 +89,28 @@ def _walk(price: float, right_MN: NDArray[np.bool_], cost_M: Floats, gain_MMN: F
     return Outlook(price=price, accuracy=float(right.mean()), large_share=float((at_N == last).mean()), cost=float(cost / count))
 
 
-def held_out_family_probabilities(outcomes: Outcomes, model: str) -> Floats:
-    """Of each task that `model` is right, by a calibration that saw no task of its family: shape (N,)."""
-    families = np.array(outcomes.families)
-    features_NF = np.array([one.features() for one in outcomes.evidence[model]])
-    probability_N = np.zeros(len(outcomes))
+def held_out_family_probabilities(fitted_on: Outcomes, judged: Outcomes, model: str) -> Floats:
+    """Of each judged task that `model` is right, by trees that saw no task of its family: shape (N,)."""
+    families, of_fit = np.array(judged.families), np.array(fitted_on.families)
+    features_NF, of_fit_NF = _with_scene(judged, model), _with_scene(fitted_on, model)
+    probability_N = np.zeros(len(judged))
     for family in np.unique(families):
-        theirs = families == family
-        curve = fit_curve(features_NF[~theirs], outcomes.right[model][~theirs])
-        probability_N[theirs] = curve.probabilities(features_NF[theirs])
+        others = of_fit != family
+        forest = fit_forest(of_fit_NF[others], fitted_on.right[model][others])
+        probability_N[families == family] = forest.probabilities(features_NF[families == family])
     return probability_N
 
 
-def confidence_figures(outcomes: Outcomes) -> Figures:
+def _with_scene(outcomes: Outcomes, model: str) -> Floats:
+    return np.concatenate((np.array([one.features() for one in outcomes.evidence[model]]), outcomes.beside(model)), axis=1)
+
+
+def confidence_figures(fitted_on: Outcomes, judged: Outcomes) -> Figures:
     """Calibration on families that were held out of it; `ece`, `auroc`, `brier_skill` are the smallest model's."""
     figures: Figures = {}
-    for model in outcomes.models[:-1]:
-        prefix = "" if model == outcomes.models[0] else f"{_short(model)}_"
-        figures |= _probability_figures(prefix, held_out_family_probabilities(outcomes, model), outcomes.right[model])
+    for model in judged.models[:-1]:
+        prefix = "" if model == judged.models[0] else f"{_short(model)}_"
+        figures |= _probability_figures(prefix, held_out_family_probabilities(fitted_on, judged, model), judged.right[model])
     return figures
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netgpt.bench.choose_cascade import FOLDS, TARGET_SHARE
 from netgpt.bench.measures import Figures, Floats, area_share, auroc, calibration_error, deferral_curve, resampled, rounded
@@ -17,6 +19,7 @@ from netgpt.inference.calibration import fit_router
 from netgpt.inference.escalation import PRICES, Outlook
 from netgpt.inference.routing import BOOSTED, KINDS, KNN, Router, choose_model
 
+UNSEEN_GROUPS = 6  # of families, each held out of a fit of its own
 TIMED = 400  # decisions whose time is taken
 KIND_PREFIX = {BOOSTED: "route", KNN: "route_knn"}
 
@@ -62,12 +65,13 @@ def route_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, flo
     router = router_of(fitted_on)
     figures: Figures = {}
     curves: dict[str, list[list[float]]] = {}
-    unseen = _unseen(fitted_on, judged)
+    unseen, group_N = _unseen(fitted_on, judged)
+    together_N = np.zeros_like(group_N)
     for kind in KINDS:
         prefix = KIND_PREFIX[kind]
         expected_NO = router.expected(judged.prompts(), kind)
-        for name, found_NO in (("lead", expected_NO), ("unseen_lead", unseen[kind])):
-            figures |= _lead_figures(f"{prefix}_{name}", found_NO[:, -1] - found_NO[:, 0], gain_N)
+        for name, found_NO, groups_N in (("lead", expected_NO, together_N), ("unseen_lead", unseen[kind], group_N)):
+            figures |= _lead_figures(f"{prefix}_{name}", found_NO[:, -1] - found_NO[:, 0], gain_N, groups_N)
         figures[f"{prefix}_auroc"] = rounded(auroc(expected_NO[:, 0], small))
         figures[f"{prefix}_ece"] = rounded(calibration_error(expected_NO[:, 0], small))
         figures[f"{prefix}_unseen_auroc"] = rounded(auroc(unseen[kind][:, 0], small))
@@ -82,28 +86,32 @@ def route_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, flo
     return figures, curves
 
 
-def _lead_figures(name: str, score_N: Floats, gain_N: Floats) -> Figures:
-    low, high = resampled(len(gain_N), lambda places: area_share(score_N[places], gain_N[places]), name=name)
-    return {name: rounded(area_share(score_N, gain_N)), f"{name}_low": rounded(low), f"{name}_high": rounded(high)}
+def _lead_figures(name: str, score_N: Floats, gain_N: Floats, groups_N: NDArray[np.int64]) -> Figures:
+    low, high = resampled(len(gain_N), lambda places: area_share(score_N[places], gain_N[places], groups_N[places]), name=name)
+    return {name: rounded(area_share(score_N, gain_N, groups_N)), f"{name}_low": rounded(low), f"{name}_high": rounded(high)}
 
 
-def _unseen(fitted_on: Outcomes, judged: Outcomes) -> dict[str, Floats]:
-    """What each kind expects of tasks whose whole family was left out of its fit."""
-    families = np.array(judged.families)
+def _unseen(fitted_on: Outcomes, judged: Outcomes) -> tuple[dict[str, Floats], NDArray[np.int64]]:
+    """What each kind expects of tasks whose whole family was left out of its fit, and which tasks have the same router, shape (N,).
+
+    Scores of two routers are not comparable, for each lacks what the other has seen: tasks are ordered within these groups alone.
+    """
+    families, of_fit = np.array(judged.families), np.array(fitted_on.families)
+    group = {family: place % UNSEEN_GROUPS for place, family in enumerate(np.unique(families))}
+    group_N, group_of_fit = np.array([group[family] for family in families]), np.array([group.get(family, -1) for family in of_fit])
     found = {kind: np.zeros((len(judged), len(judged.models))) for kind in KINDS}
-    for family in np.unique(families):
-        theirs = families == family
-        router = router_of(fitted_on.only(np.array(fitted_on.families) != family))
+    for place in np.unique(group_N):
+        router = router_of(fitted_on.only(group_of_fit != place))
         for kind in KINDS:
-            found[kind][theirs] = router.expected(judged.only(theirs).prompts(), kind)
-    return found
+            found[kind][group_N == place] = router.expected(judged.only(group_N == place).prompts(), kind)
+    return found, group_N
 
 
 def _decision_ms(router: Router, judged: Outcomes, costs: Mapping[str, float], kind: str) -> float:
     """99th percentile of the time of a decision, from the state on: reading the prompt with the smallest model is not in it."""
     took_ms: list[float] = []
     width = judged.states.shape[1] // 2
-    of_kind = Router(tasks=router.tasks, models=router.models, kind=kind, price=0.1, forests=router.forests, nearest=router.nearest)
+    of_kind = replace(router, kind=kind, price=0.1)
     for place in range(min(TIMED, len(judged))):
         state = judged.states[place, :width].tolist()
         began_s = time.perf_counter()

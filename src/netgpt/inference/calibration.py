@@ -8,20 +8,24 @@ Elkan, KDD 2002. Pure; numpy alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.core.errors import UsageError
 from netgpt.inference.boosting import Forest, fit_forest
-from netgpt.inference.confidence import Calibration, Curve, Evidence
-from netgpt.inference.routing import BOOSTED, WIDEST, Nearest, Router
+from netgpt.inference.confidence import Calibration, Evidence
+from netgpt.inference.curve import Curve
+from netgpt.inference.routing import BOOSTED, WIDEST, Nearest, Router, mean_of_nearest
 
 RIDGE = 3.0  # of standardised weights
 NEWTON_STEPS = 30
 BIN_TASKS = 40  # averaged before isotonic regression: its ends would else be 0 and 1
 LEAST_TASKS = 5 * BIN_TASKS
 KEPT_PROMPTS, KEPT_DIRECTIONS = 4000, 16  # of a router by nearest prompts
+PROBES = 500  # of these, by which it is found how far known prompts lie apart;
+LIKE, UNLIKE = 0.5, 0.8  # up to the first share of them are like the others, from the second on not
 
 Verdicts = NDArray[np.bool_]
 
@@ -84,6 +88,8 @@ def fit_router(features_NF: NDArray[np.float64], verdicts: Mapping[str, Verdicts
         price=price,
         forests=tuple(forests.values()),
         nearest=fit_nearest(features_NF, np.stack(list(verdicts.values()), axis=1)),
+        plain=fit_curve(features_NF, next(iter(verdicts.values()))),
+        shares=tuple(round(float(right_N.mean()), 4) for right_N in verdicts.values()),
     )
 
 
@@ -97,7 +103,11 @@ def fit_nearest(features_NF: NDArray[np.float64], right_NO: Verdicts) -> Nearest
     places_MK = standard_MF @ axes_FK
     step = float(f"{np.abs(places_MK).max() / 127:.6g}")
     points_MK = np.clip(np.round(places_MK / step), -127, 127).astype(np.int8)
-    return Nearest(mean_F=mean_F, scale_F=scale_F, axes_FK=axes_FK, points_MK=points_MK, step=step, right_MO=right_NO[kept])
+    blind = Nearest(mean_F=mean_F, scale_F=scale_F, axes_FK=axes_FK, points_MK=points_MK, step=step, right_MO=right_NO[kept], near=0.0, far=1.0)
+    probes = np.linspace(0, len(kept) - 1, PROBES).astype(np.int64)
+    away_N = mean_of_nearest(blind.away(features_NF[kept][probes]), but=1)  # each from the others
+    near, far = (float(f"{value:.5g}") for value in np.quantile(away_N, (LIKE, UNLIKE)))
+    return replace(blind, near=near, far=far)
 
 
 def fit_curve(features: NDArray[np.float64], right: Verdicts) -> Curve:

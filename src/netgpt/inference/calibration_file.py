@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from netgpt.core.errors import UsageError
 from netgpt.inference.boosting import LEAVES, NODES, Forest
-from netgpt.inference.confidence import FEATURES, Calibration, Calibrations, Curve
+from netgpt.inference.confidence import FEATURES, Calibration, Calibrations
+from netgpt.inference.curve import Curve
 from netgpt.inference.routing import KINDS, Nearest, Router
 from netgpt.inference.surface import SURFACE
 
@@ -88,9 +89,9 @@ def _calibration(row: Mapping[str, Any]) -> Calibration:
     return Calibration(model=str(row["model"]), tasks=int(row["tasks"]), right=_curve(row["right"]), others=others, agrees=agrees, forests=forests)
 
 
-def _curve(row: Mapping[str, Any]) -> Curve:
+def _curve(row: Mapping[str, Any], width: int = len(FEATURES)) -> Curve:
     lists = {name: tuple(map(float, row[name])) for name in ("mean", "scale", "weights", "knots", "heights")}
-    if not len(lists["mean"]) == len(lists["scale"]) == len(lists["weights"]) == len(FEATURES) or len(lists["knots"]) != len(lists["heights"]):
+    if not len(lists["mean"]) == len(lists["scale"]) == len(lists["weights"]) == width or len(lists["knots"]) != len(lists["heights"]):
         raise ValueError("its lists have other lengths than its features")
     return Curve(bias=float(row["bias"]), **lists)
 
@@ -122,7 +123,11 @@ def _router_row(one: Router) -> dict[str, Any]:
         "kind": one.kind,
         "price": one.price,
         "forests": [_forest_row(forest) for forest in one.forests],
+        "plain": asdict(one.plain),
+        "shares": one.shares,
         "nearest": {
+            "near": near.near,
+            "far": near.far,
             "mean": near.mean_F.tolist(),
             "scale": near.scale_F.tolist(),
             "axes": near.axes_FK.ravel().tolist(),
@@ -135,12 +140,22 @@ def _router_row(one: Router) -> dict[str, Any]:
 
 def _router(row: Mapping[str, Any]) -> Router:
     models, forests = tuple(map(str, row["models"])), tuple(_forest(forest) for forest in row["forests"])
-    if len(forests) != len(models) or row["kind"] not in KINDS:
+    shares = tuple(map(float, row["shares"]))
+    if not len(forests) == len(models) == len(shares) or row["kind"] not in KINDS:
         raise ValueError("it has not one forest a model, or decides in an unknown way")
     nearest = _nearest(row["nearest"], len(models))
     if any(forest.width != len(nearest.mean_F) for forest in forests):
         raise ValueError("its parts read features of different widths")
-    return Router(tasks=int(row["tasks"]), models=models, kind=row["kind"], price=float(row["price"]), forests=forests, nearest=nearest)
+    return Router(
+        tasks=int(row["tasks"]),
+        models=models,
+        kind=row["kind"],
+        price=float(row["price"]),
+        forests=forests,
+        nearest=nearest,
+        plain=_curve(row["plain"], len(nearest.mean_F)),
+        shares=shares,
+    )
 
 
 def _nearest(row: Mapping[str, Any], models: int) -> Nearest:
@@ -151,4 +166,13 @@ def _nearest(row: Mapping[str, Any], models: int) -> Nearest:
     right_MO = np.unpackbits(bits, count=len(points_MK) * models).astype(np.bool_).reshape(-1, models)
     if len(scale_F) != len(mean_F) or not len(points_MK):
         raise ValueError("its lists have different lengths, or it knows no prompt")
-    return Nearest(mean_F=mean_F, scale_F=scale_F, axes_FK=axes_FK, points_MK=points_MK, step=float(row["step"]), right_MO=right_MO)
+    return Nearest(
+        mean_F=mean_F,
+        scale_F=scale_F,
+        axes_FK=axes_FK,
+        points_MK=points_MK,
+        step=float(row["step"]),
+        right_MO=right_MO,
+        near=float(row["near"]),
+        far=float(row["far"]),
+    )

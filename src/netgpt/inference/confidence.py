@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.inference.boosting import Forest
+from netgpt.inference.curve import Curve
 from netgpt.inference.routing import Router
 from netgpt.inference.surface import SURFACE, surface_of
 from netgpt.node.session import Piece
@@ -95,26 +96,6 @@ def evidence_of(pieces: Sequence[Piece]) -> Evidence | None:
 def spoken(ids: Sequence[int], stop_ids: Collection[int]) -> tuple[int, ...]:
     """An answer's tokens without the one that ends it, after which a model's state says little; an answer of that alone is left as it is."""
     return tuple(ids[:-1]) if len(ids) > 1 and ids[-1] in stop_ids else tuple(ids)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """From features to a probability: a standardised logistic score, then a rising curve through its knots."""
-
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weights: tuple[float, ...]
-    bias: float
-    knots: tuple[float, ...]  # scores, rising
-    heights: tuple[float, ...]  # probabilities there, not falling; constant beyond the ends
-
-    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Logits before the curve: shape (N,) of (N, F)."""
-        return (features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.bias
-
-    def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shape (N,) of (N, F)."""
-        return np.interp(self.scores(features), self.knots, self.heights)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
