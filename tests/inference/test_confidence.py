@@ -128,7 +128,7 @@ def test_what_is_known_beside_an_answer_is_used_where_it_is_as_it_was_fitted() -
     calibration = fit_calibration("m", answers, right, {"large": large}, {}, beside_NG=beside_NG)
     assert calibration.needs_state
     said = [calibration.judge(answers[0], Scene(messages=messages, state=(first, 0.0, 0.0, 0.0))).others["large"] for first in (-2.0, 2.0)]
-    assert said[0] < 0.1 < 0.9 < said[1]
+    assert said[0] < 0.3 < 0.7 < said[1], "most of it by trees, the rest by the evidence, which knows nothing of it"
     blind, foreign = calibration.judge(answers[0]), calibration.judge(answers[0], Scene(messages=messages, state=(2.0,)))
     assert blind == foreign, "of another model's state nothing is known"
     assert 0.3 < blind.others["large"] < 0.7

@@ -275,7 +275,7 @@ def test_a_network_that_no_router_knows_is_refused_with_the_next_step(entry: str
 
 
 def test_the_shipped_router_sends_some_prompts_of_the_shipped_models_up_and_each_answer_is_one_models() -> None:
-    tasks = judged_tasks()[::90]
+    tasks = judged_tasks()[::180]
 
     async def main() -> None:
         async with AsyncExitStack() as stack:

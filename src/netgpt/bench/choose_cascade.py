@@ -12,8 +12,8 @@ from netgpt.bench.outcomes import Outcomes, Verdicts
 from netgpt.core.chance import SeededChance
 from netgpt.core.statistics import wilson_interval
 from netgpt.inference.boosting import fit_forest
-from netgpt.inference.calibration import fit_calibration
-from netgpt.inference.confidence import Calibration, Calibrations
+from netgpt.inference.calibration import fit_calibration, fit_curve
+from netgpt.inference.confidence import FEATURES, Calibration, Calibrations, mixed
 from netgpt.inference.escalation import PRICES, Outlook, price_for_accuracy
 
 FOLDS = 5
@@ -90,14 +90,15 @@ def _walk(price: float, right_MN: NDArray[np.bool_], cost_M: Floats, gain_MMN: F
 
 
 def held_out_family_probabilities(fitted_on: Outcomes, judged: Outcomes, model: str) -> Floats:
-    """Of each judged task that `model` is right, by trees that saw no task of its family: shape (N,)."""
+    """Of each judged task that `model` is right, by a fit that saw no task of its family: shape (N,)."""
     families, of_fit = np.array(judged.families), np.array(fitted_on.families)
     features_NF, of_fit_NF = _with_scene(judged, model), _with_scene(fitted_on, model)
     probability_N = np.zeros(len(judged))
     for family in np.unique(families):
         others = of_fit != family
-        forest = fit_forest(of_fit_NF[others], fitted_on.right[model][others])
-        probability_N[families == family] = forest.probabilities(features_NF[families == family])
+        seen_NF, right_N, asked_NF = of_fit_NF[others], fitted_on.right[model][others], features_NF[families == family]
+        forest, curve = fit_forest(seen_NF, right_N), fit_curve(seen_NF[:, : len(FEATURES)], right_N)
+        probability_N[families == family] = mixed(forest.probabilities(asked_NF), curve.probabilities(asked_NF[:, : len(FEATURES)]))
     return probability_N
 
 

@@ -99,7 +99,7 @@ def fit_nearest(features_NF: NDArray[np.float64], right_NO: Verdicts) -> Nearest
     kept = np.unique(np.linspace(0, len(features_NF) - 1, KEPT_PROMPTS).astype(np.int64))
     standard_MF = np.clip((features_NF[kept] - mean_F) / scale_F, -WIDEST, WIDEST)
     directions_KF = np.linalg.svd(standard_MF, full_matrices=False)[2][:KEPT_DIRECTIONS]
-    axes_FK = np.round(directions_KF.T, 4)
+    axes_FK = np.round(directions_KF.T.astype(np.float64), 4)
     places_MK = standard_MF @ axes_FK
     step = float(f"{np.abs(places_MK).max() / 127:.6g}")
     points_MK = np.clip(np.round(places_MK / step), -127, 127).astype(np.int8)

@@ -22,6 +22,7 @@ from netgpt.inference.routing import Router
 from netgpt.inference.surface import SURFACE, surface_of
 from netgpt.node.session import Piece
 
+TREES_SHARE = 0.65  # of a probability; more knows known families no better, and unknown ones worse
 TOP_TOKENS = 2  # alternatives that a node must report for each token
 LOG_MARGIN_CAP = 8.0  # beyond, a token is as good as certain
 QUANTILES = (0.0, 0.1, 0.25, 0.5)
@@ -110,6 +111,11 @@ class Scene:
         return np.concatenate((surface_of(self.messages), self.state))
 
 
+def mixed(by_trees: NDArray[np.float64], by_curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One probability of two: trees know prompts like known ones, the plain evidence holds for all."""
+    return TREES_SHARE * by_trees + (1 - TREES_SHARE) * by_curve
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What one model's evidence says: whether it is right, and whether each larger model would be."""
@@ -148,8 +154,9 @@ class Calibration:
         found: dict[str, NDArray[np.float64]] = {}
         for model, curve in ((self.model, self.right), *self.others.items()):
             forest = self.forests.get(model)
-            known = whole is not None and forest is not None and forest.width == whole.shape[1]
-            found[model] = forest.probabilities(whole) if known and forest and whole is not None else curve.probabilities(features)
+            found[model] = curve.probabilities(features)
+            if whole is not None and forest is not None and forest.width == whole.shape[1]:
+                found[model] = mixed(forest.probabilities(whole), found[model])
         return found
 
 
