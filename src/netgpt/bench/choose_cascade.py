@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from netgpt.bench.measures import Figures, Floats, area_share, auroc, brier_skill, calibration_error, deferral_curve, resampled, rounded
 from netgpt.bench.outcomes import Outcomes, Verdicts
 from netgpt.core.chance import SeededChance
+from netgpt.core.errors import UsageError
 from netgpt.core.statistics import wilson_interval
 from netgpt.inference.boosting import fit_forest
-from netgpt.inference.calibration import fit_calibration, fit_curve
+from netgpt.inference.calibration import LEAST_TASKS, fit_calibration, fit_curve
 from netgpt.inference.confidence import FEATURES, Calibration, Calibrations, mixed
 from netgpt.inference.escalation import PRICES, Outlook, price_for_accuracy
 
@@ -96,6 +97,10 @@ def held_out_family_probabilities(fitted_on: Outcomes, judged: Outcomes, model: 
     probability_N = np.zeros(len(judged))
     for family in np.unique(families):
         others = of_fit != family
+        if others.sum() < LEAST_TASKS:
+            raise UsageError(
+                f"without family {family!r} {others.sum()} tasks are left to fit on", hint=f"record {LEAST_TASKS} or more of other families"
+            )
         seen_NF, right_N, asked_NF = of_fit_NF[others], fitted_on.right[model][others], features_NF[families == family]
         forest, curve = fit_forest(seen_NF, right_N), fit_curve(seen_NF[:, : len(FEATURES)], right_N)
         probability_N[families == family] = mixed(forest.probabilities(asked_NF), curve.probabilities(asked_NF[:, : len(FEATURES)]))
