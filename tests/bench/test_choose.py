@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from netgpt.bench.auto_steps import STEP_CELL
-from netgpt.bench.choose_cascade import area_share, auroc, brier_skill, calibration_error, cascade_figures, confidence_figures, fitted_price
+from netgpt.bench.choose_cascade import cascade_figures, confidence_figures, fitted_price
 from netgpt.bench.choose_policy import policy_figures
+from netgpt.bench.choose_route import route_figures
+from netgpt.bench.measures import area_share, auroc, brier_skill, calibration_error
 from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, recorded_outcomes
 from netgpt.cli.main import main
 from netgpt.core.chance import SeededChance
 from netgpt.core.errors import UsageError
 from netgpt.corpus.draw import judged_tasks
 from netgpt.corpus.task import is_held_out
-from netgpt.inference.confidence import Evidence, calibrations_at
+from netgpt.inference.calibration_file import calibrations_at
+from netgpt.inference.confidence import Evidence
 from netgpt.inference.policy import NamedPolicy, Situation
+from netgpt.inference.surface import SURFACE
 from netgpt.models.recording import Recorded, Recording, write_recording
 
 FAMILIES = ("a", "b", "c", "d", "e")
 
 
 def made(count: int, seed: int) -> Outcomes:
-    """A small model whose least sure token says how probably it is right, and a large one that is right nine times of ten."""
+    """A small model whose least sure token says how probably it is right, and a large one that is right nine times of ten.
+
+    The first number of the prompt's state says whether the small one will be sure; the others are noise.
+    """
     stream = SeededChance(seed).stream("outcomes")
     sure_N = stream.uniform(0.5, 0.999, count)
     small_N, large_N = stream.random(count) < (sure_N - 0.5) * 2, stream.random(count) < 0.9
+    states = np.concatenate((sure_N[:, None], stream.normal(size=(count, 7))), axis=1)
     rows = [(math.log(0.99), math.log(p), math.log(0.995)) for p in sure_N]
     rest = [(math.log(0.01), math.log(1 - p), math.log(0.005)) for p in sure_N]
     return Outcomes(
@@ -43,6 +52,8 @@ def made(count: int, seed: int) -> Outcomes:
         },
         evidence={"small": tuple(Evidence(logprobs=row, runners_up=other) for row, other in zip(rows, rest, strict=True))},
         prompt_tokens=np.full(count, 20),
+        surface=np.zeros((count, len(SURFACE))),
+        states=states,
     )
 
 
@@ -82,10 +93,25 @@ def test_a_cascade_on_known_outcomes_beats_chance_and_is_calibrated() -> None:
     assert figures["cascade_cost"] == pytest.approx(0.1 + figures["cascade_large_share"], abs=1e-3), "failed attempts are paid for"
     assert curves["oracle"][0] == curves["random"][0]
     assert curves["oracle"][-1] == curves["random"][-1]
-    confidence = confidence_figures(judged)
+    confidence = confidence_figures(fitted_on, judged)
     assert confidence["ece"] < 0.04
     assert confidence["auroc"] > 0.75
     assert confidence["brier_skill"] > 0.1
+
+
+def test_a_route_on_known_outcomes_leads_chance_and_on_noise_does_not() -> None:
+    fitted_on, judged, costs = made(3000, 1), made(3000, 2), {"small": 0.1, "large": 1.0}
+    figures, curves = route_figures(fitted_on, judged, costs)
+    for name in ("route", "route_knn"):
+        assert figures[f"{name}_lead"] > 0.3
+        assert figures[f"{name}_lead_low"] < figures[f"{name}_lead"] < figures[f"{name}_lead_high"]
+        assert figures[f"{name}_unseen_lead"] > 0.3, "what the state says holds for every family here"
+        assert figures[f"{name}_auroc"] > 0.7
+        assert figures[f"{name}_ece"] < 0.06
+        assert len(curves[name]) > 10
+    assert figures["route_decision_ms_p99"] > 0
+    blind = replace(fitted_on, states=fitted_on.states[:, 1:7]), replace(judged, states=judged.states[:, 1:7])
+    assert abs(route_figures(*blind, costs)[0]["route_lead"]) < 0.08
 
 
 def test_a_free_larger_model_is_asked_where_it_gains_and_a_dear_one_never() -> None:
@@ -148,6 +174,8 @@ def test_a_recording_is_read_by_task_and_calibrated_from_the_command_line(tmp_pa
         "large",
         "--large-share",
         "0.6",
+        "--router",
+        "knn",
         "--home",
         str(tmp_path),
         "--json",
@@ -158,6 +186,9 @@ def test_a_recording_is_read_by_task_and_calibrated_from_the_command_line(tmp_pa
     assert told["accuracy"] > told["accuracies"]["small"]
     assert calibrations_at(tmp_path).price == told["price"]
     assert set(calibrations_at(tmp_path).models) == {"small"}
+    router = calibrations_at(tmp_path).routers["small"]
+    assert (router.models, router.kind, router.price) == (("small", "large"), "knn", told["route"]["price"])
+    assert not router.needs_state, "a recording has no states"
 
 
 @pytest.mark.parametrize(

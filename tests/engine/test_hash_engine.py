@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, Overloaded, SessionNotFound
-from netgpt.engine.hash_engine import HashEngine, HashLaw, absorb
+from netgpt.engine.hash_engine import HashEngine, HashLaw, absorb, embed_tokens
 from netgpt.engine.timed import TimedEngine
 from netgpt.models.card import weightless_card
 from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Tokens, Verify
@@ -143,6 +143,11 @@ def test_slots_and_queue_are_bounded():
     run_virtual(main())
 
 
+def vectors_of(*texts: str) -> list[float]:
+    """Of the engine's model, one after the other."""
+    return [value for text in texts for value in embed_tokens(engine().card.id, tuple(text.encode()))]
+
+
 def test_an_embedding_is_a_function_of_model_and_text_and_similar_texts_lie_close():
     async def vectors(*texts: str) -> list[tuple[float, ...]]:
         one = engine()
@@ -152,6 +157,12 @@ def test_an_embedding_is_a_function_of_model_and_text_and_similar_texts_lie_clos
     assert same == again
     assert sum(value * value for value in same) == pytest.approx(1)
     assert sum(a * b for a, b in zip(same, near, strict=True)) > 0.8 > 0.5 > abs(sum(a * b for a, b in zip(same, far, strict=True)))
+
+    async def of_parts() -> tuple[float, ...]:
+        return (await engine().embed(Embed(session="p", ids=tuple(b"the packet delay"), parts=(10, 6)))).values
+
+    parts = run_virtual(of_parts())
+    assert parts == (*vectors_of("the packet", "t"), *vectors_of(" delay", "y"))
 
 
 def test_an_embedding_takes_a_slot_and_modelled_time_and_leaves_nothing():

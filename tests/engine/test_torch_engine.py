@@ -338,6 +338,26 @@ def test_an_embedding_is_the_readable_models_mean_hidden_state_also_beside_other
     with_engine(scenario)
 
 
+def test_of_parts_an_embedding_tells_the_mean_and_the_last_state_of_each_wherever_steps_cut_them() -> None:
+    ids = tuple(n % 50 for n in range(90))
+    filler = tuple(n % 49 for n in range(90))  # beside it, so that its 90 rows come in more than one step
+
+    async def scenario(engine: TorchEngine) -> None:
+        async with TaskGroup() as tasks:
+            tasks.create_task(engine.embed(Embed(session="f", ids=filler)))
+            made = tasks.create_task(engine.embed(Embed(session="p", ids=ids, parts=(60, 1, 29))))
+        with torch.inference_mode():
+            states_TD = DECODER.model(torch.tensor([ids]))[0]
+        parts = states_TD.split((60, 1, 29))
+        wanted = torch.cat([torch.nn.functional.normalize(one, dim=0) for part in parts for one in (part.mean(dim=0), part[-1])])
+        torch.testing.assert_close(torch.tensor(made.result().values), wanted, atol=1e-5, rtol=1e-4)
+        for parts in ((60, 29), (0, 90), (91,)):
+            with pytest.raises(InvalidRequest, match="parts of"):
+                await engine.embed(Embed(session="p", ids=ids, parts=parts))
+
+    with_engine(scenario)
+
+
 def test_an_embedding_does_not_take_up_a_held_session() -> None:
     async def scenario(engine: TorchEngine) -> None:
         await engine.prefill(Prefill(session="s", ids=PROMPT))

@@ -20,8 +20,9 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.torch_engine import TorchEngine
 from netgpt.inference.cache import AnswerCache
+from netgpt.inference.calibration_file import shipped_calibrations
 from netgpt.inference.cascade import Policy, cascade
-from netgpt.inference.confidence import Evidence, shipped_calibrations
+from netgpt.inference.confidence import Evidence, Scene
 from netgpt.inference.door import Door
 from netgpt.inference.escalation import Choice
 from netgpt.inference.judge import Judge
@@ -50,10 +51,16 @@ class Doubter:
     to: str = ""  # the model that is asked instead; empty: the next larger one
     blind: tuple[str, ...] = ()  # nodes that it cannot judge
     sure: int = 0  # leading tokens of doubted answers that stay
+    reads_states: bool = False
     learnt: list[tuple[str, str, bool]] = field(default_factory=list)
+    scenes: list[Scene | None] = field(default_factory=list)
 
-    def next_after(self, model: str, evidence: Evidence | None, larger: Sequence[NodeHandle]) -> Choice:
+    def needs_state(self, model: str) -> bool:
+        return self.reads_states
+
+    def next_after(self, model: str, evidence: Evidence | None, larger: Sequence[NodeHandle], scene: Scene | None = None) -> Choice:
         assert not larger or evidence is not None
+        self.scenes.append(scene)
         doubts = bool(larger) and model in self.doubted
         return Choice(model=(self.to or larger[0].member.model) if doubts else "", gain=0.5)
 
@@ -197,6 +204,20 @@ def test_a_model_that_cannot_be_judged_is_not_asked_unless_it_is_the_largest() -
     _, finish, connections = ask_hashes(Doubter(("hash-device",), blind=("edge1", "cloud1")))
     assert [span.node for span in finish.origin] == ["cloud1"]
     assert not connections["edge1"].calls
+
+
+def test_states_are_read_on_the_doors_own_node_alone_and_cross_no_link() -> None:
+    policy = Doubter(("hash-device", "hash-edge"), reads_states=True)
+    text, finish, connections = ask_hashes(policy)
+    assert text == alone("cloud")
+    of_device, of_edge = policy.scenes
+    assert of_device is not None
+    assert len(of_device.state) == 4 * 64, "prompt and answer, the mean and the last state of each"
+    assert of_device.messages == HELLO.messages
+    assert of_edge is None, "the edge's states stay there"
+    assert [connections[node].calls.count("embed") for node in ("device1", "edge1", "cloud1")] == [1, 0, 0]
+    plain = ask_hashes(Doubter(("hash-device", "hash-edge")))[1]
+    assert {node: finish.link_bytes[node] for node in ("edge1", "cloud1")} == {node: plain.link_bytes[node] for node in ("edge1", "cloud1")}
 
 
 def ask_and_keep(policy: Policy, requests: Sequence[ChatRequest], **breaks: int) -> tuple[list[tuple[str, Finish]], dict[str, Connection]]:

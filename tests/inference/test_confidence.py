@@ -12,8 +12,10 @@ import pytest
 
 from netgpt.core.chance import SeededChance
 from netgpt.core.errors import UsageError
-from netgpt.inference.calibration import LEAST_TASKS, fit_calibration, fit_curve, fit_logistic, isotonic
-from netgpt.inference.confidence import FEATURES, Calibrations, Evidence, calibrations_at, evidence_of, read_calibrations, shipped_calibrations
+from netgpt.inference.calibration import LEAST_TASKS, fit_calibration, fit_curve, fit_logistic, fit_router, isotonic
+from netgpt.inference.calibration_file import calibrations_at, read_calibrations, shipped_calibrations, write_calibrations
+from netgpt.inference.confidence import FEATURES, Calibrations, Evidence, Scene, evidence_of, spoken
+from netgpt.inference.surface import SURFACE, surface_of
 from netgpt.models.generation import TopLogprobs
 from netgpt.node.session import Piece
 
@@ -96,9 +98,46 @@ def test_a_curve_of_outcomes_that_never_vary_is_flat_and_finite() -> None:
 def test_a_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
     answers, right = some_answers(400)
     written = Calibrations(price=0.25, models={"m": fit_calibration("m", answers, right, {"large": ~right}, {"large": right})})
-    written.write(tmp_path / "calibration.json")
+    write_calibrations(written, tmp_path / "calibration.json")
     assert calibrations_at(tmp_path) == written
     assert calibrations_at(tmp_path / "nothing") == shipped_calibrations() == calibrations_at(None)
+
+
+def test_trees_and_routers_say_the_same_after_they_were_written_and_read(tmp_path: Path) -> None:
+    answers, right = some_answers(600)
+    beside_NG = SeededChance(9).stream("beside").normal(size=(600, len(SURFACE) + 8))
+    right_too = beside_NG[:, -1] > 0
+    calibration = fit_calibration("m", answers, right, {"large": right_too}, {}, beside_NG=beside_NG)
+    router = fit_router(beside_NG, {"m": right, "large": right_too}, kind="knn", price=0.5)
+    write_calibrations(Calibrations(price=0.25, models={"m": calibration}, routers={"m": router}), tmp_path / "calibration.json")
+    read = calibrations_at(tmp_path)
+    features_NF = np.array([one.features() for one in answers])
+    for model, expected_N in calibration.expected(features_NF, beside_NG).items():
+        assert (read.models["m"].expected(features_NF, beside_NG)[model] == expected_N).all()
+    for kind in ("boosted", "knn"):
+        assert (read.routers["m"].expected(beside_NG, kind) == router.expected(beside_NG, kind)).all()
+    assert (read.routers["m"].kind, read.routers["m"].price) == ("knn", 0.5)
+
+
+def test_what_is_known_beside_an_answer_is_used_where_it_is_as_it_was_fitted() -> None:
+    answers, right = some_answers(2000)
+    state = SeededChance(9).stream("state").normal(size=(2000, 4))
+    large = state[:, 0] > 0
+    messages = (("user", "how many of 12 cells?"),)
+    beside_NG = np.concatenate((np.tile(surface_of(messages), (2000, 1)), state), axis=1)
+    calibration = fit_calibration("m", answers, right, {"large": large}, {}, beside_NG=beside_NG)
+    assert calibration.needs_state
+    said = [calibration.judge(answers[0], Scene(messages=messages, state=(first, 0.0, 0.0, 0.0))).others["large"] for first in (-2.0, 2.0)]
+    assert said[0] < 0.3 < 0.7 < said[1], "most of it by trees, the rest by the evidence, which knows nothing of it"
+    blind, foreign = calibration.judge(answers[0]), calibration.judge(answers[0], Scene(messages=messages, state=(2.0,)))
+    assert blind == foreign, "of another model's state nothing is known"
+    assert 0.3 < blind.others["large"] < 0.7
+
+
+def test_the_token_that_ends_an_answer_is_no_part_of_what_it_says() -> None:
+    assert spoken((5, 6, 2), {2}) == (5, 6)
+    assert spoken((5, 6), {2}) == (5, 6)
+    assert spoken((2,), {2}) == (2,)
 
 
 def test_shipped_calibrations_cover_the_shipped_models_but_the_largest() -> None:
@@ -120,10 +159,13 @@ def test_shipped_calibrations_cover_the_shipped_models_but_the_largest() -> None
         (lambda table: table.pop("price"), "no calibration"),
         (lambda table: table["models"]["netgpt-edge"]["right"].update(weights=[1.0]), "no calibration"),
         (lambda table: table["models"].update({"netgpt-edge": 3}), "no calibration"),
+        (lambda table: table["models"]["netgpt-device"]["forests"]["netgpt-device"].update(width=1), "no calibration"),
+        (lambda table: table["routers"]["netgpt-device"].update(kind="oracle"), "no calibration"),
+        (lambda table: table["routers"]["netgpt-device"]["nearest"].update(points="?"), "no calibration"),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, change: object, says: str) -> None:
-    shipped_calibrations().write(tmp_path / "calibration.json")
+    write_calibrations(shipped_calibrations(), tmp_path / "calibration.json")
     table = json.loads((tmp_path / "calibration.json").read_text())
     change(table)  # type: ignore[operator]
     with pytest.raises(UsageError, match=says) as refused:

@@ -19,12 +19,12 @@ from netgpt.api.tools import Tools, read_tools, tool_grammar
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.value import value
-from netgpt.inference.choice import AUTO, CASCADE, TIER_OF_MODEL
+from netgpt.inference.choice import AUTO, CASCADE, ROUTE, TIER_OF_MODEL
 from netgpt.inference.objective import INTERACTIVE, LINK_CLASS, objective_of
 from netgpt.inference.request import DEFAULT_PRIVACY, ChatRequest
 
 MAX_CHOICES = 16  # answers that one request may ask for
-MODEL_OF_STRATEGY = {AUTO: AUTO, CASCADE: CASCADE} | {tier: model for model, tier in TIER_OF_MODEL.items()}
+MODEL_OF_STRATEGY = {name: name for name in (AUTO, CASCADE, ROUTE)} | {tier: model for model, tier in TIER_OF_MODEL.items()}
 _TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}")
 _ROLES = {"developer": "system"}  # OpenAI's newer name
 

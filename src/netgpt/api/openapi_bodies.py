@@ -59,7 +59,7 @@ def optional(schema: Mapping[str, Any]) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-_STRATEGY = "Who answers: a tier, or `auto`, which leaves it to the model's name. Besides a tier's model, that tier alone."
+_STRATEGY = "Who answers: a tier, `cascade`, `route`, or `auto`, which leaves it to the model's name. Besides a tier's model, that tier alone."
 
 
 def whole(low: int, high: int | None, about: str, **more: Any) -> Schema:

@@ -19,6 +19,7 @@ from netgpt.bench.choose_auto import auto_figures
 from netgpt.bench.choose_cascade import cascade_figures, confidence_figures
 from netgpt.bench.choose_pictures import draw_auto
 from netgpt.bench.choose_policy import policy_figures
+from netgpt.bench.choose_route import route_figures
 from netgpt.bench.conditions import conditions, tell
 from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, installed_outcomes, recorded_outcomes
 from netgpt.core.chance import digest64
@@ -30,7 +31,14 @@ from netgpt.models.recording import read_recording
 PARTS = ("cascade", "cache", "auto")
 QUICK_ONE_IN, QUICK_A_GRADE = 12, 6
 MOST_FALSE_HITS = 0.005  # upper 95 % bound of the cache's share
-COLOURS = {"oracle": "black", "cascade": "tab:red", "likelihood": "tab:blue", "margin": "tab:green", "random": "tab:gray", "policy": "tab:purple"}
+COLOURS = {
+    "oracle": "black",
+    "cascade": "tab:red",
+    "likelihood": "tab:blue",
+    "route": "tab:purple",
+    "random": "tab:gray",
+    "policy": "tab:green",
+}
 
 
 def run(
@@ -80,7 +88,9 @@ def run(
 def _cascade_part(quick: bool, recording: Path | None, models: Sequence[str], policy: str) -> tuple[dict[str, Any], dict[str, Any]]:
     fitted_on, judged, costs = _recorded(recording, models) if recording else _installed(quick)
     figures, curves = cascade_figures(fitted_on, judged, costs)
-    figures |= confidence_figures(judged)
+    figures |= confidence_figures(fitted_on, judged)
+    routed, route_curves = route_figures(fitted_on, judged, costs)
+    figures, curves = figures | routed, curves | route_curves
     figures |= {f"cost_{model.removeprefix('netgpt-')}": round(cost, 4) for model, cost in costs.items()}
     if policy:
         tell(f"cascade: policy {policy!r}")
@@ -141,6 +151,7 @@ def _draw_deferral(Figure: Any, report: Mapping[str, Any], folder: Path) -> Path
     left.legend(fontsize="small")
     walk = sorted(curves["walk"])
     right.plot(*zip(*walk, strict=True), color="tab:red", marker=".", label="cascade over all models")
+    right.plot(*zip(*sorted(curves["route_walk"]), strict=True), color="tab:purple", marker=".", label="route over all models")
     for name, cost in ((key.removeprefix("cost_"), value) for key, value in report["figures"].items() if key.startswith("cost_")):
         if (accuracy := report["figures"].get(f"accuracy_{name}")) is not None:
             right.plot([cost], [accuracy], "s", label=f"{name} alone")

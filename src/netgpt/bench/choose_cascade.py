@@ -1,8 +1,4 @@
-"""How well escalation works on recorded outcomes: deferral curves between random and oracle, calibration, accuracy against cost.
-
-A deferral curve orders the tasks by a score and sends the first share of them to the larger model; its area is that between it and the
-straight line of random deferral, as a share of the oracle's, who knows what is gained. Intervals are bootstrapped over tasks.
-"""
+"""How well escalation works on recorded outcomes: deferral (`measures`), calibration, accuracy against cost."""
 
 from __future__ import annotations
 
@@ -11,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from netgpt.bench.measures import Figures, Floats, area_share, auroc, brier_skill, calibration_error, deferral_curve, resampled, rounded
 from netgpt.bench.outcomes import Outcomes, Verdicts
 from netgpt.core.chance import SeededChance
+from netgpt.core.errors import UsageError
 from netgpt.core.statistics import wilson_interval
-from netgpt.inference.calibration import fit_calibration
-from netgpt.inference.confidence import Calibration, Calibrations
+from netgpt.inference.boosting import fit_forest
+from netgpt.inference.calibration import LEAST_TASKS, fit_calibration, fit_curve
+from netgpt.inference.confidence import FEATURES, Calibration, Calibrations, mixed
 from netgpt.inference.escalation import PRICES, Outlook, price_for_accuracy
 
-RESAMPLES, ECE_BINS, FOLDS = 1000, 15, 5
+FOLDS = 5
 TARGET_SHARE = 0.97  # of the largest model's accuracy
-
-Figures = dict[str, float | str | None]
-Floats = NDArray[np.float64]
 
 
 def calibrations_of(outcomes: Outcomes, price: float = 0.0) -> Calibrations:
@@ -34,7 +30,7 @@ def calibrate(outcomes: Outcomes, model: str) -> Calibration:
     larger = outcomes.models[outcomes.models.index(model) + 1 :]
     others = {other: outcomes.right[other] for other in larger}
     agrees = {other: outcomes.agree(model, other) for other in larger}
-    return fit_calibration(model, outcomes.evidence[model], outcomes.right[model], others, agrees)
+    return fit_calibration(model, outcomes.evidence[model], outcomes.right[model], others, agrees, beside_NG=outcomes.beside(model))
 
 
 def fitted_price(outcomes: Outcomes, costs: Mapping[str, float], choose: Callable[[Sequence[Outlook]], Outlook] | None = None) -> Outlook:
@@ -73,9 +69,9 @@ def walks(outcomes: Outcomes, calibrations: Calibrations, costs: Mapping[str, fl
     gain_MMN = np.full((len(models), len(models), len(outcomes)), -np.inf)  # of going on from the first to the second
     for place, model in enumerate(models[:-1]):
         features = np.array([one.features() for one in outcomes.evidence[model]])
-        kept_N = calibrations.models[model].right.probabilities(features)
+        expected = calibrations.models[model].expected(features, outcomes.beside(model))
         for other in range(place + 1, len(models)):
-            gain_MMN[place, other] = calibrations.models[model].others[models[other]].probabilities(features) - kept_N
+            gain_MMN[place, other] = expected[models[other]] - expected[model]
     return [_walk(float(price), right_MN, cost_M, gain_MMN) for price in PRICES]
 
 
@@ -94,70 +90,33 @@ def _walk(price: float, right_MN: NDArray[np.bool_], cost_M: Floats, gain_MMN: F
     return Outlook(price=price, accuracy=float(right.mean()), large_share=float((at_N == last).mean()), cost=float(cost / count))
 
 
-def deferral_area(score_N: Floats, gain_N: Floats) -> float:
-    """Area between a score's deferral curve and random deferral, a task; equal scores share their gain."""
-    levels, level_N = np.unique(-score_N, return_inverse=True)
-    x = np.concatenate(([0.0], np.cumsum(np.bincount(level_N, minlength=len(levels))))) / len(gain_N)
-    y = np.concatenate(([0.0], np.cumsum(np.bincount(level_N, weights=gain_N, minlength=len(levels))))) / len(gain_N)
-    return float(np.trapezoid(y, x) - y[-1] / 2)
-
-
-def area_share(score_N: Floats, gain_N: Floats, groups_N: NDArray[np.int64] | None = None) -> float:
-    """`deferral_area` over the oracle's; with `groups_N`, summed over the groups, ordered within each alone."""
-    groups = [np.arange(len(gain_N))] if groups_N is None else [np.flatnonzero(groups_N == group) for group in np.unique(groups_N)]
-    mine = sum(deferral_area(score_N[one], gain_N[one]) * len(one) for one in groups)
-    oracle = sum(deferral_area(gain_N[one], gain_N[one]) * len(one) for one in groups)
-    return mine / oracle if oracle > 0 else float("nan")
-
-
-def resampled(count: int, figure: Callable[[NDArray[np.int64]], float], *, name: str, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a figure of task places."""
-    stream = SeededChance(0).stream(name)
-    values = [figure(stream.integers(0, count, count)) for _ in range(resamples)]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def calibration_error(probability_N: Floats, right_N: Verdicts, bins: int = ECE_BINS) -> float:
-    """Expected calibration error over bins of equal mass."""
-    order = np.argsort(probability_N, kind="stable")
-    parts = np.array_split(order, bins)
-    return sum(len(part) * abs(probability_N[part].mean() - right_N[part].mean()) for part in parts if len(part)) / len(order)
-
-
-def auroc(score_N: Floats, right_N: Verdicts) -> float:
-    """Probability that a right answer scores above a wrong one; ties count half."""
-    _, level_N, counts = np.unique(score_N, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[level_N]
-    hits = int(right_N.sum())
-    misses = len(right_N) - hits
-    return float((ranks[right_N].sum() - hits * (hits + 1) / 2) / (hits * misses)) if hits and misses else float("nan")
-
-
-def brier_skill(probability_N: Floats, right_N: Verdicts) -> float:
-    """1 less the Brier score over that of always saying the mean."""
-    reference = float(right_N.mean() * (1 - right_N.mean()))
-    return 1 - float(((probability_N - right_N) ** 2).mean()) / reference if reference else float("nan")
-
-
-def held_out_family_probabilities(outcomes: Outcomes, model: str) -> Floats:
-    """Of each task that `model` is right, by a calibration that saw no task of its family: shape (N,)."""
-    families = np.array(outcomes.families)
-    probability_N = np.zeros(len(outcomes))
+def held_out_family_probabilities(fitted_on: Outcomes, judged: Outcomes, model: str) -> Floats:
+    """Of each judged task that `model` is right, by a fit that saw no task of its family: shape (N,)."""
+    families, of_fit = np.array(judged.families), np.array(fitted_on.families)
+    features_NF, of_fit_NF = _with_scene(judged, model), _with_scene(fitted_on, model)
+    probability_N = np.zeros(len(judged))
     for family in np.unique(families):
-        theirs = families == family
-        calibration = calibrate(outcomes.only(~theirs), model)
-        features = np.array([outcomes.evidence[model][i].features() for i in np.flatnonzero(theirs)])
-        probability_N[theirs] = calibration.right.probabilities(features)
+        others = of_fit != family
+        if others.sum() < LEAST_TASKS:
+            raise UsageError(
+                f"without family {family!r} {others.sum()} tasks are left to fit on", hint=f"record {LEAST_TASKS} or more of other families"
+            )
+        seen_NF, right_N, asked_NF = of_fit_NF[others], fitted_on.right[model][others], features_NF[families == family]
+        forest, curve = fit_forest(seen_NF, right_N), fit_curve(seen_NF[:, : len(FEATURES)], right_N)
+        probability_N[families == family] = mixed(forest.probabilities(asked_NF), curve.probabilities(asked_NF[:, : len(FEATURES)]))
     return probability_N
 
 
-def confidence_figures(outcomes: Outcomes) -> Figures:
+def _with_scene(outcomes: Outcomes, model: str) -> Floats:
+    return np.concatenate((np.array([one.features() for one in outcomes.evidence[model]]), outcomes.beside(model)), axis=1)
+
+
+def confidence_figures(fitted_on: Outcomes, judged: Outcomes) -> Figures:
     """Calibration on families that were held out of it; `ece`, `auroc`, `brier_skill` are the smallest model's."""
     figures: Figures = {}
-    for model in outcomes.models[:-1]:
-        prefix = "" if model == outcomes.models[0] else f"{_short(model)}_"
-        figures |= _probability_figures(prefix, held_out_family_probabilities(outcomes, model), outcomes.right[model])
+    for model in judged.models[:-1]:
+        prefix = "" if model == judged.models[0] else f"{_short(model)}_"
+        figures |= _probability_figures(prefix, held_out_family_probabilities(fitted_on, judged, model), judged.right[model])
     return figures
 
 
@@ -169,8 +128,8 @@ def _probability_figures(prefix: str, probability_N: Floats, right_N: Verdicts) 
             return measure(probability_N[places], right_N[places])
 
         low, high = resampled(len(right_N), of_places, name=name, resamples=200)
-        whole = _rounded(measure(probability_N, right_N))
-        figures |= {f"{prefix}{name}": whole, f"{prefix}{name}_low": _rounded(low), f"{prefix}{name}_high": _rounded(high)}
+        whole = rounded(measure(probability_N, right_N))
+        figures |= {f"{prefix}{name}": whole, f"{prefix}{name}_low": rounded(low), f"{prefix}{name}_high": rounded(high)}
     return figures
 
 
@@ -189,18 +148,18 @@ def cascade_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, f
     scores = deferral_scores(fitted_on, judged, small, large)
     figures: Figures = {"tasks": len(judged), "calibration_tasks": len(fitted_on), **_accuracies(judged)}
     for name, score_N in scores.items():
-        figures[f"{name}_area"] = _rounded(area_share(score_N, gain_N))
-        figures[f"{name}_area_within"] = _rounded(area_share(score_N, gain_N, groups_N))
+        figures[f"{name}_area"] = rounded(area_share(score_N, gain_N))
+        figures[f"{name}_area_within"] = rounded(area_share(score_N, gain_N, groups_N))
     score_N = scores["cascade"]
     low, high = resampled(len(judged), lambda places: area_share(score_N[places], gain_N[places]), name="area")
-    figures |= {"cascade_area_low": _rounded(low), "cascade_area_high": _rounded(high)}
+    figures |= {"cascade_area_low": rounded(low), "cascade_area_high": rounded(high)}
     low, high = resampled(len(judged), lambda places: area_share(score_N[places], gain_N[places], groups_N[places]), name="within")
-    figures |= {"cascade_area_within_low": _rounded(low), "cascade_area_within_high": _rounded(high)}
+    figures |= {"cascade_area_within_low": rounded(low), "cascade_area_within_high": rounded(high)}
     calibrations = calibrations_of(fitted_on)
     outlooks = walks(judged, calibrations, costs)
     figures |= _kept_figures(fitted_on, judged, outlooks, costs)
     curves = {name: deferral_curve(score_N, gain_N, float(judged.right[small].mean())) for name, score_N in (*scores.items(), ("oracle", gain_N))}
-    curves["walk"] = [[_rounded(one.cost), _rounded(one.accuracy)] for one in outlooks]
+    curves["walk"] = [[rounded(one.cost), rounded(one.accuracy)] for one in outlooks]
     return figures, curves
 
 
@@ -208,10 +167,12 @@ def deferral_scores(fitted_on: Outcomes, judged: Outcomes, small: str, large: st
     """What to defer first, by each way: the cascade's expected gain, and the baselines."""
     calibration = calibrate(fitted_on, small)
     features = np.array([one.features() for one in judged.evidence[small]])
-    gain_N = calibration.others[large].probabilities(features) - calibration.right.probabilities(features)
+    expected = calibration.expected(features, judged.beside(small))
+    plain = calibration.expected(features, None)
     likelihood_N = np.array([float(np.mean(one.logprobs)) for one in judged.evidence[small]])
     return {
-        "cascade": gain_N + 1e-6 * (calibration.others[large].scores(features) - calibration.right.scores(features)),
+        "cascade": expected[large] - expected[small],
+        "evidence": plain[large] - plain[small] + 1e-6 * (calibration.others[large].scores(features) - calibration.right.scores(features)),
         "likelihood": -likelihood_N,  # length-normalised
         "margin": -np.array([float(one.margins.min()) for one in judged.evidence[small]]),
         "random": SeededChance(0).stream("random deferral").random(len(judged)),
@@ -226,15 +187,15 @@ def _kept_figures(fitted_on: Outcomes, judged: Outcomes, outlooks: Sequence[Outl
     hindsight = price_for_accuracy(outlooks, TARGET_SHARE * best)
     low, high = wilson_interval(round(at.large_share * len(judged)), len(judged))
     return {
-        "cascade_price": _rounded(price),
-        "cascade_accuracy": _rounded(at.accuracy),
-        "cascade_accuracy_share_of_large": _rounded(at.accuracy / best),
-        "cascade_large_share": _rounded(at.large_share),
-        "cascade_large_share_low": _rounded(low),
-        "cascade_large_share_high": _rounded(high),
-        "cascade_cost": _rounded(at.cost),
-        "large_share_at_97": _rounded(hindsight.large_share),
-        "cost_at_97": _rounded(hindsight.cost),
+        "cascade_price": rounded(price),
+        "cascade_accuracy": rounded(at.accuracy),
+        "cascade_accuracy_share_of_large": rounded(at.accuracy / best),
+        "cascade_large_share": rounded(at.large_share),
+        "cascade_large_share_low": rounded(low),
+        "cascade_large_share_high": rounded(high),
+        "cascade_cost": rounded(at.cost),
+        "large_share_at_97": rounded(hindsight.large_share),
+        "cost_at_97": rounded(hindsight.cost),
     }
 
 
@@ -243,24 +204,12 @@ def _accuracies(outcomes: Outcomes) -> Figures:
     for model in outcomes.models:
         low, high = wilson_interval(int(outcomes.right[model].sum()), len(outcomes))
         figures |= {
-            f"accuracy_{_short(model)}": _rounded(float(outcomes.right[model].mean())),
-            f"accuracy_{_short(model)}_low": _rounded(low),
-            f"accuracy_{_short(model)}_high": _rounded(high),
+            f"accuracy_{_short(model)}": rounded(float(outcomes.right[model].mean())),
+            f"accuracy_{_short(model)}_low": rounded(low),
+            f"accuracy_{_short(model)}_high": rounded(high),
         }
     return figures
 
 
-def deferral_curve(score_N: Floats, gain_N: Floats, base: float, points: int = 41) -> list[list[float]]:
-    """Points (share of tasks that go up, accuracy), those of the highest score first."""
-    order = np.argsort(-score_N, kind="stable")
-    accuracy = base + np.concatenate(([0.0], np.cumsum(gain_N[order]))) / len(gain_N)
-    places = np.linspace(0, len(gain_N), points).round().astype(int)
-    return [[_rounded(place / len(gain_N)), _rounded(float(accuracy[place]))] for place in places]
-
-
 def _short(model: str) -> str:
     return model.removeprefix("netgpt-")
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.bench.auto_cells import MACHINES, Cell, machine, power_w
-from netgpt.bench.choose_cascade import Figures, area_share, calibrations_of, deferral_curve, resampled
+from netgpt.bench.choose_cascade import calibrations_of
+from netgpt.bench.measures import Figures, area_share, deferral_curve, resampled
 from netgpt.bench.outcomes import TIERS, Outcomes
 from netgpt.core.errors import UsageError
 from netgpt.core.statistics import wilson_interval

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,13 @@ from netgpt.core.errors import UsageError
 from netgpt.corpus.draw import held_out_tasks, judged_tasks, read_mix
 from netgpt.corpus.families import FAMILIES
 from netgpt.corpus.task import GRADES, Task
-from netgpt.inference.confidence import Evidence
+from netgpt.inference.confidence import Evidence, spoken
+from netgpt.inference.surface import surface_of
 from netgpt.models.recording import Recorded, Recording
 from netgpt.models.store import find_model, read_card, search_path
+
+if TYPE_CHECKING:
+    from netgpt.models.decoder import Decoder
 
 TIERS = ("device", "edge", "cloud")
 CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 60
@@ -36,6 +41,8 @@ class Outcomes:
     texts: dict[str, tuple[str, ...]]
     evidence: dict[str, tuple[Evidence, ...]]
     prompt_tokens: NDArray[np.int64]  # shape (N,), as the smallest model counts
+    surface: NDArray[np.float64]  # shape (N, len(SURFACE)), of the conversations
+    states: NDArray[np.float64]  # shape (N, S), the smallest model's, of prompt and answer (`Embed`); S is 0 where they are not known
 
     def __len__(self) -> int:
         return len(self.families)
@@ -55,7 +62,17 @@ class Outcomes:
             texts={model: tuple(said[i] for i in places) for model, said in self.texts.items()},
             evidence={model: tuple(one[i] for i in places) for model, one in self.evidence.items()},
             prompt_tokens=self.prompt_tokens[places],
+            surface=self.surface[places],
+            states=self.states[places],
         )
+
+    def beside(self, model: str) -> NDArray[np.float64]:
+        """`Scene.features` of each of the model's answers: a larger model's states stay on its node."""
+        return np.concatenate((self.surface, self.states), axis=1) if model == self.models[0] else self.surface
+
+    def prompts(self) -> NDArray[np.float64]:
+        """What a router reads of each prompt: surface, and the smallest model's state."""
+        return np.concatenate((self.surface, self.states[:, : self.states.shape[1] // 2]), axis=1)
 
 
 def recorded_outcomes(recording: Recording, models: Sequence[str]) -> Outcomes:
@@ -82,6 +99,8 @@ def recorded_outcomes(recording: Recording, models: Sequence[str]) -> Outcomes:
         texts={model: tuple(rows[model][task].answer for task in common) for model in models},
         evidence={model: tuple(_recorded_evidence(rows[model][task]) for task in common) for model in models[:-1]},
         prompt_tokens=np.array([row.prompt_tokens or sum(len(content) for _, content in row.messages) // 4 for row in first]),
+        surface=np.array([surface_of(row.messages) for row in first]),
+        states=np.zeros((len(common), 0)),
     )
 
 
@@ -124,8 +143,13 @@ def installed_outcomes(tasks: Sequence[Task], *, say: Callable[[str], None] = la
     right: dict[str, Verdicts] = {}
     texts: dict[str, tuple[str, ...]] = {}
     evidence: dict[str, tuple[Evidence, ...]] = {}
+    states = np.zeros((len(tasks), 0))
     for model in models:
-        replies = reply_to_tasks(load_model(find_model(model, search_path(None)), "float32"), tokenizer, tasks)
+        decoder = load_model(find_model(model, search_path(None)), "float32")
+        replies = reply_to_tasks(decoder, tokenizer, tasks)
+        if model == models[0]:
+            prompts = [render_chat(tokenizer, task.messages) for task in tasks]
+            states = states_of(decoder, prompts, [spoken(reply.ids, tokenizer.stop_ids) for reply in replies])
         texts[model] = tuple(reply_text(tokenizer, reply) for reply in replies)
         right[model] = grade(tasks, texts[model])
         evidence[model] = tuple(Evidence(logprobs=reply.logprobs, runners_up=reply.runners_up) for reply in replies)
@@ -138,4 +162,20 @@ def installed_outcomes(tasks: Sequence[Task], *, say: Callable[[str], None] = la
         texts=texts,
         evidence=evidence,
         prompt_tokens=np.array([len(render_chat(tokenizer, task.messages)) for task in tasks]),
+        surface=np.array([surface_of(task.messages) for task in tasks]),
+        states=states,
     )
+
+
+def states_of(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """What `Embed` gives of each prompt and answer: shape (N, 4 D)."""
+    import torch
+    from torch.nn import functional as F
+
+    rows: list[NDArray[np.float64]] = []
+    with torch.inference_mode():
+        for prompt, answer in zip(prompts, answers, strict=True):
+            states_TD = decoder.model(torch.tensor([[*prompt, *answer]]))[0].double()
+            parts = (states_TD[: len(prompt)], states_TD[len(prompt) :])
+            rows.append(torch.cat([F.normalize(one, dim=0) for part in parts for one in (part.mean(0), part[-1])]).numpy())
+    return np.array(rows)

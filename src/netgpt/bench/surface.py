@@ -8,11 +8,13 @@ task by a fit to the other folds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netgpt.bench.measures import area_share
 from netgpt.corpus.controls import form_of
 from netgpt.corpus.task import Task
 from netgpt.learn.evaluate import Verdicts
@@ -27,24 +29,9 @@ def lead_share(tasks: Sequence[Task], small: Verdicts, large: Verdicts, *, withi
         within: routers may order only tasks of one group against each other; leads are summed over the groups.
     """
     gain_N = large.astype(float) - small.astype(float)
-    foretold_N = _foretold(tasks, gain_N)
-    groups = np.array([within(task) for task in tasks])
-    surface = oracle = 0.0
-    for group in np.unique(groups):
-        chosen = groups == group
-        surface += _lead(gain_N[chosen], foretold_N[chosen])
-        oracle += _lead(gain_N[chosen], gain_N[chosen])
-    return surface / oracle if oracle > 0 else None
-
-
-def _lead(gain_N: NDArray[np.float64], score_N: NDArray[np.float64]) -> float:
-    """Area between the router's curve and the straight line of random routing, in tasks. Equal scores share their gain."""
-    levels, level_N = np.unique(-score_N, return_inverse=True)
-    size_L = np.bincount(level_N, minlength=len(levels))
-    gain_L = np.bincount(level_N, weights=gain_N, minlength=len(levels))
-    x = np.concatenate(([0.0], np.cumsum(size_L))) / len(gain_N)
-    y = np.concatenate(([0.0], np.cumsum(gain_L)))
-    return float(np.trapezoid(y, x) - y[-1] / 2)
+    groups_N = np.unique([within(task) for task in tasks], return_inverse=True)[1]
+    share = area_share(_foretold(tasks, gain_N), gain_N, groups_N)
+    return None if math.isnan(share) else share
 
 
 def _foretold(tasks: Sequence[Task], gain_N: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recording", type=Path, metavar="FILE", help="outcomes of any models (default: ask the installed ones, some minutes)")
     parser.add_argument("--models", nargs="+", metavar="ID", help="with --recording: its models, the smallest first")
     parser.add_argument("--costs", nargs="+", type=float, metavar="C", help="with --recording: of a call of each, the largest 1 (default: all 1)")
+    parser.add_argument(
+        "--router", choices=("boosted", "knn"), default="boosted", help="how `route` decides: boosted trees, or the nearest known prompts"
+    )
     aim = parser.add_mutually_exclusive_group()
     aim.add_argument("--keep-accuracy", type=float, metavar="SHARE", help="the cheapest that keeps this share of the largest model's (default: 0.97)")
     aim.add_argument("--large-share", type=float, metavar="SHARE", help="the most accurate that asks the largest model at most so often")
@@ -32,14 +36,20 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _check(args)
     from netgpt.bench.choose_cascade import calibrations_of, cross_fitted_outlooks
-    from netgpt.inference.confidence import HOME_FILE
+    from netgpt.bench.choose_route import fitted_route_price, router_of
+    from netgpt.inference.calibration_file import HOME_FILE, write_calibrations
 
     outcomes, costs = _outcomes(args)
     outlooks = cross_fitted_outlooks(outcomes, costs)
-    chosen = _aim(args, outlooks, float(outcomes.right[outcomes.models[-1]].mean()))
+    largest_accuracy = float(outcomes.right[outcomes.models[-1]].mean())
+    chosen = _aim(args, outlooks, largest_accuracy)
+    routed = fitted_route_price(outcomes, costs, lambda found: _aim(args, found, largest_accuracy), kind=args.router)
     path = args.output or args.home / HOME_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    calibrations_of(outcomes, chosen.price).write(path)
+    calibrations = replace(
+        calibrations_of(outcomes, chosen.price), routers={outcomes.models[0]: router_of(outcomes, kind=args.router, price=routed.price)}
+    )
+    write_calibrations(calibrations, path)
     told = {
         "file": str(path),
         "tasks": len(outcomes),
@@ -47,6 +57,12 @@ def run(args: argparse.Namespace) -> int:
         "accuracy": round(chosen.accuracy, 4),
         "large_share": round(chosen.large_share, 4),
         "cost": round(chosen.cost, 4),
+        "route": {
+            "price": routed.price,
+            "accuracy": round(routed.accuracy, 4),
+            "large_share": round(routed.large_share, 4),
+            "cost": round(routed.cost, 4),
+        },
         "accuracies": {model: round(float(outcomes.right[model].mean()), 4) for model in outcomes.models},
     }
     if args.json:
@@ -54,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{path}: on {len(outcomes)} tasks, each judged by a fit to others,")
         largest = outcomes.models[-1]
-        print(f"  right {chosen.accuracy:.1%}, with {chosen.large_share:.1%} of requests at {largest}, and {chosen.cost:.2f} of its calls paid")
+        for name, one in (("cascade", chosen), ("route", routed)):
+            print(f"  {name}: right {one.accuracy:.1%}, {one.large_share:.1%} of requests at {largest}, {one.cost:.2f} of its calls paid")
         print("  alone: " + ", ".join(f"{model} {share:.1%}" for model, share in told["accuracies"].items()))
     return 0
 

@@ -141,20 +141,34 @@ class VerifyRun(Run):
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class EmbedRun(Run):
-    """Adds up the hidden states of all tokens; wants no predictions."""
+    """Adds up the hidden states of all tokens, or of each part of them; wants no predictions."""
 
-    total_D: Tensor | None = None  # float64, so that the sum hardly depends on where the steps cut it
+    parts: tuple[int, ...] = ()  # lengths; empty: one vector of all
+    sums: list[Tensor] = field(default_factory=list)  # of each part begun; float64, so that they hardly depend on where the steps cut them
+    lasts: list[Tensor] = field(default_factory=list)  # the newest state of each
+    seen: int = 0
 
     def add(self, normed_TD: Tensor) -> None:
         """Count the next tokens' hidden states, after the last norm."""
-        sum_D = normed_TD.double().sum(dim=0)
-        self.total_D = sum_D if self.total_D is None else self.total_D + sum_D
+        ends = np.cumsum(self.parts) if self.parts else [2**62]
+        left_TD = normed_TD.double()
+        while len(left_TD):
+            part = int(np.searchsorted(ends, self.seen, side="right"))
+            now_TD = left_TD[: int(ends[part]) - self.seen]
+            if part == len(self.sums):
+                self.sums.append(torch.zeros_like(now_TD[0]))
+                self.lasts.append(now_TD[0])
+            self.sums[part] = self.sums[part] + now_TD.sum(dim=0)
+            self.lasts[part] = now_TD[-1]
+            self.seen += len(now_TD)
+            left_TD = left_TD[len(now_TD) :]
 
     @property
     def vector(self) -> tuple[float, ...]:
-        """The mean over the tokens, scaled to length 1: the scale of the sum makes no difference."""
-        assert self.total_D is not None
-        return tuple(F.normalize(self.total_D, dim=0).tolist())
+        """See `Embed`. The scale of a sum makes no difference to its direction."""
+        if not self.parts:
+            return tuple(F.normalize(self.sums[0], dim=0).tolist())
+        return tuple(value for pair in zip(self.sums, self.lasts, strict=True) for one in pair for value in F.normalize(one, dim=0).tolist())
 
 
 def burst(model: FusedDecoder, runs: Sequence[Run], clock: Clock, is_interrupted: Callable[[], bool]) -> None:

@@ -46,11 +46,11 @@ class Engine(Protocol):
     async def rollback(self, request: Rollback) -> Held: ...
 
     async def embed(self, request: Embed) -> Embedding:
-        """The vector of some tokens.
+        """The vector of some tokens: the mean of their states, or what `parts` asks for.
 
         Raises:
             NotSupported: this engine makes none (`capabilities.embed`).
-            ContextLengthExceeded, Overloaded, InvalidRequest: as of `generate`.
+            ContextLengthExceeded, Overloaded, InvalidRequest: as of `generate`; or the parts are not all of the tokens.
         """
         ...
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from netgpt.core.chance import digest64
@@ -38,6 +38,7 @@ from netgpt.models.generation import (
     TopLogprobs,
     Verdict,
     Verify,
+    check_parts,
 )
 from netgpt.models.tokenizer import ByteTokenizer
 
@@ -193,11 +194,21 @@ class HashEngine:
         raise AssertionError("the position after the last draft always ends the loop")
 
     async def embed(self, request: Embed) -> Embedding:
+        check_parts(request)
         check_fits(self.card, request.ids, 0, 0)
         arrival_s = self._clock.now_s()
         async with self._slots:
             timings = Timings(queue_s=self._clock.now_s() - arrival_s)
-            return Embedding(values=embed_tokens(self.card.id, request.ids), timings=timings)
+            return Embedding(values=tuple(self._vector(request)), timings=timings)
+
+    def _vector(self, request: Embed) -> Iterator[float]:
+        if not request.parts:
+            yield from embed_tokens(self.card.id, request.ids)
+        end = 0
+        for length in request.parts:
+            start, end = end, end + length
+            yield from embed_tokens(self.card.id, request.ids[start:end])
+            yield from embed_tokens(self.card.id, request.ids[end - 1 : end])
 
     async def rollback(self, request: Rollback) -> Held:
         return Held(session=request.session, tokens=self._threads.rollback(request.session, request.length))

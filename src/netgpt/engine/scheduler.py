@@ -211,8 +211,9 @@ class Scheduler:
         if isinstance(request, Verify):
             session.tokens.extend(request.drafts)
             return VerifyRun(session=session, limit_tokens=limit_tokens, wanted_from=last, sampling=request.sampling)
-        kind = EmbedRun if isinstance(request, Embed) else Run
-        return kind(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens)
+        if isinstance(request, Embed):
+            return EmbedRun(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens, parts=request.parts)
+        return Run(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens)
 
     def _matcher_start(self, request: Generate, session: Session) -> Callable[[], Matcher] | None:
         """What compiles the call's grammar on the worker thread and follows the answer so far."""

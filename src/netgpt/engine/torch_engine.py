@@ -21,7 +21,7 @@ from netgpt.engine.sessions import SessionTable
 from netgpt.engine.useful_threads import useful_threads
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model
-from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify, check_parts
 from netgpt.models.grammar import check_grammar
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import read_card
@@ -145,6 +145,7 @@ class TorchEngine:
             self._scheduler.close_call(call)
 
     async def embed(self, request: Embed) -> Embedding:
+        check_parts(request)
         self._check(request, 0)
         reply = await self._reply(request)
         assert isinstance(reply, Embedding)

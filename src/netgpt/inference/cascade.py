@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from netgpt.core.errors import NetgptError
-from netgpt.inference.confidence import TOP_TOKENS, Evidence, evidence_of
+from netgpt.inference.confidence import TOP_TOKENS, Evidence, Scene, evidence_of, spoken
 from netgpt.inference.direct import LOST
 from netgpt.inference.escalation import Choice
 from netgpt.inference.steps import Accept, Hold, Step, Switch
@@ -22,8 +22,12 @@ from netgpt.node.session import Piece, Session
 class Policy(Protocol):
     """What decides about an answer."""
 
-    def next_after(self, model: str, evidence: Evidence | None, larger: Sequence[NodeHandle]) -> Choice:
-        """Keep the answer of `model`, or ask a model of `larger`."""
+    def next_after(self, model: str, evidence: Evidence | None, larger: Sequence[NodeHandle], scene: Scene | None = None) -> Choice:
+        """Keep the answer of `model`, or ask a model of `larger`. Without a scene the evidence alone says."""
+        ...
+
+    def needs_state(self, model: str) -> bool:
+        """Whether the scene of an answer of `model` should have the model's state."""
         ...
 
     def sure_tokens(self, evidence: Evidence) -> int:
@@ -81,7 +85,8 @@ async def cascade(session: Session, nodes: Sequence[NodeHandle], policy: Policy)
         if doubted is not None:
             policy.learn(doubted.evidence, doubted.node, node, agreed=_text([*kept, *answer]) == _text([*kept, *doubted.rest]))
         evidence = evidence_of([*kept, *answer]) if larger else None
-        choice = policy.next_after(node.member.model, evidence, larger)
+        scene = await _scene(session, node, [*kept, *answer], policy) if evidence else None
+        choice = policy.next_after(node.member.model, evidence, larger, scene)
         if not choice.model:
             if larger:
                 yield Accept()
@@ -106,6 +111,20 @@ def _after_loss(error: NetgptError, node: NodeHandle, waiting: Sequence[NodeHand
         raise error
     reason = f"{node.id} failed ({error.code}); what {doubted.node.id} said stands, unsure as it was"
     return [Switch(reason=reason), *(Accept(piece) for piece in doubted.rest)]
+
+
+async def _scene(session: Session, node: NodeHandle, pieces: Sequence[Piece], policy: Policy) -> Scene | None:
+    """What is known beside the answer; None where the policy wants the model's state and it cannot be had, as on another's node."""
+    if not policy.needs_state(node.member.model):
+        return Scene(messages=session.messages)
+    answer = spoken([i for piece in pieces for i in piece.ids], session.stop_ids)
+    if not node.is_entry or any(piece.recoded for piece in pieces):
+        return None
+    try:
+        state = await node.states(session, (*session.prompt_ids, *answer), (len(session.prompt_ids), len(answer)))
+    except LOST:
+        return None
+    return Scene(messages=session.messages, state=state.values)
 
 
 def _sure_pieces(pieces: Sequence[Piece], tokens: int) -> list[Piece]:

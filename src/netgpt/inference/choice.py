@@ -11,18 +11,18 @@ from netgpt.models.grammar import Grammar
 from netgpt.network.member import Member, may_ask
 from netgpt.node.session import PRIVACY_LEVELS, may_see_content
 
-AUTO, CASCADE = "auto", "cascade"
+AUTO, CASCADE, ROUTE = "auto", "cascade", "route"
 TIER_OF_MODEL = {"netgpt-device": "device", "netgpt-edge": "edge", "netgpt-cloud": "cloud"}
 PENALTIES, PENALTIES_SINCE = ("presence_penalty", "frequency_penalty", "logit_bias"), 2  # and the protocol version that brought them
-MODEL_NAMES = (*TIER_OF_MODEL, AUTO, CASCADE)
+MODEL_NAMES = (*TIER_OF_MODEL, AUTO, CASCADE, ROUTE)
 
 
 def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, privacy: str, needs: Collection[str] = ()) -> list[Member]:
     """Members that may answer `model` for a request that entered at `entry`, best first.
 
     A tier's name is answered by that tier alone; `auto` by the largest model that is up, then the next
-    smaller; `cascade` by the smallest, then the next larger. A device's own model answers for its own user only: another device is never asked from a
-    device's door. Among equals the least loaded goes first, then the name decides.
+    smaller; `cascade` by the smallest, then the next larger, and `route` chooses among them in that order. A device's own model answers for
+    its own user only: another device is never asked from a device's door. Among equals the least loaded goes first, then the name decides.
 
     Args:
         needs: capabilities that the request asks for; a node that states not to have one is left out.
@@ -52,7 +52,7 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
         raise NotSupported(
             f"no node that serves {model!r} gives {lacking}: {named} cannot", hint=f"leave out {lacking}, or ask another model", param=lacking
         )
-    return sorted(fit, key=lambda member: _preference(member, entry, smallest_first=model == CASCADE))
+    return sorted(fit, key=lambda member: _preference(member, entry, smallest_first=model in (CASCADE, ROUTE)))
 
 
 def _refuse_forbidden(members: Sequence[Member], tier: str | None, entry: Member, privacy: str) -> None:

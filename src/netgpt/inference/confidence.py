@@ -2,29 +2,27 @@
 
 The evidence are quantiles of the margin between the two likeliest tokens and sums over the answer (language-model cascades,
 arXiv 2404.10136); a logistic model weighs them, and isotonic regression makes its score a probability (arXiv 2605.18796).
-All of it is what the model said before any grammar, penalty or temperature. `calibration` fits these figures, `calibration.json` holds
-those of the models that come with the package. Pure, and far from torch: a door reads it for every answer.
+All of it is what the model said before any grammar, penalty or temperature. Boosted trees read these, the prompt's surface and, on the
+door's own node, the model's states of prompt and answer: they order answers to prompts like known ones better, the plain figures hold
+for others too. `calibration` fits all of it; `calibration_file` keeps it. Pure, and far from torch: a door reads it for every answer.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netgpt.core.errors import UsageError
+from netgpt.inference.boosting import Forest
+from netgpt.inference.curve import Curve
+from netgpt.inference.routing import Router
+from netgpt.inference.surface import SURFACE, surface_of
 from netgpt.node.session import Piece
 
-FORMAT = 1
-HOME_FILE = "calibration.json"  # in the home: what `netgpt calibrate` writes
+TREES_SHARE = 0.65  # of a probability; more knows known families no better, and unknown ones worse
 TOP_TOKENS = 2  # alternatives that a node must report for each token
 LOG_MARGIN_CAP = 8.0  # beyond, a token is as good as certain
 QUANTILES = (0.0, 0.1, 0.25, 0.5)
@@ -96,24 +94,26 @@ def evidence_of(pieces: Sequence[Piece]) -> Evidence | None:
     return Evidence(logprobs=tuple(logprobs), runners_up=tuple(runners_up)) if logprobs else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """From features to a probability: a standardised logistic score, then a rising curve through its knots."""
+def spoken(ids: Sequence[int], stop_ids: Collection[int]) -> tuple[int, ...]:
+    """An answer's tokens without the one that ends it, after which a model's state says little; an answer of that alone is left as it is."""
+    return tuple(ids[:-1]) if len(ids) > 1 and ids[-1] in stop_ids else tuple(ids)
 
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weights: tuple[float, ...]
-    bias: float
-    knots: tuple[float, ...]  # scores, rising
-    heights: tuple[float, ...]  # probabilities there, not falling; constant beyond the ends
 
-    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Logits before the curve: shape (N,) of (N, F)."""
-        return (features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.bias
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """What is known beside an answer where it was made."""
 
-    def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shape (N,) of (N, F)."""
-        return np.interp(self.scores(features), self.knots, self.heights)
+    messages: Sequence[tuple[str, str]]
+    state: Sequence[float] = ()  # the model's, of prompt and answer: `Embed` with these two parts; empty: not known
+
+    def features(self) -> NDArray[np.float64]:
+        """Shape (len(SURFACE) + len(state),)."""
+        return np.concatenate((surface_of(self.messages), self.state))
+
+
+def mixed(by_trees: NDArray[np.float64], by_curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One probability of two: trees know prompts like known ones, the plain evidence holds for all."""
+    return TREES_SHARE * by_trees + (1 - TREES_SHARE) * by_curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +125,39 @@ class Calibration:
     right: Curve
     others: Mapping[str, Curve]  # larger model -> whether that one is right
     agrees: Mapping[str, Curve]  # larger model -> whether it says the same
+    forests: Mapping[str, Forest] = field(default_factory=dict)  # model -> whether it is right, of evidence and scene; its own too
 
-    def judge(self, evidence: Evidence) -> Judgement:
+    @property
+    def needs_state(self) -> bool:
+        """Whether its trees read the model's states."""
+        return any(forest.width > len(FEATURES) + len(SURFACE) for forest in self.forests.values())
+
+    def judge(self, evidence: Evidence, scene: Scene | None = None) -> Judgement:
         """What to expect of keeping the answer, and of asking each other model."""
         features = evidence.features()[None, :]
+        beside = None if scene is None else scene.features()[None, :]
+        expected = self.expected(features, beside)
         return Judgement(
-            right=float(self.right.probabilities(features)[0]),
-            others={model: float(curve.probabilities(features)[0]) for model, curve in self.others.items()},
+            right=float(expected.pop(self.model)[0]),
+            others={model: float(probabilities[0]) for model, probabilities in expected.items()},
             agrees={model: float(curve.probabilities(features)[0]) for model, curve in self.agrees.items()},
         )
+
+    def expected(self, features: NDArray[np.float64], beside: NDArray[np.float64] | None) -> dict[str, NDArray[np.float64]]:
+        """How probably each model is right, its own first: shapes (N,).
+
+        Args:
+            features: of evidence, shape (N, len(FEATURES)).
+            beside: of scenes, shape (N, G); None, or of another width than the trees were fitted on: the evidence alone decides.
+        """
+        whole = None if beside is None else np.concatenate((features, beside), axis=1)
+        found: dict[str, NDArray[np.float64]] = {}
+        for model, curve in ((self.model, self.right), *self.others.items()):
+            forest = self.forests.get(model)
+            found[model] = curve.probabilities(features)
+            if whole is not None and forest is not None and forest.width == whole.shape[1]:
+                found[model] = mixed(forest.probabilities(whole), found[model])
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,55 +171,8 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrations:
-    """The calibrations of some models, and the price at which an escalation is worth its gain."""
+    """The calibrations of some models, and the price at which an escalation is worth its gain; and how to route between them."""
 
     price: float  # accuracy that a call of the next tier must gain: see `escalation`
     models: Mapping[str, Calibration]
-
-    def write(self, path: Path) -> None:
-        """As JSON, readable again by `read_calibrations`."""
-        table = {"format": FORMAT, "features": FEATURES, "price": self.price, "models": {name: asdict(one) for name, one in self.models.items()}}
-        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-
-
-def read_calibrations(text: str, where: str) -> Calibrations:
-    """Calibrations as `write` wrote them.
-
-    Raises:
-        UsageError: not such a file, or one of another release's features.
-    """
-    how = "fit it anew: netgpt calibrate --recording FILE"
-    try:
-        table = json.loads(text)
-        if table["format"] != FORMAT or tuple(table["features"]) != FEATURES:
-            raise UsageError(f"calibration {where} is of another release", hint=how, param="calibration")
-        models = {name: _calibration(row) for name, row in table["models"].items()}
-        return Calibrations(price=float(table["price"]), models=models)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{where} is no calibration: {error!r}", hint=how, param="calibration") from error
-
-
-def _calibration(row: Mapping[str, Any]) -> Calibration:
-    others, agrees = ({name: _curve(curve) for name, curve in row[key].items()} for key in ("others", "agrees"))
-    return Calibration(model=str(row["model"]), tasks=int(row["tasks"]), right=_curve(row["right"]), others=others, agrees=agrees)
-
-
-def _curve(row: Mapping[str, Any]) -> Curve:
-    lists = {name: tuple(map(float, row[name])) for name in ("mean", "scale", "weights", "knots", "heights")}
-    if not len(lists["mean"]) == len(lists["scale"]) == len(lists["weights"]) == len(FEATURES) or len(lists["knots"]) != len(lists["heights"]):
-        raise ValueError("its lists have other lengths than its features")
-    return Curve(bias=float(row["bias"]), **lists)
-
-
-@cache
-def shipped_calibrations() -> Calibrations:
-    """Of the models that come with the package."""
-    return read_calibrations(resources.files("netgpt.inference").joinpath("calibration.json").read_text(encoding="utf-8"), "calibration.json")
-
-
-def calibrations_at(home: Path | None) -> Calibrations:
-    """Those that were fitted for this home, else the shipped ones; raises UsageError where its file is damaged."""
-    path = home / HOME_FILE if home else None
-    if path is None or not path.is_file():
-        return shipped_calibrations()
-    return read_calibrations(path.read_text(encoding="utf-8"), str(path))
+    routers: Mapping[str, Router] = field(default_factory=dict)  # by the model whose state they read

@@ -15,7 +15,7 @@ from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError
 from netgpt.inference.admission import Admission, Lane, Ticket
-from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
+from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, ROUTE, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
@@ -389,6 +389,8 @@ def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
 def _why(model: str, nodes: Sequence[Member], telling: Telling | None = None) -> str:
     if model == CASCADE and telling is not None:
         return f"{telling.spans[-1].node if telling.spans else nodes[0].id} was sure enough, or the largest that could be asked"
+    if model == ROUTE and telling is not None:
+        return f"{telling.spans[0].node if telling.spans else nodes[0].id} was expected to be right most often for what it costs"
     if model == AUTO:
         return f"{nodes[0].id} runs the largest model that is up"  # vectors of different models cannot be compared: no choice is made anew
     return f"the request names {model}"

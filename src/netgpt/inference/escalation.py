@@ -21,7 +21,7 @@ PRICES = np.concatenate(([0.0], np.geomspace(1e-3, 1.0, 181)))
 WINDOW = 200  # labels that a drift is judged by
 DRIFT_PRIOR = 0.5  # standard deviation of the drift expected, logits: few labels move little
 DRIFT_ALARM_Z = 3.0
-KEPT_MARGIN = 0.9  # tokens before the first that is less sure than this stay: see `cascade_kept_*` of `netgpt bench choose`
+KEPT_MARGIN = 0.9  # tokens before the first that is less sure than this stay; not tuned
 
 
 @value

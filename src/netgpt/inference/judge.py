@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netgpt.inference.confidence import Calibrations, Evidence, Judgement
+from netgpt.inference.confidence import Calibrations, Evidence, Judgement, Scene
 from netgpt.inference.escalation import Choice, Drift, choose_next, sure_tokens
 from netgpt.node.handle import NodeHandle
 
@@ -29,11 +29,14 @@ class Judge:
     def can_judge(self, node: NodeHandle) -> bool:
         return node.member.model in self._calibrations.models and LOGPROBS not in node.member.lacks
 
-    def judgement(self, model: str, evidence: Evidence) -> Judgement:
-        """What the calibration says, without drift."""
-        return self._calibrations.models[model].judge(evidence)
+    def needs_state(self, model: str) -> bool:
+        return self._calibrations.models[model].needs_state
 
-    def next_after(self, model: str, evidence: Evidence | None, larger: Sequence[NodeHandle]) -> Choice:
+    def judgement(self, model: str, evidence: Evidence, scene: Scene | None = None) -> Judgement:
+        """What the calibration says, without drift."""
+        return self._calibrations.models[model].judge(evidence, scene)
+
+    def next_after(self, model: str, evidence: Evidence | None, larger: Sequence[NodeHandle], scene: Scene | None = None) -> Choice:
         """Keep an answer, or ask one of `larger`. Without evidence the next larger one is asked."""
         if not larger:
             return Choice(model="", gain=0.0)
@@ -42,7 +45,7 @@ class Judge:
         most = max(node.member.parameters for node in larger)
         costs = {node.member.model: node.member.parameters / most if most else 1.0 for node in larger}
         shift = max((self.drifts[pair].shift for pair in self.drifts if pair[0] == model), key=abs, default=0.0)
-        return choose_next(self.judgement(model, evidence), costs, self._price, shift=shift)
+        return choose_next(self.judgement(model, evidence, scene), costs, self._price, shift=shift)
 
     def sure_tokens(self, evidence: Evidence) -> int:
         return sure_tokens(evidence)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import field, replace
 from typing import ClassVar
 
+from netgpt.core.errors import InvalidRequest
 from netgpt.core.value import value
 from netgpt.models.grammar import Grammar
 
@@ -199,12 +200,22 @@ class Embed:
     """Turn tokens into one vector: the mean of their hidden states after the last norm, scaled to length 1.
 
     `session` names this call alone: it is made in one go, and nothing of it is held afterwards.
+
+    With `parts`, the lengths of consecutive parts of `ids` that make up all of them, the vector is made of two for each part: the mean
+    over it, and its last token's state, each scaled to length 1.
     """
 
     epoch: ClassVar[int] = 0
     keep: ClassVar[int] = 0
     session: str
     ids: tuple[int, ...]
+    parts: tuple[int, ...] = ()
+
+
+def check_parts(request: Embed) -> None:
+    """Raises InvalidRequest where the parts of an `Embed` are not all of its tokens."""
+    if request.parts and (min(request.parts) < 1 or sum(request.parts) != len(request.ids)):
+        raise InvalidRequest(f"parts of {list(request.parts)} tokens are not the {len(request.ids)} given", hint="cut all of them", param="parts")
 
 
 @value

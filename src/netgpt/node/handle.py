@@ -41,6 +41,11 @@ class NodeHandle:
     def tier(self) -> str:
         return self.member.tier
 
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is the door's own node."""
+        return self._is_entry
+
     async def generate(self, session: Session, *, top_logprobs: int = 0) -> AsyncGenerator[Piece, None]:
         """Continue the session from its last token; the last piece has `finish`.
 
@@ -126,6 +131,18 @@ class NodeHandle:
         """The vector of the session's prompt. Raises what `generate` raises."""
         self._admit(session)
         return await self._ask(session, "embed", Embed(session=session.id, ids=session.prompt_ids), Embedding)
+
+    async def states(self, session: Session, ids: tuple[int, ...], parts: tuple[int, ...]) -> Embedding:
+        """The states of parts of `ids`, tokens of the session, on the door's own node: they stay on it.
+
+        Raises:
+            NotSupported: the node is not the door's own.
+            And what `generate` raises.
+        """
+        self._admit(session)
+        if not self._is_entry:
+            raise NotSupported(f"states of {self.id!r} do not leave it", hint="ask at its own door")
+        return await self._ask(session, "embed", Embed(session=f"{session.id}-states", ids=ids, parts=parts), Embedding)
 
     async def recall(self, session: Session, asked: Recall) -> Recalled:
         """The node's kept answer to what the session asks, if it has one. Raises what `generate` raises."""

@@ -39,7 +39,10 @@ CALLS_SINCE: Mapping[str, int] = MappingProxyType({"certify": 2, "embed": 2, "re
 
 # The version with which a field came, for fields that change what an answer means: an older node would ignore
 # them. Fields that can be ignored without harm are not here.
-FIELDS_SINCE: Mapping[type, Mapping[str, int]] = MappingProxyType({Generate: {"grammar": 2, "answer_from": 2, "text": 2, "penalties": 2}})
+FIELDS_SINCE: Mapping[type, Mapping[str, int]] = MappingProxyType({
+    Generate: {"grammar": 2, "answer_from": 2, "text": 2, "penalties": 2},
+    Embed: {"parts": 2},
+})  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

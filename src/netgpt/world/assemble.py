@@ -19,13 +19,16 @@ from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, read_scripts
 from netgpt.engine.timed import TimedEngine
 from netgpt.inference.cache import AnswerCache, engine_embedder
+from netgpt.inference.calibration_file import calibrations_at
 from netgpt.inference.cascade import cascade
-from netgpt.inference.choice import CASCADE
-from netgpt.inference.confidence import calibrations_at
+from netgpt.inference.choice import CASCADE, ROUTE
+from netgpt.inference.confidence import Calibrations
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.inference.judge import Judge
 from netgpt.inference.planner import Battery, Planner
 from netgpt.inference.policy import policy_or_none
+from netgpt.inference.route import route
+from netgpt.inference.steps import Strategy
 from netgpt.models.card import weightless_card
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
@@ -159,6 +162,11 @@ def _torch_engine(config: EngineConfig, clock: Clock) -> Engine:
     )
 
 
+def _strategies(calibrations: Calibrations) -> dict[str, Strategy]:
+    """How a door answers the names that stand for a strategy; all others by `direct`."""
+    return {CASCADE: partial(cascade, policy=Judge(calibrations)), ROUTE: partial(route, routers=calibrations.routers)}
+
+
 class Node:
     """A door, its membership, and its connections: everything of a node but the engine."""
 
@@ -215,7 +223,7 @@ class Node:
             record=record,
             limits=limits,
             scope_secret=scope_secret,
-            strategies={CASCADE: partial(cascade, policy=Judge(calibrations_at(Path(config.home) if config.home else None)))},
+            strategies=_strategies(calibrations_at(Path(config.home) if config.home else None)),
             planner=Planner(
                 config.node,
                 battery=Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None,

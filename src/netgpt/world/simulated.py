@@ -67,7 +67,7 @@ def simulate(scenario: Scenario, *, seed: int, duration_s: float, output: Storag
     """Run `scenario` for `duration_s` of virtual time; write `events.jsonl` and `report.json` to `output`.
 
     Args:
-        home: where `this-machine` was measured, for nodes that are declared to be it.
+        home: where `this-machine` was measured, for nodes that are declared to be it, and whose calibration the doors read.
         policy: who chooses for `auto`; empty: NetGPT.
 
     Returns:
@@ -129,6 +129,7 @@ class SimulatedWorld:
         self._offers = offers or {}
         self._policy = policy
         self.scenario = scenario
+        self._home = home
         self._engines = {node.id: _engine_config(node, scenario.agreement, home) for node in scenario.nodes}
         self.clock = VirtualClock()
         self.chance = SeededChance(seed)
@@ -197,7 +198,7 @@ class SimulatedWorld:
         service = EngineService(spec.id, engine, self._authority.identify, keeper=keeper, offer=offer)
         await transport.listen(_engine_address(spec.id), service.handle)
         node = Node(
-            _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S), self._policy),
+            _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S), self._home, self._policy),
             transport=transport,
             tokenizer=ByteTokenizer(),
             clock=self.clock,
@@ -426,11 +427,11 @@ def _engine_config(spec: NodeSpec, agreement: float, home: str) -> EngineConfig:
     )
 
 
-def _door_config(spec: NodeSpec, join_token: str, policy: str) -> DoorConfig:
+def _door_config(spec: NodeSpec, join_token: str, home: str, policy: str) -> DoorConfig:
     return DoorConfig(
         node=spec.id,
         tier=spec.tier,
-        home="",
+        home=home,
         http_port=0,
         engine_address=_engine_address(spec.id),
         controller_address=CONTROLLER,

@@ -1,0 +1,178 @@
+"""`calibration.json`: what `netgpt calibrate` fits, as text. Numbers alone, none of anybody's content; shipped with the package, or of a home."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netgpt.core.errors import UsageError
+from netgpt.inference.boosting import LEAVES, NODES, Forest
+from netgpt.inference.confidence import FEATURES, Calibration, Calibrations
+from netgpt.inference.curve import Curve
+from netgpt.inference.routing import KINDS, Nearest, Router
+from netgpt.inference.surface import SURFACE
+
+FORMAT = 2
+HOME_FILE = "calibration.json"  # in the home
+
+
+def write_calibrations(calibrations: Calibrations, path: Path) -> None:
+    """As JSON, readable again by `read_calibrations`."""
+    table = {
+        "format": FORMAT,
+        "features": FEATURES,
+        "surface": SURFACE,
+        "price": calibrations.price,
+        "models": {name: _calibration_row(one) for name, one in calibrations.models.items()},
+        "routers": {name: _router_row(one) for name, one in calibrations.routers.items()},
+    }
+    path.write_text(json.dumps(table, separators=(",", ":")).replace('},"', '},\n"') + "\n", encoding="utf-8")
+
+
+def read_calibrations(text: str, where: str) -> Calibrations:
+    """Calibrations as `write_calibrations` wrote them.
+
+    Raises:
+        UsageError: not such a file, or one of another release's features.
+    """
+    how = "fit it anew: netgpt calibrate --recording FILE"
+    try:
+        table = json.loads(text)
+        if table["format"] != FORMAT or (tuple(table["features"]), tuple(table["surface"])) != (FEATURES, SURFACE):
+            raise UsageError(f"calibration {where} is of another release", hint=how, param="calibration")
+        return Calibrations(
+            price=float(table["price"]),
+            models={name: _calibration(row) for name, row in table["models"].items()},
+            routers={name: _router(row) for name, row in table["routers"].items()},
+        )
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UsageError(f"{where} is no calibration: {error!r}", hint=how, param="calibration") from error
+
+
+@cache
+def shipped_calibrations() -> Calibrations:
+    """Of the models that come with the package."""
+    return read_calibrations(resources.files("netgpt.inference").joinpath("calibration.json").read_text(encoding="utf-8"), "calibration.json")
+
+
+def calibrations_at(home: Path | None) -> Calibrations:
+    """Those that were fitted for this home, else the shipped ones; raises UsageError where its file is damaged."""
+    path = home / HOME_FILE if home else None
+    if path is None or not path.is_file():
+        return shipped_calibrations()
+    return read_calibrations(path.read_text(encoding="utf-8"), str(path))
+
+
+def _calibration_row(one: Calibration) -> dict[str, Any]:
+    return {
+        "model": one.model,
+        "tasks": one.tasks,
+        "right": asdict(one.right),
+        "others": {name: asdict(curve) for name, curve in one.others.items()},
+        "agrees": {name: asdict(curve) for name, curve in one.agrees.items()},
+        "forests": {name: _forest_row(forest) for name, forest in one.forests.items()},
+    }
+
+
+def _calibration(row: Mapping[str, Any]) -> Calibration:
+    others, agrees = ({name: _curve(curve) for name, curve in row[key].items()} for key in ("others", "agrees"))
+    forests = {name: _forest(forest) for name, forest in row["forests"].items()}
+    return Calibration(model=str(row["model"]), tasks=int(row["tasks"]), right=_curve(row["right"]), others=others, agrees=agrees, forests=forests)
+
+
+def _curve(row: Mapping[str, Any], width: int = len(FEATURES)) -> Curve:
+    lists = {name: tuple(map(float, row[name])) for name in ("mean", "scale", "weights", "knots", "heights")}
+    if not len(lists["mean"]) == len(lists["scale"]) == len(lists["weights"]) == width or len(lists["knots"]) != len(lists["heights"]):
+        raise ValueError("its lists have other lengths than its features")
+    return Curve(bias=float(row["bias"]), **lists)
+
+
+def _forest_row(forest: Forest) -> dict[str, Any]:
+    return {
+        "width": forest.width,
+        "bias": forest.bias,
+        "columns": forest.columns_TS.ravel().tolist(),
+        "bounds": forest.bounds_TS.ravel().tolist(),
+        "leaves": forest.leaves_TL.ravel().tolist(),
+    }
+
+
+def _forest(row: Mapping[str, Any]) -> Forest:
+    columns_TS = np.array(row["columns"], dtype=np.int64).reshape(-1, NODES)
+    bounds_TS, leaves_TL = np.array(row["bounds"], dtype=np.float64).reshape(-1, NODES), np.array(row["leaves"], dtype=np.float64).reshape(-1, LEAVES)
+    width = int(row["width"])
+    if not len(columns_TS) == len(bounds_TS) == len(leaves_TL) or (columns_TS.size and not 0 <= columns_TS.min() <= columns_TS.max() < width):
+        raise ValueError("its trees have other lengths, or ask for features that there are not")
+    return Forest(width=width, bias=float(row["bias"]), columns_TS=columns_TS, bounds_TS=bounds_TS, leaves_TL=leaves_TL)
+
+
+def _router_row(one: Router) -> dict[str, Any]:
+    near = one.nearest
+    return {
+        "tasks": one.tasks,
+        "models": one.models,
+        "kind": one.kind,
+        "price": one.price,
+        "forests": [_forest_row(forest) for forest in one.forests],
+        "plain": asdict(one.plain),
+        "shares": one.shares,
+        "nearest": {
+            "near": near.near,
+            "far": near.far,
+            "mean": near.mean_F.tolist(),
+            "scale": near.scale_F.tolist(),
+            "axes": near.axes_FK.ravel().tolist(),
+            "step": near.step,
+            "points": base64.b64encode(near.points_MK.tobytes()).decode("ascii"),
+            "right": base64.b64encode(np.packbits(near.right_MO).tobytes()).decode("ascii"),
+        },
+    }
+
+
+def _router(row: Mapping[str, Any]) -> Router:
+    models, forests = tuple(map(str, row["models"])), tuple(_forest(forest) for forest in row["forests"])
+    shares = tuple(map(float, row["shares"]))
+    if not len(forests) == len(models) == len(shares) or row["kind"] not in KINDS:
+        raise ValueError("it has not one forest a model, or decides in an unknown way")
+    nearest = _nearest(row["nearest"], len(models))
+    if any(forest.width != len(nearest.mean_F) for forest in forests):
+        raise ValueError("its parts read features of different widths")
+    return Router(
+        tasks=int(row["tasks"]),
+        models=models,
+        kind=row["kind"],
+        price=float(row["price"]),
+        forests=forests,
+        nearest=nearest,
+        plain=_curve(row["plain"], len(nearest.mean_F)),
+        shares=shares,
+    )
+
+
+def _nearest(row: Mapping[str, Any], models: int) -> Nearest:
+    mean_F, scale_F = (np.array(row[key], dtype=np.float64) for key in ("mean", "scale"))
+    axes_FK = np.array(row["axes"], dtype=np.float64).reshape(len(mean_F), -1)
+    points_MK = np.frombuffer(base64.b64decode(row["points"], validate=True), dtype=np.int8).reshape(-1, axes_FK.shape[1])
+    bits: NDArray[np.uint8] = np.frombuffer(base64.b64decode(row["right"], validate=True), dtype=np.uint8)
+    right_MO = np.unpackbits(bits, count=len(points_MK) * models).astype(np.bool_).reshape(-1, models)
+    if len(scale_F) != len(mean_F) or not len(points_MK):
+        raise ValueError("its lists have different lengths, or it knows no prompt")
+    return Nearest(
+        mean_F=mean_F,
+        scale_F=scale_F,
+        axes_FK=axes_FK,
+        points_MK=points_MK,
+        step=float(row["step"]),
+        right_MO=right_MO,
+        near=float(row["near"]),
+        far=float(row["far"]),
+    )
