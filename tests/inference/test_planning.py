@@ -32,6 +32,8 @@ def view(name: str = "cloud1", **changes: Any) -> NodeView:
         step_ratio=1.0,
         running=0.0,
         full=0.0,
+        free_s=(),
+        held_s=0.0,
         late_s=0.0,
         slots=4,
         queue_s=0.0,
@@ -69,6 +71,8 @@ def of(name: str, **changes: Any) -> Prediction:
         {"queue_s": 0.5, "queue_trust": 1.0},
         {"running": 3.0},
         {"full": 2.0},
+        {"free_s": (0.4, 0.5, 0.6, 0.7)},
+        {"held_s": 0.2},
         {"late_s": 1.0},
         {"pace": Pace(layers_s=0.0004, head_s=0.001, read_s=0.03)},
     ],
@@ -94,6 +98,14 @@ def test_a_request_crosses_in_its_bytes_over_the_rate_and_one_round_trip():
     idle = alone()
     rest_s = idle.ttft_s - 0.05 - 1e-6 * idle.up_bytes
     assert rest_s == pytest.approx(view().pace.prefill_s(200))
+
+
+def test_where_a_node_says_when_a_slot_gets_free_nothing_else_counts_of_its_queue():
+    ready = alone(free_s=(0.0, 2.0), full=3.0, queue_s=1.0, queue_trust=1.0)
+    assert ready.ttft_s == pytest.approx(alone().ttft_s)
+    on_the_way_s = 0.05 / 2 + 1e-6 * ready.up_bytes
+    assert alone(free_s=(0.5, 2.0)).ttft_s == pytest.approx(ready.ttft_s + 0.5 - on_the_way_s), "a slot that gets free meanwhile is free"
+    assert alone(free_s=(on_the_way_s, 2.0)).ttft_s == pytest.approx(ready.ttft_s)
 
 
 def test_nothing_of_the_doors_own_node_crosses_a_link_and_its_machine_draws_power():

@@ -95,7 +95,7 @@ class Door:
         self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
         self._visits = Visits(entry, clock, metrics, record)
         self._planner = planner or Planner(entry().id)
-        self._prober = Prober(self._planner.estimates, handle, clock, metrics)
+        self._prober = Prober(self._planner.estimates, handle, clock, metrics, self._doors)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
         self._recalling = Recalling(
@@ -206,7 +206,8 @@ class Door:
         """
         nodes = able_nodes(self._nodes(_lane(request)), request.grammar)
         check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
-        return self._planner.preview(request, nodes, self._admission.running, self._clock.now_s(), deadline_s=self._deadline_s(request))
+        now_s, deadline_s = self._clock.now_s(), self._deadline_s(request)
+        return self._planner.preview(request, nodes, self._admission.running, now_s, deadline_s=deadline_s, ahead=self._ahead(nodes))
 
     def _deadline_s(self, request: ChatRequest) -> float:
         return request.deadline_s or self._limits.deadline_s
@@ -215,11 +216,18 @@ class Door:
         """What `auto` chooses; None where the request names a tier."""
         if request.model != AUTO:
             return None
-        decision = self._planner.plan(request, nodes, self._admission.running, visit.arrival_s, deadline_s=self._deadline_s(request))
+        deadline_s, ahead = self._deadline_s(request), self._ahead(nodes)
+        decision = self._planner.plan(request, nodes, self._admission.running, visit.arrival_s, deadline_s=deadline_s, ahead=ahead)
         if len(nodes) > 1:
             self._prober.watch(nodes)
         visit.planned(request, decision)
         return decision
+
+    def _ahead(self, nodes: Sequence[Member]) -> dict[str, int]:
+        """How many of the door's own requests must end before another may go, for nodes where that is so now."""
+        doors, waiting = self._doors(), self._admission.waiting_for()
+        there = [(node, self._admission.running.get(node.id, 0) + waiting.get(node.id, 0)) for node in nodes]
+        return {node.id: own - room + 1 for node, own in there if own and own >= (room := self._rooms.room(node, doors))}
 
     async def embed(self, request: EmbedRequest) -> Vectors:
         """One vector for each text. Cancelling it cancels all work on every node.

@@ -11,7 +11,6 @@ from typing import Any
 
 from netgpt.core.value import value
 from netgpt.inference.estimates import Estimates, Sample
-from netgpt.inference.lengths import Lengths
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import objective_of
 from netgpt.inference.planning import (
@@ -32,6 +31,7 @@ from netgpt.inference.planning import (
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.models.generation import Timings
+from netgpt.models.lengths import Lengths
 from netgpt.network.member import Member
 from netgpt.node.session import Session
 
@@ -71,6 +71,7 @@ class Followed:
     def __exit__(self, *_: object) -> None:
         if self._node:
             self._estimates.hear(self._node, self._call, answered=False)
+            self._estimates.end(self._node, self._call)
 
 
 class Planner:
@@ -110,13 +111,23 @@ class Planner:
             return None
         return min(max(self._battery.level - self._spent_j / self._battery.capacity_j, 0.0), 1.0)
 
-    def plan(self, request: ChatRequest, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, *, deadline_s: float) -> Decision:
+    def plan(
+        self,
+        request: ChatRequest,
+        nodes: Sequence[Member],
+        running: Mapping[str, int],
+        now_s: float,
+        *,
+        deadline_s: float,
+        ahead: Mapping[str, int] | None = None,
+    ) -> Decision:
         """Who should answer.
 
         Args:
             nodes: that may; at least one.
             running: requests of this door, by node.
             deadline_s: seconds from now.
+            ahead: how many of the door's own requests must end before it lets another go to a node; those not in it take one at once.
 
         Raises:
             DeadlineExceeded, NotSupported: nobody keeps the request's limits.
@@ -124,7 +135,7 @@ class Planner:
         features = self._features(request, nodes)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
         decision = choose(
-            self.predictions(request, features, nodes, running, now_s),
+            self.predictions(request, features, nodes, running, now_s, ahead or {}),
             objective_of(request.service),
             Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery),
             previous=self._last.get(kind),
@@ -146,20 +157,30 @@ class Planner:
         told = decision.chosen.prediction
         node = told.candidate.nodes[0]
         self.estimates.ask(node, request.request_id, now_s, told.ttft_s)
+        self.estimates.send(node, request.request_id, now_s, told.ttft_s, told.total_s)
         return Followed(self.estimates, node, request.request_id)
 
-    def preview(self, request: ChatRequest, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, *, deadline_s: float) -> Decision:
+    def preview(
+        self,
+        request: ChatRequest,
+        nodes: Sequence[Member],
+        running: Mapping[str, int],
+        now_s: float,
+        *,
+        deadline_s: float,
+        ahead: Mapping[str, int] | None = None,
+    ) -> Decision:
         """What `plan` would say now, without a trace of it. Raises what `plan` raises."""
         features = self._features(request, nodes)
         limits = Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
-        found = self.predictions(request, features, nodes, running, now_s)
+        found = self.predictions(request, features, nodes, running, now_s, ahead or {})
         return choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
 
     def predictions(
-        self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float
+        self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, ahead: Mapping[str, int]
     ) -> list[Prediction]:
-        views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0)) for node in nodes}
+        views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0), ahead=ahead.get(node.id, 0)) for node in nodes}
         judged = self._judge(request, nodes) if self._judge else None
         ways = candidates(list(views.values()), self._strategies)
         return [predict(way, features, views, escalation=self._escalation, judged=judged) for way in ways]

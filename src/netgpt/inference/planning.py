@@ -13,7 +13,7 @@ from itertools import combinations
 
 from netgpt.core.errors import DeadlineExceeded, NotSupported
 from netgpt.core.value import value
-from netgpt.inference.estimates import OTHERS_PROMPT, NodeView, token_time_s, utilisation
+from netgpt.inference.estimates import OTHERS_ANSWER, OTHERS_PROMPT, NodeView, token_time_s, utilisation
 from netgpt.inference.objective import Objective, cost_s
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
@@ -149,7 +149,8 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
     context = features.prompt_tokens + answer / 2
     prefill_s = pace.prefill_s(features.prompt_tokens) * view.prefill_ratio
     token_s = token_time_s(pace, view.running, context) * view.step_ratio
-    ttft_s = view.rtt_s + view.byte_s * up_bytes + _wait_s(view, prefill_s, token_s, answer) + prefill_s + view.late_s
+    way_s = view.rtt_s + view.byte_s * up_bytes
+    ttft_s = view.held_s + way_s + _wait_s(view, way_s - view.rtt_s / 2) + prefill_s + view.late_s
     total_s = ttft_s + token_s * max(answer - 1, 0)
     quality, source = (view.quality, view.quality_from) if judged is None else (judged, "judged")
     return Prediction(
@@ -171,14 +172,15 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
     )
 
 
-def _wait_s(view: NodeView, prefill_s: float, token_s: float, answer_tokens: float) -> float:
-    """Until the node begins with the prompt: for a slot, and behind other prompts (M/D/1), as seen lately if that was lately."""
-    service_s = prefill_s + token_s * answer_tokens
+def _wait_s(view: NodeView, until_s: float) -> float:
+    """Until the node begins with a prompt that arrives after `until_s`: as its slots get free, where it says when; else as is usual there."""
+    if view.free_s:
+        return max(view.free_s[0] - until_s, 0.0)
     busy = utilisation(view.pace, view.running)
-    modelled_s = busy / (2 * (1 - busy)) * view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio
+    modelled_s = busy / (2 * (1 - busy)) * view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio  # behind other prompts (M/D/1)
     behind_s = view.queue_trust * view.queue_s + (1 - view.queue_trust) * modelled_s
-    slot_s = view.full * service_s / view.slots
-    return behind_s + slot_s
+    others_s = view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio + OTHERS_ANSWER * token_time_s(view.pace, view.running, OTHERS_PROMPT)
+    return behind_s + view.full * others_s / (view.slots + 1)  # the first of so many that end
 
 
 def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
