@@ -119,13 +119,17 @@ def test_every_tier_alone_is_a_candidate_and_cascades_climb_where_the_door_has_t
     views = [view("cloud1"), view("edge1"), view("device1")]
     assert [str(one) for one in candidates(views)] == ["cloud1", "edge1", "device1"]
     chains = [one.nodes for one in candidates(views, (DIRECT, CASCADE)) if one.strategy == CASCADE]
-    assert chains == [("device1", "edge1"), ("device1", "cloud1"), ("edge1", "cloud1"), ("device1", "edge1", "cloud1")]
+    assert chains == [("device1", "edge1"), ("device1", "cloud1"), ("edge1", "cloud1")]
+    judged = [one.nodes for one in candidates(views, (DIRECT, CASCADE), ["edge1", "cloud1"]) if one.strategy == CASCADE]
+    assert judged == [("edge1", "cloud1")], "nobody here can tell how sure device1 was"
+    worse = [view("edge1", quality=0.4), view("device1")]
+    assert all(one.strategy == DIRECT for one in candidates(worse, (DIRECT, CASCADE))), "nothing is gained by going up"
 
 
 def test_a_cascade_takes_the_first_answer_and_its_share_of_the_next():
     views = {"device1": view("device1"), "cloud1": view("cloud1")}
     lower, upper = (predict(Candidate(strategy=DIRECT, nodes=(name,)), FEATURES, views) for name in views)
-    chain = predict(Candidate(strategy=CASCADE, nodes=("device1", "cloud1")), FEATURES, views, escalation=lambda low, high: (0.25, 0.8))
+    chain = predict(Candidate(strategy=CASCADE, nodes=("device1", "cloud1")), FEATURES, views, escalation=lambda *_: (0.25, 0.8))
     assert chain.total_s == pytest.approx(lower.total_s + 0.25 * upper.total_s)
     assert chain.ttft_s == pytest.approx(lower.total_s + 0.25 * upper.ttft_s)
     assert chain.quality == 0.8

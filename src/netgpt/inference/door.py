@@ -180,7 +180,8 @@ class Door:
                     fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
                     session.max_tokens = fit.max_tokens
                 nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
-                steps = self._strategies.get(request.model, direct)(session, [self._handle(node) for node in nodes])
+                strategy, asked = self._way(request, nodes, decision)
+                steps = strategy(session, [self._handle(node) for node in asked])
                 try:
                     async for step in steps:
                         for delta in self._take(step, session, telling, visit.arrival_s):
@@ -195,7 +196,7 @@ class Door:
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
-            self._planner.learn(request, session, finish, nodes, self._clock.now_s())
+            self._planner.learn(request, session, finish, nodes, self._clock.now_s(), shown=strategy is direct)
             yield finish
 
     def plan(self, request: ChatRequest) -> Decision:
@@ -222,6 +223,16 @@ class Door:
             self._prober.watch(nodes)
         visit.planned(request, decision)
         return decision
+
+    def _way(self, request: ChatRequest, nodes: Sequence[Member], decision: Decision | None) -> tuple[Strategy, Sequence[Member]]:
+        """How the request is answered, and by whom. A cascade that was chosen runs over its own nodes, if all of them are still there."""
+        if decision is None:
+            return self._strategies.get(request.model, direct), nodes
+        way = decision.chosen.prediction.candidate
+        chain = [node for name in way.nodes for node in nodes if node.id == name]
+        if way.strategy != CASCADE or len(chain) < len(way.nodes) or chain[0] is not nodes[0]:
+            return direct, nodes
+        return self._strategies[CASCADE], [*chain, *(node for node in nodes if node.parameters == chain[-1].parameters and node not in chain)]
 
     def _ahead(self, nodes: Sequence[Member]) -> dict[str, int]:
         """How many of the door's own requests must end before another may go, for nodes where that is so now."""

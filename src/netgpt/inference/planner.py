@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from netgpt.core.value import value
+from netgpt.inference.climbing import Climbing
 from netgpt.inference.estimates import Estimates, Sample
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import objective_of
 from netgpt.inference.planning import (
+    CASCADE,
     DIRECT,
     Candidate,
     Decision,
-    Escalation,
     Features,
     Limits,
     Prediction,
     Scored,
     candidates,
-    chance_escalation,
     choose,
     predict,
     radio_energy_j,
@@ -82,22 +82,19 @@ class Planner:
         entry: str,
         *,
         battery: Battery | None = None,
-        strategies: Sequence[str] = (DIRECT,),
-        escalation: Escalation = chance_escalation,
+        climbing: Climbing | None = None,
         judge: Judge | None = None,
     ) -> None:
         """Args:
         entry: the door's own node.
         battery: None: it runs on mains.
-        strategies: those that the door can run.
-        escalation: how often a cascade climbs, and what comes out.
+        climbing: what cascades do here; None: this door runs none.
         """
         self.estimates = Estimates(entry)
         self._entry = entry
         self._battery = battery
         self._spent_j = 0.0
-        self._strategies = strategies
-        self._escalation = escalation
+        self._climbing = climbing
         self._judge = judge
         self._lengths = Lengths()
         self._tokens = Line(8.0, 0.5, 400.0)  # of a prompt, over its characters
@@ -182,8 +179,16 @@ class Planner:
     ) -> list[Prediction]:
         views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0), ahead=ahead.get(node.id, 0)) for node in nodes}
         judged = self._judge(request, nodes) if self._judge else None
-        ways = candidates(list(views.values()), self._strategies)
-        return [predict(way, features, views, escalation=self._escalation, judged=judged) for way in ways]
+        climbing = self._climbing
+        if climbing is None:
+            return [predict(way, features, views, judged=judged) for way in candidates(list(views.values()))]
+        members = {node.id: node for node in nodes}
+
+        def escalation(lower: str, upper: str, lower_quality: float, upper_quality: float) -> tuple[float, float]:
+            return climbing.expect(members[lower], members[upper], lower_quality, upper_quality)
+
+        ways = candidates(list(views.values()), (DIRECT, CASCADE), [node.id for node in nodes if climbing.can_judge_member(node)])
+        return [predict(way, features, views, escalation=escalation, judged=judged) for way in ways]
 
     def _features(self, request: ChatRequest, nodes: Sequence[Member]) -> Features:
         prompt_tokens = max(int(self._tokens.at(prompt_length(request))), 1)
@@ -195,13 +200,17 @@ class Planner:
             short_tokens=self._lengths.quantile(request.key, request.model, most, SHORT),
         )
 
-    def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float) -> None:
-        """Take in how an answer went. One that several nodes made says nothing of any of them but its length."""
+    def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float, *, shown: bool = True) -> None:
+        """Take in how an answer went. One that several nodes made says nothing of any of them but its length.
+
+        Args:
+            shown: its tokens were told as they came; else their times say nothing of a node.
+        """
         self._lengths.add(request.key, request.model, finish.completion_tokens, cut=finish.reason == "length")
         self._tokens.add(prompt_length(request), len(session.prompt_ids))
         member = next((node for node in nodes if len(finish.origin) == 1 and node.id == finish.origin[0].node), None)
         timings = next((piece.timings for piece in reversed(session.accepted) if piece.timings), None)
-        if member is None or finish.switches or timings is None:
+        if member is None or finish.switches or timings is None or not shown:
             return
         sample = _sample(session, finish, member, timings, now_s)
         self.estimates.answered(member, sample)

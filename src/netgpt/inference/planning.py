@@ -8,7 +8,7 @@ has left their nodes out. No clock, no node and no text here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import combinations
 
 from netgpt.core.errors import DeadlineExceeded, NotSupported
@@ -18,6 +18,7 @@ from netgpt.inference.objective import Objective, cost_s
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
 DIRECT, CASCADE = "direct", "cascade"
+TIERS = ("device", "edge", "cloud")
 WHOLE = "whole"  # the prompt as it is
 HYSTERESIS = 0.03  # what another choice must save to be taken
 RADIO_FIT = "low-band"
@@ -101,21 +102,26 @@ class Decision:
         return next((one for one in self.ranked if one.prediction.candidate != self.chosen.prediction.candidate and not one.excluded), None)
 
 
-# How often `lower`'s answer is passed on to `upper`, and the quality of what comes out.
-Escalation = Callable[[float, float], tuple[float, float]]
+# How often the answer of a node is passed on to another, and the quality of what comes out: of (node, next node, their qualities).
+Escalation = Callable[[str, str, float, float], tuple[float, float]]
 
 
-def candidates(views: Sequence[NodeView], strategies: Sequence[str] = (DIRECT,)) -> list[Candidate]:
-    """All ways that these nodes allow, each node alone first, then, if the door can, cascades from a lower tier to a higher one."""
+def candidates(views: Sequence[NodeView], strategies: Sequence[str] = (DIRECT,), judged: Collection[str] | None = None) -> list[Candidate]:
+    """All ways that these nodes allow: each node alone, then, if the door can, cascades of a node and a better one of a higher tier.
+
+    Args:
+        judged: nodes whose answers the door can judge: a cascade goes on from no others; None: all.
+    """
     found = [Candidate(strategy=DIRECT, nodes=(view.id,)) for view in views]
     if CASCADE in strategies:
-        rising = sorted(views, key=lambda view: (view.quality, view.id))
-        chains = [several for length in (2, 3) for several in combinations(rising, length) if len({view.tier for view in several}) == length]
-        found += [Candidate(strategy=CASCADE, nodes=tuple(view.id for view in several)) for several in chains]
+        rising = sorted(views, key=lambda view: (TIERS.index(view.tier), view.quality, view.id))
+        pairs = [(lower, upper) for lower, upper in combinations(rising, 2) if lower.tier != upper.tier and lower.quality < upper.quality]
+        able = [pair for pair in pairs if judged is None or pair[0].id in judged]
+        found += [Candidate(strategy=CASCADE, nodes=tuple(view.id for view in pair)) for pair in able]
     return found
 
 
-def chance_escalation(lower: float, upper: float) -> tuple[float, float]:
+def chance_escalation(node: str, upper_node: str, lower: float, upper: float) -> tuple[float, float]:
     """An `Escalation` that knows nothing of confidence: as many answers go up as the lower model gets wrong, whichever they are."""
     share = 1 - lower
     return share, lower + share * (upper - lower)
@@ -135,11 +141,11 @@ def predict(
         views: of its nodes at least.
         judged: the chance that a node's answer to this very request is right, by node, where somebody knows; else the models' own quality.
     """
-    stages = [_alone(Candidate(strategy=DIRECT, nodes=(node,)), features, views[node], (judged or {}).get(node)) for node in candidate.nodes]
-    whole = stages[-1]
-    for lower in reversed(stages[:-1]):
-        whole = _escalated(candidate, features, lower, whole, escalation)
-    return whole
+    first, *rest = [_alone(Candidate(strategy=DIRECT, nodes=(node,)), features, views[node], (judged or {}).get(node)) for node in candidate.nodes]
+    if not rest:
+        return first
+    share, quality = escalation(*candidate.nodes, first.quality, rest[0].quality)
+    return _escalated(candidate, features, first, rest[0], share, quality)
 
 
 def _alone(candidate: Candidate, features: Features, view: NodeView, judged: float | None) -> Prediction:
@@ -193,9 +199,8 @@ def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
     return watts * (LISTENING * total_s + (SENDING_23_DBM - LISTENING) * sending_s + (RECEIVING - LISTENING) * receiving_s)
 
 
-def _escalated(candidate: Candidate, features: Features, lower: Prediction, upper: Prediction, escalation: Escalation) -> Prediction:
+def _escalated(candidate: Candidate, features: Features, lower: Prediction, upper: Prediction, share: float, quality: float) -> Prediction:
     """The lower answer is held until it is trusted, and shown at once then; else the upper one is asked."""
-    share, quality = escalation(lower.quality, upper.quality)
     ttft_s = lower.total_s + share * upper.ttft_s
     total_s = lower.total_s + share * upper.total_s
     return Prediction(
@@ -212,7 +217,7 @@ def _escalated(candidate: Candidate, features: Features, lower: Prediction, uppe
         quality=quality,
         spread=max(lower.spread, upper.spread),
         fastest_s=lower.fastest_s,
-        sources={**upper.sources, "quality": "escalation"},
+        sources={**upper.sources, "quality": "calibration"},
         guessed=lower.guessed or upper.guessed,
     )
 

@@ -208,6 +208,8 @@ class Node:
             heed_revoked=heed_revoked or (lambda serials: None),
             version=config.wire_version,
         )
+        judge = Judge(calibrations_at(Path(config.home) if config.home else None))
+        battery = Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None
         self.door = Door(
             entry=lambda: self.membership.member,
             members=self.membership.members,
@@ -220,8 +222,8 @@ class Node:
             record=record,
             limits=limits,
             scope_secret=scope_secret,
-            strategies={CASCADE: partial(cascade, policy=Judge(calibrations_at(Path(config.home) if config.home else None)))},
-            planner=Planner(config.node, battery=Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None),
+            strategies={CASCADE: partial(cascade, policy=judge)},
+            planner=Planner(config.node, battery=battery, climbing=judge),
         )
 
     async def live(self) -> None:
