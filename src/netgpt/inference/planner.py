@@ -252,6 +252,7 @@ def row(scored: Scored) -> dict[str, Any]:
         "nodes": list(one.candidate.nodes),
         "cost_s": round(scored.cost_s, 6),
         "ttft_s": round(one.ttft_s, 6),
+        "held_s": round(one.held_s, 6),
         "token_s": round(one.token_s, 6),
         "total_s": round(one.total_s, 6),
         "answer_tokens": round(one.answer_tokens, 2),

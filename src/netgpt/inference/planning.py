@@ -63,6 +63,7 @@ class Prediction:
     cost: float  # in the unit of the nodes' prices
     quality: float
     spread: float  # share: how far off the times may be
+    held_s: float  # how much of it the door itself holds the request back
     fastest_s: float  # the whole answer, if all goes well
     sources: Mapping[str, str]  # where each figure comes from
     guessed: bool = False  # some node's pace is neither told nor learnt
@@ -172,6 +173,7 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
         cost=view.offer.cost(features.prompt_tokens, answer),
         quality=quality,
         spread=0.0 if view.late_s else max(view.pace_spread, view.network_spread * min(view.rtt_s / max(ttft_s, 1e-9), 1.0)),
+        held_s=view.held_s,
         fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0)),
         sources={"time": view.pace_from, "way": "none" if view.is_entry else view.way_from, "quality": source, "bytes": "learnt line"},
         guessed=view.pace_from == "assumed",
@@ -216,6 +218,7 @@ def _escalated(candidate: Candidate, features: Features, lower: Prediction, uppe
         cost=lower.cost + share * upper.cost,
         quality=quality,
         spread=max(lower.spread, upper.spread),
+        held_s=lower.held_s,
         fastest_s=lower.fastest_s,
         sources={**upper.sources, "quality": "calibration"},
         guessed=lower.guessed or upper.guessed,
