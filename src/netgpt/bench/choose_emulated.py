@@ -121,9 +121,7 @@ def asks_of(cell: Cell, window_s: float, seed: int = SEED) -> list[Ask]:
     return asks
 
 
-def _asks(
-    node: str, per_s: float, window_s: float, prompts: tuple[int, int], answers: tuple[int, int], stream: np.random.Generator
-) -> list[Ask]:
+def _asks(node: str, per_s: float, window_s: float, prompts: tuple[int, int], answers: tuple[int, int], stream: np.random.Generator) -> list[Ask]:
     times_s = np.cumsum(stream.exponential(1 / per_s, size=int(3 * per_s * window_s) + 20))
     found = []
     for number, at_s in enumerate(times_s[times_s < window_s]):
@@ -149,7 +147,9 @@ async def ask_all(doors: Mapping[str, str], model: str, cell: Cell, asks: Sequen
     answers = await asyncio.gather(*(ask_at(Target(url=doors[node], model=model), each) for node, each in timed.items()))
     own = answers[list(timed).index(ENTRY)]
     if lost := [answer.status for answer in own if answer.status != 200]:
-        raise NetgptError(f"{cell.name}: {len(lost)} of {len(own)} requests to {model!r} were not answered", hint="see what the nodes say: netgpt log")
+        raise NetgptError(
+            f"{cell.name}: {len(lost)} of {len(own)} requests to {model!r} were not answered", hint="see what the nodes say: netgpt log"
+        )
     return [json.loads(b"".join(piece for _, piece in answer.pieces)) for answer in own]
 
 
@@ -203,7 +203,10 @@ def summary(found: Sequence[tuple[Cell, Mapping[str, Sequence[Went]]]]) -> dict[
         figures |= {f"{prefix}_median": round(float(np.median(regrets)), 4), f"{prefix}_p95": round(float(np.percentile(regrets, 95)), 4)}
         figures[f"{prefix}_max"] = round(max(regrets), 4)
     errors = [one.ttft_error for _, ways in found for one in ways["auto"] if one.ttft_error is not None]
-    figures |= {"emulated_ttft_error_median": round(float(np.median(errors)), 4), "emulated_ttft_error_p95": round(float(np.percentile(errors, 95)), 4)}
+    figures |= {
+        "emulated_ttft_error_median": round(float(np.median(errors)), 4),
+        "emulated_ttft_error_p95": round(float(np.percentile(errors, 95)), 4),
+    }
     every = [one for _, ways in found for seen in ways.values() for one in seen]
     figures["emulated_overruns"] = round(sum(one.overruns for one in every) / max(sum(one.tokens for one in every), 1), 4)
     return figures

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from netgpt.core.value import value
 from netgpt.inference.climbing import Climbing
-from netgpt.inference.estimates import Estimates, Sample
+from netgpt.inference.estimates import Estimates, NodeView, Sample
+from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import objective_of
 from netgpt.inference.planning import (
     CASCADE,
     DIRECT,
+    WAIT_SHARE,
     Candidate,
     Decision,
     Features,
@@ -27,6 +30,7 @@ from netgpt.inference.planning import (
     choose,
     predict,
     radio_energy_j,
+    waits,
 )
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.request import ChatRequest, Finish
@@ -97,6 +101,7 @@ class Planner:
         self._climbing = climbing
         self._judge = judge
         self._lengths = Lengths()
+        self._lateness = Lateness()
         self._tokens = Line(8.0, 0.5, 400.0)  # of a prompt, over its characters
         self._last: OrderedDict[tuple[str, str, int], Candidate] = OrderedDict()
         self._since_try = 0
@@ -179,6 +184,12 @@ class Planner:
     ) -> list[Prediction]:
         views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0), ahead=ahead.get(node.id, 0)) for node in nodes}
         judged = self._judge(request, nodes) if self._judge else None
+        found = self._predicted(features, nodes, views, judged)
+        return [replace(one, ttft_p95_s=self._lateness.rare_s(one.ttft_s, waits=waits(one))) for one in found]
+
+    def _predicted(
+        self, features: Features, nodes: Sequence[Member], views: Mapping[str, NodeView], judged: Mapping[str, float] | None
+    ) -> list[Prediction]:
         climbing = self._climbing
         if climbing is None:
             return [predict(way, features, views, judged=judged) for way in candidates(list(views.values()))]
@@ -208,6 +219,8 @@ class Planner:
         """
         self._lengths.add(request.key, request.model, finish.completion_tokens, cut=finish.reason == "length")
         self._tokens.add(prompt_length(request), len(session.prompt_ids))
+        if shown and (said := finish.plan.get("chosen")):
+            self._lateness.add(said["ttft_s"], finish.time_to_first_token_s, waits=said["held_s"] + said["wait_s"] > WAIT_SHARE * said["ttft_s"])
         member = next((node for node in nodes if len(finish.origin) == 1 and node.id == finish.origin[0].node), None)
         timings = next((piece.timings for piece in reversed(session.accepted) if piece.timings), None)
         if member is None or finish.switches or timings is None or not shown:
@@ -252,7 +265,9 @@ def row(scored: Scored) -> dict[str, Any]:
         "nodes": list(one.candidate.nodes),
         "cost_s": round(scored.cost_s, 6),
         "ttft_s": round(one.ttft_s, 6),
+        "ttft_p95_s": round(one.ttft_p95_s, 6),
         "held_s": round(one.held_s, 6),
+        "wait_s": round(one.wait_s, 6),
         "token_s": round(one.token_s, 6),
         "total_s": round(one.total_s, 6),
         "answer_tokens": round(one.answer_tokens, 2),

@@ -20,6 +20,7 @@ from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_name
 DIRECT, CASCADE = "direct", "cascade"
 TIERS = ("device", "edge", "cloud")
 WHOLE = "whole"  # the prompt as it is
+WAIT_SHARE = 0.1  # of a first token's time
 HYSTERESIS = 0.03  # what another choice must save to be taken
 RADIO_FIT = "low-band"
 ASSUMED_DOWN_BPS, ASSUMED_UP_BPS = 50e6, 10e6  # while radio sends or receives, for energy alone
@@ -63,9 +64,11 @@ class Prediction:
     cost: float  # in the unit of the nodes' prices
     quality: float
     spread: float  # share: how far off the times may be
-    held_s: float  # how much of it the door itself holds the request back
+    held_s: float  # how much of it the door itself holds the request back,
+    wait_s: float  # and how much it waits for others there
     fastest_s: float  # the whole answer, if all goes well
     sources: Mapping[str, str]  # where each figure comes from
+    ttft_p95_s: float = 0.0  # so late the first token comes one time in twenty, from what this door told lately; 0: nobody has looked
     guessed: bool = False  # some node's pace is neither told nor learnt
 
 
@@ -145,7 +148,8 @@ def predict(
     first, *rest = [_alone(Candidate(strategy=DIRECT, nodes=(node,)), features, views[node], (judged or {}).get(node)) for node in candidate.nodes]
     if not rest:
         return first
-    share, quality = escalation(*candidate.nodes, first.quality, rest[0].quality)
+    lower, upper = candidate.nodes
+    share, quality = escalation(lower, upper, first.quality, rest[0].quality)
     return _escalated(candidate, features, first, rest[0], share, quality)
 
 
@@ -157,7 +161,8 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
     prefill_s = pace.prefill_s(features.prompt_tokens) * view.prefill_ratio
     token_s = token_time_s(pace, view.running, context) * view.step_ratio
     way_s = view.rtt_s + view.byte_s * up_bytes
-    ttft_s = view.held_s + way_s + _wait_s(view, way_s - view.rtt_s / 2) + prefill_s + view.late_s
+    wait_s = _wait_s(view, way_s - view.rtt_s / 2)
+    ttft_s = view.held_s + way_s + wait_s + prefill_s + view.late_s
     total_s = ttft_s + token_s * max(answer - 1, 0)
     quality, source = (view.quality, view.quality_from) if judged is None else (judged, "judged")
     return Prediction(
@@ -174,10 +179,16 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
         quality=quality,
         spread=0.0 if view.late_s else max(view.pace_spread, view.network_spread * min(view.rtt_s / max(ttft_s, 1e-9), 1.0)),
         held_s=view.held_s,
+        wait_s=wait_s,
         fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0)),
         sources={"time": view.pace_from, "way": "none" if view.is_entry else view.way_from, "quality": source, "bytes": "learnt line"},
         guessed=view.pace_from == "assumed",
     )
+
+
+def waits(prediction: Prediction) -> bool:
+    """Whether a first token is told to wait for others: chance has more of a say then."""
+    return prediction.held_s + prediction.wait_s > WAIT_SHARE * prediction.ttft_s
 
 
 def _wait_s(view: NodeView, until_s: float) -> float:
@@ -219,6 +230,7 @@ def _escalated(candidate: Candidate, features: Features, lower: Prediction, uppe
         quality=quality,
         spread=max(lower.spread, upper.spread),
         held_s=lower.held_s,
+        wait_s=lower.wait_s,
         fastest_s=lower.fastest_s,
         sources={**upper.sources, "quality": "calibration"},
         guessed=lower.guessed or upper.guessed,
