@@ -13,7 +13,7 @@ CELL = cells((3,))[0]
 def test_where_nobody_else_asks_the_oracle_is_right():
     errors = errors_of(replace(CELL, load=0.001, up_bps=50e6), 12)
     assert len(errors) == 12
-    assert max(oracle for _, oracle, _ in errors) < 0.05
+    assert sorted(oracle for _, oracle, _ in errors)[8] < 0.02, "but where the user's own requests meet"
     assert sorted(told for told, _, _ in errors)[6] < 0.1
 
 
