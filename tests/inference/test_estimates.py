@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from netgpt.inference.estimates import ASSUMED_PACE, NODES, Estimates, NodeView, Sample, token_time_s
+from netgpt.inference.estimates import ASSUMED_PACE, NODES, OUTLOOK_S, Estimates, NodeView, Sample, token_time_s
+from netgpt.models.generation import Load
 from netgpt.network.member import Member
 from netgpt.network.offer import Offer, Pace
 
@@ -58,7 +59,12 @@ def test_an_answer_from_the_cache_says_nothing_of_how_long_a_prompt_takes():
 
 def test_a_probe_tells_the_round_trip_and_the_rate():
     estimates = Estimates("device1")
-    estimates.probed(CLOUD, 0.04, 0.05, 1000, 1.0)
+    assert estimates.wants_rate(CLOUD, 0.04, 1.0)
+    estimates.probed(CLOUD, 0.04, 1.0)
+    estimates.probed_rate(CLOUD, 0.01, 1000, 1.0)
+    assert not estimates.wants_rate(CLOUD, 0.041, 1.5)
+    assert estimates.wants_rate(CLOUD, 0.06, 1.5), "it took longer than it used to"
+    assert estimates.wants_rate(CLOUD, 0.04, 9.0), "that was long ago"
     view = estimates.view(CLOUD, 1.0, own=0)
     assert (view.rtt_s, view.byte_s) == pytest.approx((0.04, 1e-5))
     assert estimates.stale(CLOUD, 3.0) == 2.0
@@ -69,13 +75,58 @@ def test_requests_of_others_wait_for_slots_and_the_doors_own_count_once():
     busy = replace(CLOUD, running=4, waiting=1)
     estimates.view(CLOUD, 0.0, own=0)
     for second in (1.0, 2.0, 3.0):
-        estimates.report(busy, 4, 1, second, own=0)
+        estimates.report(busy, Load(running=4, waiting=1), second, own=0)
     assert estimates.view(CLOUD, 3.0, own=0).full == pytest.approx(1.5, abs=0.3)
     own = Estimates("device1")
     own.view(CLOUD, 0.0, own=3)
-    own.report(CLOUD, 3, 0, 1.0, own=3)
+    own.report(CLOUD, Load(running=3), 1.0, own=3)
     assert own.view(CLOUD, 1.0, own=3).full == 0
     assert own.view(CLOUD, 1.0, own=5).full > 0
+
+
+def told(estimates: Estimates, *free_s: float, asked_s: float = 1.0, now_s: float = 1.1, **more: float) -> None:
+    estimates.view(CLOUD, 0.0, own=0)
+    estimates.report(CLOUD, Load(running=4, free_s=free_s, **more), now_s, own=0, asked_s=asked_s)  # type: ignore[arg-type]
+
+
+def test_what_a_node_says_of_its_slots_ages_and_is_forgotten():
+    estimates = Estimates("device1")
+    assert estimates.view(CLOUD, 1.0, own=0).free_s == ()
+    told(estimates, 0.3, 0.9)
+    assert estimates.view(CLOUD, 1.25, own=0).free_s == pytest.approx((0.1, 0.7)), "it was said half a round trip before it was heard"
+    assert estimates.view(CLOUD, 1.05 + 2 * OUTLOOK_S, own=0).free_s == ()
+    assert estimates.is_busy(CLOUD)
+    told(estimates, 0.0, 0.0, asked_s=3.0, now_s=3.1)
+    assert estimates.load_age_s(CLOUD, 3.1) == pytest.approx(0.05)
+
+
+def test_what_the_door_has_sent_since_takes_the_slots_that_get_free_first():
+    estimates = Estimates("device1")
+    told(estimates, 0.3, 0.9)
+    estimates.send("cloud1", "mine", 1.1, 0.3, 1.3)
+    assert estimates.view(CLOUD, 1.15, own=1).free_s == pytest.approx((0.8, 1.2))
+    told(estimates, 0.2, 0.9, asked_s=1.2, now_s=1.3)
+    assert estimates.view(CLOUD, 1.25, own=1).free_s == pytest.approx((0.2, 0.9)), "now the node has counted it"
+
+
+def test_a_door_that_holds_requests_back_waits_for_its_own_to_end():
+    estimates = Estimates("device1")
+    estimates.view(CLOUD, 0.0, own=0)
+    for call, total_s in (("a", 2.0), ("b", 1.0), ("c", 3.0)):
+        estimates.send("cloud1", call, 0.0, 0.1, total_s)
+    assert estimates.view(CLOUD, 0.5, own=3).held_s == 0
+    assert estimates.view(CLOUD, 0.5, own=3, ahead=2).held_s == pytest.approx(1.5)
+    estimates.end("cloud1", "b")
+    assert estimates.view(CLOUD, 0.5, own=2, ahead=2).held_s == pytest.approx(2.5)
+
+
+def test_before_the_first_answer_the_pace_is_what_the_node_has_measured():
+    estimates = Estimates("device1")
+    told(estimates, 0.3, 0.3, 0.4, 0.4, step_s=1.3 * token_time_s(PACE, 3.0, 200), prompt_token_s=1.2 * PACE.prefill_s(200) / 200)
+    view = estimates.view(CLOUD, 1.1, own=0)
+    assert (view.step_ratio, view.prefill_ratio) == pytest.approx((1.3, 1.2))
+    estimates.answered(CLOUD, SAMPLE)
+    assert estimates.view(CLOUD, 1.1, own=0).prefill_ratio == pytest.approx(1.2)
 
 
 def test_what_is_overdue_counts_until_something_younger_is_heard_of():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netgpt.inference.lengths import KINDS, Lengths
 from netgpt.inference.levels import WINDOW, Fading, Level, Line
+from netgpt.models.lengths import KINDS, Lengths
 
 
 def level(*values: float, every_s: float = 1.0) -> Level:
@@ -82,6 +82,19 @@ def test_answers_that_were_cut_would_have_been_longer():
     assert lengths.mean("k", "auto", 48) == 48, "no answer has ended before its limit yet"
     lengths.add("k", "auto", 12, cut=False)
     assert 12 < lengths.mean("k", "auto", 200) < 200
+
+
+def test_what_is_left_of_an_answer_is_what_longer_ones_had_beyond():
+    lengths = Lengths()
+    assert lengths.left("k", "auto", 10, 500) == 64
+    for tokens in (10, 20, 30, 40):
+        lengths.add("k", "auto", tokens, cut=False)
+    assert lengths.left("k", "auto", 0, 500) == pytest.approx(lengths.mean("k", "auto", 500))
+    assert lengths.left("k", "auto", 10, 500) == pytest.approx((10 + 20 + 30) / 3)
+    assert lengths.left("k", "auto", 35, 500) == pytest.approx(5)
+    assert lengths.left("k", "auto", 25, 30) == pytest.approx(5), "none ended in between"
+    assert 0 < lengths.left("k", "auto", 60, 500) <= 100, "longer than any"
+    assert lengths.left("k", "auto", 30, 30) == 0
 
 
 def test_what_is_kept_of_keys_is_bounded():

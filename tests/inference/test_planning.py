@@ -32,6 +32,8 @@ def view(name: str = "cloud1", **changes: Any) -> NodeView:
         step_ratio=1.0,
         running=0.0,
         full=0.0,
+        free_s=(),
+        held_s=0.0,
         late_s=0.0,
         slots=4,
         queue_s=0.0,
@@ -69,6 +71,8 @@ def of(name: str, **changes: Any) -> Prediction:
         {"queue_s": 0.5, "queue_trust": 1.0},
         {"running": 3.0},
         {"full": 2.0},
+        {"free_s": (0.4, 0.5, 0.6, 0.7)},
+        {"held_s": 0.2},
         {"late_s": 1.0},
         {"pace": Pace(layers_s=0.0004, head_s=0.001, read_s=0.03)},
     ],
@@ -96,6 +100,14 @@ def test_a_request_crosses_in_its_bytes_over_the_rate_and_one_round_trip():
     assert rest_s == pytest.approx(view().pace.prefill_s(200))
 
 
+def test_where_a_node_says_when_a_slot_gets_free_nothing_else_counts_of_its_queue():
+    ready = alone(free_s=(0.0, 2.0), full=3.0, queue_s=1.0, queue_trust=1.0)
+    assert ready.ttft_s == pytest.approx(alone().ttft_s)
+    on_the_way_s = 0.05 / 2 + 1e-6 * ready.up_bytes
+    assert alone(free_s=(0.5, 2.0)).ttft_s == pytest.approx(ready.ttft_s + 0.5 - on_the_way_s), "a slot that gets free meanwhile is free"
+    assert alone(free_s=(on_the_way_s, 2.0)).ttft_s == pytest.approx(ready.ttft_s)
+
+
 def test_nothing_of_the_doors_own_node_crosses_a_link_and_its_machine_draws_power():
     own = predict(Candidate(strategy=DIRECT, nodes=("device1",)), FEATURES, {"device1": view("device1")})
     assert (own.up_bytes, own.down_bytes, own.sources["way"]) == (0, 0, "none")
@@ -107,13 +119,17 @@ def test_every_tier_alone_is_a_candidate_and_cascades_climb_where_the_door_has_t
     views = [view("cloud1"), view("edge1"), view("device1")]
     assert [str(one) for one in candidates(views)] == ["cloud1", "edge1", "device1"]
     chains = [one.nodes for one in candidates(views, (DIRECT, CASCADE)) if one.strategy == CASCADE]
-    assert chains == [("device1", "edge1"), ("device1", "cloud1"), ("edge1", "cloud1"), ("device1", "edge1", "cloud1")]
+    assert chains == [("device1", "edge1"), ("device1", "cloud1"), ("edge1", "cloud1")]
+    judged = [one.nodes for one in candidates(views, (DIRECT, CASCADE), ["edge1", "cloud1"]) if one.strategy == CASCADE]
+    assert judged == [("edge1", "cloud1")], "nobody here can tell how sure device1 was"
+    worse = [view("edge1", quality=0.4), view("device1")]
+    assert all(one.strategy == DIRECT for one in candidates(worse, (DIRECT, CASCADE))), "nothing is gained by going up"
 
 
 def test_a_cascade_takes_the_first_answer_and_its_share_of_the_next():
     views = {"device1": view("device1"), "cloud1": view("cloud1")}
     lower, upper = (predict(Candidate(strategy=DIRECT, nodes=(name,)), FEATURES, views) for name in views)
-    chain = predict(Candidate(strategy=CASCADE, nodes=("device1", "cloud1")), FEATURES, views, escalation=lambda low, high: (0.25, 0.8))
+    chain = predict(Candidate(strategy=CASCADE, nodes=("device1", "cloud1")), FEATURES, views, escalation=lambda *_: (0.25, 0.8))
     assert chain.total_s == pytest.approx(lower.total_s + 0.25 * upper.total_s)
     assert chain.ttft_s == pytest.approx(lower.total_s + 0.25 * upper.ttft_s)
     assert chain.quality == 0.8

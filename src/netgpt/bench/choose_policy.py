@@ -21,7 +21,7 @@ from netgpt.bench.measures import Figures, area_share, deferral_curve, resampled
 from netgpt.bench.outcomes import TIERS, Outcomes
 from netgpt.core.errors import UsageError
 from netgpt.core.statistics import wilson_interval
-from netgpt.inference.confidence import FEATURES, Calibrations
+from netgpt.inference.confidence import FEATURES, Calibrations, Scene
 from netgpt.inference.estimates import Estimates, NodeView
 from netgpt.inference.objective import INTERACTIVE
 from netgpt.inference.planning import DIRECT, Candidate, predict
@@ -100,7 +100,8 @@ def bench_of(fitted_on: Outcomes, costs: Mapping[str, float], cell: Cell) -> Ben
         )
         if place:
             rtt_s = cell.rtt_to(tier)
-            estimates.probed(member, rtt_s, rtt_s + 8 * PROBE_BYTES / cell.up_bps, PROBE_BYTES, 0.0)
+            estimates.probed(member, rtt_s, 0.0)
+            estimates.probed_rate(member, 8 * PROBE_BYTES / cell.up_bps, PROBE_BYTES, 0.0)
         views.append(estimates.view(member, 0.0, own=0))
     return Bench(
         models=models,
@@ -121,7 +122,8 @@ def after_answer(bench: Bench, calibrations: Calibrations, judged: Outcomes, pla
     """Of a task that the model at `place` has answered: the first option keeps that."""
     model = bench.models[place]
     evidence = judged.evidence[model][task]
-    said = calibrations.models[model].judge(evidence)
+    scene = Scene(messages=judged.messages[task], state=() if place else judged.states[task].tolist())  # a larger model's states stay on its node
+    said = calibrations.models[model].judge(evidence, scene)
     view = bench.views[place]
     keep = Option(
         nodes=(view.id,),

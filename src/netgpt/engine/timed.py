@@ -15,6 +15,7 @@ from typing import TypeVar
 from netgpt.core.clock import Clock
 from netgpt.engine.contract import Engine
 from netgpt.engine.threads import Slots
+from netgpt.engine.workload import Workload
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, Verdict, Verify
 from netgpt.network.roofline import Declared
@@ -56,6 +57,7 @@ class TimedEngine:
         self._count = count
         self._count_new = count_new
         self._slots = Slots(engine.card.id, max(engine.load().slots, 1), QUEUE)
+        self._workload = Workload(self._slots.count, clock)
         self._answers: list[_Pace] = []  # those that are being decoded
         self._free_s = 0.0  # when the machine has computed the prompts that it was given
         self._stalled_s = 0.0  # how long prompts have taken in all
@@ -74,29 +76,32 @@ class TimedEngine:
 
     async def generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
         arrival_s = self._clock.now_s()
-        async with self._slots:
-            start_s = self._clock.now_s()
-            tokens = self._count(request.ids)
-            prefill_s = self._declared.prefill_s(tokens, request.keep)
-            pace = _Pace(context=request.keep + tokens)
-            waited_s = 0.0
-            try:
-                async with aclosing(self._engine.generate(request)) as replies:
-                    asked_s, begun = start_s, False
-                    async for reply in replies:
-                        steps = self._count_new(reply.ids)
-                        if not begun:
-                            begun = True
-                            pace.due_s = self._take_prompt(start_s, prefill_s)
-                            waited_s = pace.due_s - prefill_s - arrival_s
-                            self._join(pace)
-                            steps -= 1  # the prompt itself tells the first token
-                        await self._step(pace, steps, asked_s)
-                        yield self._stamped(reply, pace, Timings(queue_s=waited_s, prefill_s=prefill_s), arrival_s)
-                        asked_s = self._clock.now_s()
-            finally:
-                if pace in self._answers:
-                    self._answers.remove(pace)
+        tokens = self._count(request.ids)
+        with self._workload.enter(tokens, request.max_tokens) as job:
+            async with self._slots:
+                job.start()
+                start_s = self._clock.now_s()
+                prefill_s = self._declared.prefill_s(tokens, request.keep)
+                pace = _Pace(context=request.keep + tokens)
+                waited_s = 0.0
+                try:
+                    async with aclosing(self._engine.generate(request)) as replies:
+                        asked_s, begun = start_s, False
+                        async for reply in replies:
+                            steps = made = self._count_new(reply.ids)
+                            if not begun:
+                                begun = True
+                                pace.due_s = self._take_prompt(start_s, prefill_s)
+                                waited_s = pace.due_s - prefill_s - arrival_s
+                                self._join(pace)
+                                steps -= 1  # the prompt itself tells the first token
+                            await self._step(pace, steps, asked_s)
+                            job.add(made)
+                            yield self._stamped(reply, pace, Timings(queue_s=waited_s, prefill_s=prefill_s), arrival_s)
+                            asked_s = self._clock.now_s()
+                finally:
+                    if pace in self._answers:
+                        self._answers.remove(pace)
 
     def _take_prompt(self, start_s: float, duration_s: float) -> float:
         """When the machine will have computed a prompt that could begin at `start_s`."""
@@ -174,7 +179,16 @@ class TimedEngine:
         return await self._engine.rollback(request)
 
     def load(self) -> Load:
-        return replace(self._engine.load(), running=self._slots.running, waiting=self._slots.waiting, releases=self.releases, overruns=self.overruns)
+        return replace(
+            self._engine.load(),
+            running=self._slots.running,
+            waiting=self._slots.waiting,
+            releases=self.releases,
+            overruns=self.overruns,
+            free_s=self._workload.free_s(),
+            step_s=self._workload.step_s,
+            prompt_token_s=self._workload.prompt_token_s,
+        )
 
     async def close(self) -> None:
         await self._engine.close()

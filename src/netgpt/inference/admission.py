@@ -120,6 +120,15 @@ class Admission:
         if ticket.node:
             self._duration_s += 0.1 * (now_s - ticket.granted_s - self._duration_s)
 
+    def waiting_for(self) -> dict[str, int]:
+        """How many wait for a node that was chosen for them, by node."""
+        found: dict[str, int] = {}
+        for waiting in self._keys.values():
+            for lane, tickets in waiting.lanes.items():
+                if lane.prefer:
+                    found[lane.prefer] = found.get(lane.prefer, 0) + len(tickets)
+        return found
+
     def forget_peak(self, node: str) -> int:
         """The peak at a node, which begins anew."""
         peak, self.peak[node] = self.peak.get(node, 0), self.running.get(node, 0)

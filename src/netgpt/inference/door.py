@@ -95,7 +95,7 @@ class Door:
         self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
         self._visits = Visits(entry, clock, metrics, record)
         self._planner = planner or Planner(entry().id)
-        self._prober = Prober(self._planner.estimates, handle, clock, metrics)
+        self._prober = Prober(self._planner.estimates, handle, clock, metrics, self._doors)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
         self._recalling = Recalling(
@@ -180,7 +180,8 @@ class Door:
                     fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
                     session.max_tokens = fit.max_tokens
                 nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
-                steps = self._strategies.get(request.model, direct)(session, [self._handle(node) for node in nodes])
+                strategy, asked = self._way(request, nodes, decision)
+                steps = strategy(session, [self._handle(node) for node in asked])
                 try:
                     async for step in steps:
                         for delta in self._take(step, session, telling, visit.arrival_s):
@@ -195,7 +196,7 @@ class Door:
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
-            self._planner.learn(request, session, finish, nodes, self._clock.now_s())
+            self._planner.learn(request, session, finish, nodes, self._clock.now_s(), shown=strategy is direct)
             yield finish
 
     def plan(self, request: ChatRequest) -> Decision:
@@ -206,7 +207,8 @@ class Door:
         """
         nodes = able_nodes(self._nodes(_lane(request)), request.grammar)
         check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
-        return self._planner.preview(request, nodes, self._admission.running, self._clock.now_s(), deadline_s=self._deadline_s(request))
+        now_s, deadline_s = self._clock.now_s(), self._deadline_s(request)
+        return self._planner.preview(request, nodes, self._admission.running, now_s, deadline_s=deadline_s, ahead=self._ahead(nodes))
 
     def _deadline_s(self, request: ChatRequest) -> float:
         return request.deadline_s or self._limits.deadline_s
@@ -215,11 +217,28 @@ class Door:
         """What `auto` chooses; None where the request names a tier."""
         if request.model != AUTO:
             return None
-        decision = self._planner.plan(request, nodes, self._admission.running, visit.arrival_s, deadline_s=self._deadline_s(request))
+        deadline_s, ahead = self._deadline_s(request), self._ahead(nodes)
+        decision = self._planner.plan(request, nodes, self._admission.running, visit.arrival_s, deadline_s=deadline_s, ahead=ahead)
         if len(nodes) > 1:
             self._prober.watch(nodes)
         visit.planned(request, decision)
         return decision
+
+    def _way(self, request: ChatRequest, nodes: Sequence[Member], decision: Decision | None) -> tuple[Strategy, Sequence[Member]]:
+        """How the request is answered, and by whom. A cascade that was chosen runs over its own nodes, if all of them are still there."""
+        if decision is None:
+            return self._strategies.get(request.model, direct), nodes
+        way = decision.chosen.prediction.candidate
+        chain = [node for name in way.nodes for node in nodes if node.id == name]
+        if way.strategy != CASCADE or len(chain) < len(way.nodes) or chain[0] is not nodes[0]:
+            return direct, nodes
+        return self._strategies[CASCADE], [*chain, *(node for node in nodes if node.parameters == chain[-1].parameters and node not in chain)]
+
+    def _ahead(self, nodes: Sequence[Member]) -> dict[str, int]:
+        """How many of the door's own requests must end before another may go, for nodes where that is so now."""
+        doors, waiting = self._doors(), self._admission.waiting_for()
+        there = [(node, self._admission.running.get(node.id, 0) + waiting.get(node.id, 0)) for node in nodes]
+        return {node.id: own - room + 1 for node, own in there if own and own >= (room := self._rooms.room(node, doors))}
 
     async def embed(self, request: EmbedRequest) -> Vectors:
         """One vector for each text. Cancelling it cancels all work on every node.

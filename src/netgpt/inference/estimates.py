@@ -7,10 +7,11 @@ reports that come with the members: some 0.2 to 0.6 s old. Nothing here asks any
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from netgpt.core.value import value
 from netgpt.inference.levels import Fading, Level, Line
+from netgpt.models.generation import Load
 from netgpt.models.quality import assumed_quality
 from netgpt.network.member import Member
 from netgpt.network.offer import Offer, Pace
@@ -25,6 +26,10 @@ OTHERS_PROMPT, OTHERS_ANSWER = 200, 32  # tokens of what others ask, of which a 
 MOST_UTILISATION = 0.9
 LONGEST_STALL = 3.0
 PATIENCE, GRACE_S = 1.5, 0.1  # beyond so many times what was expected, and this, a call is overdue
+OUTLOOK_S = 1.0  # so long what a node said of its slots is believed
+RATE_STALE_S = 2.0
+UNUSUAL, UNUSUAL_S = 0.25, 0.002
+CALLS = 64  # of this door's own that are remembered until a node has told of them
 NO_OFFER = Offer()
 
 
@@ -58,6 +63,8 @@ class NodeView:
     step_ratio: float
     running: float  # lately, on average
     full: float  # requests ahead of the next one that hold it up for want of slots
+    free_s: tuple[float, ...]  # when each slot could begin with a prompt, from now, as the node says; empty: it did not, lately
+    held_s: float  # how long the door itself will hold the next request back
     late_s: float  # how long something asked of it is overdue: it takes at least so much longer
     slots: int
     queue_s: float  # waits of late, of answers that had a slot
@@ -89,6 +96,11 @@ class NodeEstimates:
         self.report: Member | None = None  # that the load was taken from
         self.others = 0  # requests of others that were there then
         self.own_then = 0  # and of this door
+        self.free_s: tuple[float, ...] = ()  # as the node said,
+        self.free_at_s = -math.inf  # and when
+        self.step_s = self.prompt_token_s = 0.0  # as the node measured
+        self.sent: deque[tuple[float, float]] = deque(maxlen=CALLS)  # calls that the node has not told of: when they were sent, and their work
+        self.ends_s: dict[str, float] = {}  # of this door's requests there, on their way, or waiting here to go there: when each is expected to end
         self.asked: dict[str, tuple[float, float]] = {}  # what has not been heard of: since when, and how long it was to take
         self.heard_of_s = -1.0  # when the youngest call began of which something was heard
         self.up, self.down = _up_line(), _down_line()
@@ -113,29 +125,69 @@ class Estimates:
         self._nodes.move_to_end(member.id)
         return found
 
-    def report(self, member: Member, running: int, waiting: int, now_s: float, *, own: int) -> None:
-        """A load of the node; `own` is how many requests this door has there now. Some of the load's may have ended since."""
+    def report(self, member: Member, load: Load, now_s: float, *, own: int, asked_s: float | None = None) -> None:
+        """A load of the node.
+
+        Args:
+            own: requests that this door had there when it was asked; some of the load's may have ended since.
+            asked_s: when the node was asked; None: a heartbeat, of which only the numbers of requests are known.
+        """
         known = self.of(member)
-        known.others = max(running + waiting - max(own, known.own_then), 0)
+        known.others = max(load.running + load.waiting - max(own, known.own_then), 0)
         known.own_then, known.newest_load_s = own, now_s
         known.load.add(min(known.others, max(member.slots, 1)), now_s)
+        if asked_s is None:
+            return
+        known.free_s, known.free_at_s = load.free_s, (asked_s + now_s) / 2
+        known.step_s, known.prompt_token_s = load.step_s, load.prompt_token_s
+        while known.sent and known.sent[0][0] <= asked_s:
+            known.sent.popleft()
+
+    def is_busy(self, member: Member) -> bool:
+        """Whether the next request there may have to wait for others."""
+        known = self.of(member)
+        return known.others > 0 or max(known.free_s, default=0.0) > 0
+
+    def load_age_s(self, member: Member, now_s: float) -> float:
+        """Since the node itself said how busy it is."""
+        return now_s - self.of(member).free_at_s
 
     def ask(self, node: str, call: str, now_s: float, expected_s: float) -> None:
         """Something is asked of a node, and `expected_s` later something should be heard."""
         if (known := self._nodes.get(node)) is not None:
             known.asked[call] = (now_s, expected_s)
 
+    def send(self, node: str, call: str, now_s: float, first_s: float, total_s: float) -> None:
+        """A request goes to a node; its first token and its end are expected so much later."""
+        if (known := self._nodes.get(node)) is not None:
+            known.sent.append((now_s, total_s - first_s))
+            known.ends_s[call] = now_s + total_s
+
+    def end(self, node: str, call: str) -> None:
+        """It has ended."""
+        if (known := self._nodes.get(node)) is not None:
+            known.ends_s.pop(call, None)
+
     def hear(self, node: str, call: str, *, answered: bool = True) -> None:
         """It was heard of, or, not `answered`, it is not waited for any more."""
         if (known := self._nodes.get(node)) is not None and (since := known.asked.pop(call, None)) is not None and answered:
             known.heard_of_s = max(known.heard_of_s, since[0])
 
-    def probed(self, member: Member, small_s: float, large_s: float, extra_bytes: int, now_s: float) -> None:
-        """Round trips of two requests that cost the node no work; the second had so many bytes more."""
+    def probed(self, member: Member, took_s: float, now_s: float) -> None:
+        """A round trip that cost the node no work."""
         known = self.of(member)
         known.probes += 1
-        known.rtt.add(small_s, now_s)
-        known.byte.add(max((large_s - small_s) / extra_bytes, 0.0), now_s)
+        known.rtt.add(took_s, now_s)
+
+    def probed_rate(self, member: Member, longer_s: float, extra_bytes: int, now_s: float) -> None:
+        """A round trip that had so many bytes more than one just before, and took so much longer."""
+        self.of(member).byte.add(max(longer_s / extra_bytes, 0.0), now_s)
+
+    def wants_rate(self, member: Member, took_s: float, now_s: float) -> bool:
+        """Whether the rate should be looked at again: it was not for long, or a round trip took longer than it used to."""
+        known = self.of(member)
+        usual_s = known.rtt.value
+        return now_s - known.byte.newest_s >= RATE_STALE_S or took_s > usual_s * (1 + UNUSUAL) + UNUSUAL_S
 
     def answered(self, member: Member, sample: Sample) -> None:
         """One answer: what it says of the way, the pace, the queue, and the bytes."""
@@ -160,17 +212,18 @@ class Estimates:
         """Seconds since the way to the node was last seen."""
         return now_s - self.of(member).rtt.newest_s
 
-    def view(self, member: Member, now_s: float, *, own: int) -> NodeView:
+    def view(self, member: Member, now_s: float, *, own: int, ahead: int = 0) -> NodeView:
         """What is known of a node now.
 
         Args:
             own: how many requests of this door are there now.
+            ahead: how many of them must end before the door lets another go there.
         """
         known = self.of(member)
         if known.report is not member:  # the snapshot is newer than the last look
             known.report = member
             if known.newest_load_s < now_s - 0.05:
-                self.report(member, member.running, member.waiting, now_s, own=own)
+                self.report(member, Load(running=member.running, waiting=member.waiting), now_s, own=own)
         offer = member.offer or NO_OFFER
         learnt = known.step.count > 0
         quality = member.quality or assumed_quality(member.tier)
@@ -182,10 +235,12 @@ class Estimates:
             rtt_s=known.rtt.value,
             byte_s=known.byte.value,
             pace=offer.pace or ASSUMED_PACE,
-            prefill_ratio=known.prefill.value,
-            step_ratio=known.step.value,
+            prefill_ratio=_prefill_ratio(known, offer.pace or ASSUMED_PACE),
+            step_ratio=_step_ratio(known, offer.pace or ASSUMED_PACE),
             running=min(known.load.mean + own, max(member.slots, 1)),
             full=max((known.others + known.load.mean) / 2 + own - max(member.slots, 1) + 1, 0.0),  # the report is old: half of it has passed
+            free_s=_free_s(known, now_s),
+            held_s=_held_s(known, ahead, now_s),
             late_s=_late_s(known, now_s),
             slots=max(member.slots, 1),
             queue_s=known.queue.value,
@@ -215,6 +270,38 @@ def _up_line() -> Line:
 def _down_line() -> Line:
     """Payload bytes of an answer over its tokens."""
     return Line(60.0, 12.0, 50.0)
+
+
+def _free_s(known: NodeEstimates, now_s: float) -> tuple[float, ...]:
+    """The node's word of its slots, as of now, with what this door has sent since."""
+    age_s = now_s - known.free_at_s
+    if age_s > OUTLOOK_S or not known.free_s:
+        return ()
+    free_s = list(known.free_s)
+    for sent_s, work_s in known.sent:
+        first = min(range(len(free_s)), key=free_s.__getitem__)
+        free_s[first] = max(free_s[first], sent_s + known.rtt.value / 2 - known.free_at_s) + work_s
+    return tuple(sorted(one - age_s for one in free_s))
+
+
+def _held_s(known: NodeEstimates, ahead: int, now_s: float) -> float:
+    """Until so many of the door's own requests there have ended."""
+    ends_s = sorted(known.ends_s.values())[:ahead]
+    return max(ends_s[-1] - now_s, 0.0) if ends_s else 0.0
+
+
+def _prefill_ratio(known: NodeEstimates, pace: Pace) -> float:
+    """Of what the pace says: as answers here took; before the first, as the node has measured."""
+    if known.prefill.count or not known.prompt_token_s:
+        return known.prefill.value
+    return known.prompt_token_s * OTHERS_PROMPT / pace.prefill_s(OTHERS_PROMPT)
+
+
+def _step_ratio(known: NodeEstimates, pace: Pace) -> float:
+    if known.step.count or not known.step_s:
+        return known.step.value
+    beside = max(min(known.others, len(known.free_s)) - 1, 0)  # of those whose steps were measured
+    return known.step_s / token_time_s(pace, beside, OTHERS_PROMPT)
 
 
 def _trust(queue: Level, now_s: float) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from netgpt.inference.climbing import expected
 from netgpt.inference.confidence import Calibrations, Evidence, Judgement, Scene
 from netgpt.inference.escalation import Choice, Drift, choose_next, sure_tokens
+from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 
 LOGPROBS = "logprobs"
@@ -27,7 +29,19 @@ class Judge:
         self.drifts: dict[tuple[str, str], Drift] = {}  # (smaller model, larger model)
 
     def can_judge(self, node: NodeHandle) -> bool:
-        return node.member.model in self._calibrations.models and LOGPROBS not in node.member.lacks
+        return self.can_judge_member(node.member)
+
+    def can_judge_member(self, member: Member) -> bool:
+        return member.model in self._calibrations.models and LOGPROBS not in member.lacks
+
+    def expect(self, lower: Member, upper: Member, lower_quality: float, upper_quality: float) -> tuple[float, float]:
+        """A `climbing.Climbing`. Of a larger model that no calibration knows the best is expected, as when it is asked."""
+        known = self._calibrations.models[lower.model]
+        other = known.others[upper.model].heights if upper.model in known.others else (1.0,)
+        return expected(known.right.heights, other, self._price, self._shift(lower.model), lower_quality, upper_quality)
+
+    def _shift(self, model: str) -> float:
+        return max((self.drifts[pair].shift for pair in self.drifts if pair[0] == model), key=abs, default=0.0)
 
     def needs_state(self, model: str) -> bool:
         return self._calibrations.models[model].needs_state
@@ -44,8 +58,7 @@ class Judge:
             return Choice(model=larger[0].member.model, gain=0.0)
         most = max(node.member.parameters for node in larger)
         costs = {node.member.model: node.member.parameters / most if most else 1.0 for node in larger}
-        shift = max((self.drifts[pair].shift for pair in self.drifts if pair[0] == model), key=abs, default=0.0)
-        return choose_next(self.judgement(model, evidence, scene), costs, self._price, shift=shift)
+        return choose_next(self.judgement(model, evidence, scene), costs, self._price, shift=self._shift(model))
 
     def sure_tokens(self, evidence: Evidence) -> int:
         return sure_tokens(evidence)

@@ -7,32 +7,36 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from netgpt.core.value import value
-from netgpt.inference.estimates import Estimates, Sample
-from netgpt.inference.lengths import Lengths
+from netgpt.inference.climbing import Climbing
+from netgpt.inference.estimates import Estimates, NodeView, Sample
+from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import objective_of
 from netgpt.inference.planning import (
+    CASCADE,
     DIRECT,
+    WAIT_SHARE,
     Candidate,
     Decision,
-    Escalation,
     Features,
     Limits,
     Prediction,
     Scored,
     candidates,
-    chance_escalation,
     choose,
     predict,
     radio_energy_j,
+    waits,
 )
 from netgpt.inference.policy import NamedPolicy, allowed_by, guided, option_of, situation_before
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.models.generation import Timings
+from netgpt.models.lengths import Lengths
 from netgpt.network.member import Member
 from netgpt.node.session import Session
 
@@ -72,6 +76,7 @@ class Followed:
     def __exit__(self, *_: object) -> None:
         if self._node:
             self._estimates.hear(self._node, self._call, answered=False)
+            self._estimates.end(self._node, self._call)
 
 
 class Planner:
@@ -82,27 +87,25 @@ class Planner:
         entry: str,
         *,
         battery: Battery | None = None,
-        strategies: Sequence[str] = (DIRECT,),
-        escalation: Escalation = chance_escalation,
+        climbing: Climbing | None = None,
         judge: Judge | None = None,
         policy: NamedPolicy | None = None,
     ) -> None:
         """Args:
         entry: the door's own node.
         battery: None: it runs on mains.
-        strategies: those that the door can run.
-        escalation: how often a cascade climbs, and what comes out.
+        climbing: what cascades do here; None: this door runs none.
         policy: chooses in place of J among what keeps the limits; it tries nothing and sticks to nothing unless it wants to.
         """
         self.estimates = Estimates(entry)
         self._entry = entry
         self._battery = battery
         self._spent_j = 0.0
-        self._strategies = strategies
-        self._escalation = escalation
+        self._climbing = climbing
         self._judge = judge
         self._policy = policy
         self._lengths = Lengths()
+        self._lateness = Lateness()
         self._tokens = Line(8.0, 0.5, 400.0)  # of a prompt, over its characters
         self._last: OrderedDict[tuple[str, str, int], Candidate] = OrderedDict()
         self._since_try = 0
@@ -114,13 +117,23 @@ class Planner:
             return None
         return min(max(self._battery.level - self._spent_j / self._battery.capacity_j, 0.0), 1.0)
 
-    def plan(self, request: ChatRequest, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, *, deadline_s: float) -> Decision:
+    def plan(
+        self,
+        request: ChatRequest,
+        nodes: Sequence[Member],
+        running: Mapping[str, int],
+        now_s: float,
+        *,
+        deadline_s: float,
+        ahead: Mapping[str, int] | None = None,
+    ) -> Decision:
         """Who should answer.
 
         Args:
             nodes: that may; at least one.
             running: requests of this door, by node.
             deadline_s: seconds from now.
+            ahead: how many of the door's own requests must end before it lets another go to a node; those not in it take one at once.
 
         Raises:
             DeadlineExceeded, NotSupported: nobody keeps the request's limits.
@@ -128,7 +141,7 @@ class Planner:
         features = self._features(request, nodes)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
         decision = choose(
-            self.predictions(request, features, nodes, running, now_s),
+            self.predictions(request, features, nodes, running, now_s, ahead or {}),
             objective_of(request.service),
             Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery),
             previous=self._last.get(kind),
@@ -151,14 +164,24 @@ class Planner:
         told = decision.chosen.prediction
         node = told.candidate.nodes[0]
         self.estimates.ask(node, request.request_id, now_s, told.ttft_s)
+        self.estimates.send(node, request.request_id, now_s, told.ttft_s, told.total_s)
         return Followed(self.estimates, node, request.request_id)
 
-    def preview(self, request: ChatRequest, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, *, deadline_s: float) -> Decision:
+    def preview(
+        self,
+        request: ChatRequest,
+        nodes: Sequence[Member],
+        running: Mapping[str, int],
+        now_s: float,
+        *,
+        deadline_s: float,
+        ahead: Mapping[str, int] | None = None,
+    ) -> Decision:
         """What `plan` would say now, without a trace of it. Raises what `plan` raises."""
         features = self._features(request, nodes)
         limits = Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
-        found = self.predictions(request, features, nodes, running, now_s)
+        found = self.predictions(request, features, nodes, running, now_s, ahead or {})
         decision = choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
         return self._guided(decision, request, features, nodes, running, now_s)
 
@@ -181,12 +204,26 @@ class Planner:
         return guided(decision, self._policy, situation)
 
     def predictions(
-        self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float
+        self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, ahead: Mapping[str, int]
     ) -> list[Prediction]:
-        views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0)) for node in nodes}
+        views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0), ahead=ahead.get(node.id, 0)) for node in nodes}
         judged = self._judge(request, nodes) if self._judge else None
-        ways = candidates(list(views.values()), self._strategies)
-        return [predict(way, features, views, escalation=self._escalation, judged=judged) for way in ways]
+        found = self._predicted(features, nodes, views, judged)
+        return [replace(one, ttft_p95_s=self._lateness.rare_s(one.ttft_s, waits=waits(one))) for one in found]
+
+    def _predicted(
+        self, features: Features, nodes: Sequence[Member], views: Mapping[str, NodeView], judged: Mapping[str, float] | None
+    ) -> list[Prediction]:
+        climbing = self._climbing
+        if climbing is None:
+            return [predict(way, features, views, judged=judged) for way in candidates(list(views.values()))]
+        members = {node.id: node for node in nodes}
+
+        def escalation(lower: str, upper: str, lower_quality: float, upper_quality: float) -> tuple[float, float]:
+            return climbing.expect(members[lower], members[upper], lower_quality, upper_quality)
+
+        ways = candidates(list(views.values()), (DIRECT, CASCADE), [node.id for node in nodes if climbing.can_judge_member(node)])
+        return [predict(way, features, views, escalation=escalation, judged=judged) for way in ways]
 
     def _features(self, request: ChatRequest, nodes: Sequence[Member]) -> Features:
         prompt_tokens = max(int(self._tokens.at(prompt_length(request))), 1)
@@ -198,13 +235,19 @@ class Planner:
             short_tokens=self._lengths.quantile(request.key, request.model, most, SHORT),
         )
 
-    def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float) -> None:
-        """Take in how an answer went. One that several nodes made says nothing of any of them but its length."""
+    def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float, *, shown: bool = True) -> None:
+        """Take in how an answer went. One that several nodes made says nothing of any of them but its length.
+
+        Args:
+            shown: its tokens were told as they came; else their times say nothing of a node.
+        """
         self._lengths.add(request.key, request.model, finish.completion_tokens, cut=finish.reason == "length")
         self._tokens.add(prompt_length(request), len(session.prompt_ids))
+        if shown and (said := finish.plan.get("chosen")):
+            self._lateness.add(said["ttft_s"], finish.time_to_first_token_s, waits=said["held_s"] + said["wait_s"] > WAIT_SHARE * said["ttft_s"])
         member = next((node for node in nodes if len(finish.origin) == 1 and node.id == finish.origin[0].node), None)
         timings = next((piece.timings for piece in reversed(session.accepted) if piece.timings), None)
-        if member is None or finish.switches or timings is None:
+        if member is None or finish.switches or timings is None or not shown:
             return
         sample = _sample(session, finish, member, timings, now_s)
         self.estimates.answered(member, sample)
@@ -246,6 +289,9 @@ def row(scored: Scored) -> dict[str, Any]:
         "nodes": list(one.candidate.nodes),
         "cost_s": round(scored.cost_s, 6),
         "ttft_s": round(one.ttft_s, 6),
+        "ttft_p95_s": round(one.ttft_p95_s, 6),
+        "held_s": round(one.held_s, 6),
+        "wait_s": round(one.wait_s, 6),
         "token_s": round(one.token_s, 6),
         "total_s": round(one.total_s, 6),
         "answer_tokens": round(one.answer_tokens, 2),

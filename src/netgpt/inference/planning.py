@@ -8,17 +8,19 @@ has left their nodes out. No clock, no node and no text here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import combinations
 
 from netgpt.core.errors import DeadlineExceeded, NotSupported
 from netgpt.core.value import value
-from netgpt.inference.estimates import OTHERS_PROMPT, NodeView, token_time_s, utilisation
+from netgpt.inference.estimates import OTHERS_ANSWER, OTHERS_PROMPT, NodeView, token_time_s, utilisation
 from netgpt.inference.objective import Objective, cost_s
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
 DIRECT, CASCADE = "direct", "cascade"
+TIERS = ("device", "edge", "cloud")
 WHOLE = "whole"  # the prompt as it is
+WAIT_SHARE = 0.1  # of a first token's time
 HYSTERESIS = 0.03  # what another choice must save to be taken
 RADIO_FIT = "low-band"
 ASSUMED_DOWN_BPS, ASSUMED_UP_BPS = 50e6, 10e6  # while radio sends or receives, for energy alone
@@ -62,8 +64,11 @@ class Prediction:
     cost: float  # in the unit of the nodes' prices
     quality: float
     spread: float  # share: how far off the times may be
+    held_s: float  # how much of it the door itself holds the request back,
+    wait_s: float  # and how much it waits for others there
     fastest_s: float  # the whole answer, if all goes well
     sources: Mapping[str, str]  # where each figure comes from
+    ttft_p95_s: float = 0.0  # so late the first token comes one time in twenty, from what this door told lately; 0: nobody has looked
     guessed: bool = False  # some node's pace is neither told nor learnt
 
 
@@ -101,21 +106,26 @@ class Decision:
         return next((one for one in self.ranked if one.prediction.candidate != self.chosen.prediction.candidate and not one.excluded), None)
 
 
-# How often `lower`'s answer is passed on to `upper`, and the quality of what comes out.
-Escalation = Callable[[float, float], tuple[float, float]]
+# How often the answer of a node is passed on to another, and the quality of what comes out: of (node, next node, their qualities).
+Escalation = Callable[[str, str, float, float], tuple[float, float]]
 
 
-def candidates(views: Sequence[NodeView], strategies: Sequence[str] = (DIRECT,)) -> list[Candidate]:
-    """All ways that these nodes allow, each node alone first, then, if the door can, cascades from a lower tier to a higher one."""
+def candidates(views: Sequence[NodeView], strategies: Sequence[str] = (DIRECT,), judged: Collection[str] | None = None) -> list[Candidate]:
+    """All ways that these nodes allow: each node alone, then, if the door can, cascades of a node and a better one of a higher tier.
+
+    Args:
+        judged: nodes whose answers the door can judge: a cascade goes on from no others; None: all.
+    """
     found = [Candidate(strategy=DIRECT, nodes=(view.id,)) for view in views]
     if CASCADE in strategies:
-        rising = sorted(views, key=lambda view: (view.quality, view.id))
-        chains = [several for length in (2, 3) for several in combinations(rising, length) if len({view.tier for view in several}) == length]
-        found += [Candidate(strategy=CASCADE, nodes=tuple(view.id for view in several)) for several in chains]
+        rising = sorted(views, key=lambda view: (TIERS.index(view.tier), view.quality, view.id))
+        pairs = [(lower, upper) for lower, upper in combinations(rising, 2) if lower.tier != upper.tier and lower.quality < upper.quality]
+        able = [pair for pair in pairs if judged is None or pair[0].id in judged]
+        found += [Candidate(strategy=CASCADE, nodes=tuple(view.id for view in pair)) for pair in able]
     return found
 
 
-def chance_escalation(lower: float, upper: float) -> tuple[float, float]:
+def chance_escalation(node: str, upper_node: str, lower: float, upper: float) -> tuple[float, float]:
     """An `Escalation` that knows nothing of confidence: as many answers go up as the lower model gets wrong, whichever they are."""
     share = 1 - lower
     return share, lower + share * (upper - lower)
@@ -135,11 +145,12 @@ def predict(
         views: of its nodes at least.
         judged: the chance that a node's answer to this very request is right, by node, where somebody knows; else the models' own quality.
     """
-    stages = [_alone(Candidate(strategy=DIRECT, nodes=(node,)), features, views[node], (judged or {}).get(node)) for node in candidate.nodes]
-    whole = stages[-1]
-    for lower in reversed(stages[:-1]):
-        whole = _escalated(candidate, features, lower, whole, escalation)
-    return whole
+    first, *rest = [_alone(Candidate(strategy=DIRECT, nodes=(node,)), features, views[node], (judged or {}).get(node)) for node in candidate.nodes]
+    if not rest:
+        return first
+    lower, upper = candidate.nodes
+    share, quality = escalation(lower, upper, first.quality, rest[0].quality)
+    return _escalated(candidate, features, first, rest[0], share, quality)
 
 
 def _alone(candidate: Candidate, features: Features, view: NodeView, judged: float | None) -> Prediction:
@@ -149,7 +160,9 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
     context = features.prompt_tokens + answer / 2
     prefill_s = pace.prefill_s(features.prompt_tokens) * view.prefill_ratio
     token_s = token_time_s(pace, view.running, context) * view.step_ratio
-    ttft_s = view.rtt_s + view.byte_s * up_bytes + _wait_s(view, prefill_s, token_s, answer) + prefill_s + view.late_s
+    way_s = view.rtt_s + view.byte_s * up_bytes
+    wait_s = _wait_s(view, way_s - view.rtt_s / 2)
+    ttft_s = view.held_s + way_s + wait_s + prefill_s + view.late_s
     total_s = ttft_s + token_s * max(answer - 1, 0)
     quality, source = (view.quality, view.quality_from) if judged is None else (judged, "judged")
     return Prediction(
@@ -165,20 +178,28 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
         cost=view.offer.cost(features.prompt_tokens, answer),
         quality=quality,
         spread=0.0 if view.late_s else max(view.pace_spread, view.network_spread * min(view.rtt_s / max(ttft_s, 1e-9), 1.0)),
+        held_s=view.held_s,
+        wait_s=wait_s,
         fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0)),
         sources={"time": view.pace_from, "way": "none" if view.is_entry else view.way_from, "quality": source, "bytes": "learnt line"},
         guessed=view.pace_from == "assumed",
     )
 
 
-def _wait_s(view: NodeView, prefill_s: float, token_s: float, answer_tokens: float) -> float:
-    """Until the node begins with the prompt: for a slot, and behind other prompts (M/D/1), as seen lately if that was lately."""
-    service_s = prefill_s + token_s * answer_tokens
+def waits(prediction: Prediction) -> bool:
+    """Whether a first token is told to wait for others: chance has more of a say then."""
+    return prediction.held_s + prediction.wait_s > WAIT_SHARE * prediction.ttft_s
+
+
+def _wait_s(view: NodeView, until_s: float) -> float:
+    """Until the node begins with a prompt that arrives after `until_s`: as its slots get free, where it says when; else as is usual there."""
+    if view.free_s:
+        return max(view.free_s[0] - until_s, 0.0)
     busy = utilisation(view.pace, view.running)
-    modelled_s = busy / (2 * (1 - busy)) * view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio
+    modelled_s = busy / (2 * (1 - busy)) * view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio  # behind other prompts (M/D/1)
     behind_s = view.queue_trust * view.queue_s + (1 - view.queue_trust) * modelled_s
-    slot_s = view.full * service_s / view.slots
-    return behind_s + slot_s
+    others_s = view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio + OTHERS_ANSWER * token_time_s(view.pace, view.running, OTHERS_PROMPT)
+    return behind_s + view.full * others_s / (view.slots + 1)  # the first of so many that end
 
 
 def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
@@ -191,9 +212,8 @@ def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
     return watts * (LISTENING * total_s + (SENDING_23_DBM - LISTENING) * sending_s + (RECEIVING - LISTENING) * receiving_s)
 
 
-def _escalated(candidate: Candidate, features: Features, lower: Prediction, upper: Prediction, escalation: Escalation) -> Prediction:
+def _escalated(candidate: Candidate, features: Features, lower: Prediction, upper: Prediction, share: float, quality: float) -> Prediction:
     """The lower answer is held until it is trusted, and shown at once then; else the upper one is asked."""
-    share, quality = escalation(lower.quality, upper.quality)
     ttft_s = lower.total_s + share * upper.ttft_s
     total_s = lower.total_s + share * upper.total_s
     return Prediction(
@@ -209,8 +229,10 @@ def _escalated(candidate: Candidate, features: Features, lower: Prediction, uppe
         cost=lower.cost + share * upper.cost,
         quality=quality,
         spread=max(lower.spread, upper.spread),
+        held_s=lower.held_s,
+        wait_s=lower.wait_s,
         fastest_s=lower.fastest_s,
-        sources={**upper.sources, "quality": "escalation"},
+        sources={**upper.sources, "quality": "calibration"},
         guessed=lower.guessed or upper.guessed,
     )
 

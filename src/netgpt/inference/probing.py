@@ -11,15 +11,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from netgpt.core.clock import Clock
-from netgpt.core.errors import NetgptError
+from netgpt.core.errors import DeadlineExceeded, NetgptError
 from netgpt.core.scheduling import TaskGroup
 from netgpt.inference.estimates import Estimates
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.telemetry.metrics import Metrics
 
-TICK_S = 0.2
+TICK_S = 0.05
 STALE_S = 0.4
+BUSY_STALE_S = 0.1  # where the next request may have to wait,
+MOST_PROBES_PER_S = 50  # though all doors together ask a node no more often
 ACTIVE_S = 5.0
 DEADLINE_S = 2.0  # of each call; a way that takes longer counts as this long
 PADDING = bytes(1200)  # one packet
@@ -30,11 +32,14 @@ MOST_NODES = 8  # watched at once, the best candidates first
 class Prober:
     """The probes of one door."""
 
-    def __init__(self, estimates: Estimates, handle: Callable[[Member], NodeHandle], clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, estimates: Estimates, handle: Callable[[Member], NodeHandle], clock: Clock, metrics: Metrics, doors: Callable[[], int]
+    ) -> None:
         self._estimates = estimates
         self._handle = handle
         self._clock = clock
         self._metrics = metrics
+        self._doors = doors
         self._watched: Sequence[Member] = ()
         self._wanted_s = -ACTIVE_S
         self._wake = asyncio.Event()
@@ -58,29 +63,49 @@ class Prober:
                 await self._wake.wait()
                 while self._clock.now_s() - self._wanted_s < ACTIVE_S:
                     for member in self._watched:
-                        if member.id not in self._under_way and self._estimates.stale(member, self._clock.now_s()) >= STALE_S:
+                        if self._is_due(member):
                             self._under_way.add(member.id)
                             tasks.create_task(self._probe(member, own), name=f"probe-{member.id}")
                     await self._clock.sleep(TICK_S)
 
+    def _is_due(self, member: Member) -> bool:
+        """Whether nobody has told of the way for long, or the node of its slots though it matters."""
+        if member.id in self._under_way:
+            return False
+        now_s = self._clock.now_s()
+        if self._estimates.stale(member, now_s) >= STALE_S:
+            return True
+        return self._estimates.is_busy(member) and self._estimates.load_age_s(member, now_s) >= max(BUSY_STALE_S, self._doors() / MOST_PROBES_PER_S)
+
     async def _probe(self, member: Member, own: Callable[[str], int]) -> None:
+        estimates, clock = self._estimates, self._clock
         self._metrics.probes.labels(peer=member.id).inc()
-        self._estimates.ask(member.id, PROBE, self._clock.now_s(), 2 * self._estimates.of(member).rtt.value)
+        estimates.ask(member.id, PROBE, clock.now_s(), 2 * estimates.of(member).rtt.value)
         try:
             small_s = await self._call(member, b"", own)
-            large_s = await self._call(member, PADDING, own)
-            self._estimates.probed(member, small_s, large_s, len(PADDING), self._clock.now_s())
-            self._estimates.hear(member.id, PROBE)
+            unusual = estimates.wants_rate(member, small_s, clock.now_s())
+            estimates.probed(member, small_s, clock.now_s())
+            if unusual:
+                await self._probe_rate(member, small_s, own)
+            estimates.hear(member.id, PROBE)
         except NetgptError:
-            self._estimates.probed(member, DEADLINE_S, DEADLINE_S, len(PADDING), self._clock.now_s())
+            estimates.probed(member, DEADLINE_S, clock.now_s())
         finally:
-            self._estimates.hear(member.id, PROBE, answered=False)
+            estimates.hear(member.id, PROBE, answered=False)
             self._under_way.discard(member.id)
+
+    async def _probe_rate(self, member: Member, small_s: float, own: Callable[[str], int]) -> None:
+        """How much longer a call with padding takes; one that does not end in time takes at least until then."""
+        try:
+            large_s = await self._call(member, PADDING, own)
+        except DeadlineExceeded:
+            large_s = DEADLINE_S
+        self._estimates.probed_rate(member, large_s - small_s, len(PADDING), self._clock.now_s())
 
     async def _call(self, member: Member, padding: bytes, own: Callable[[str], int]) -> float:
         """Seconds that one call took; its answer is noted."""
         began_s, mine = self._clock.now_s(), own(member.id)
         load = await self._handle(member).probe(padding, deadline_s=DEADLINE_S)
         now_s = self._clock.now_s()
-        self._estimates.report(member, load.running, load.waiting, now_s, own=mine)
+        self._estimates.report(member, load, now_s, own=mine, asked_s=began_s)
         return now_s - began_s

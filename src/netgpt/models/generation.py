@@ -318,3 +318,8 @@ class Load:
     overruns: int = 0
     kept_answers: int = 0  # for doors that ask, and the memory that they take
     kept_bytes: int = 0
+    free_s: tuple[
+        float, ...
+    ] = ()  # when each slot could begin with another prompt, from now, rising: as far as the engine can tell; empty: it cannot
+    step_s: float = 0.0  # between two tokens of an answer, lately; 0: not known
+    prompt_token_s: float = 0.0  # for each token of a prompt, lately

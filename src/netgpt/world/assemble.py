@@ -22,12 +22,12 @@ from netgpt.inference.cache import AnswerCache, engine_embedder
 from netgpt.inference.calibration_file import calibrations_at
 from netgpt.inference.cascade import cascade
 from netgpt.inference.choice import CASCADE, ROUTE
-from netgpt.inference.confidence import Calibrations
 from netgpt.inference.door import Door, DoorLimits
 from netgpt.inference.judge import Judge
 from netgpt.inference.planner import Battery, Planner
 from netgpt.inference.policy import policy_or_none
 from netgpt.inference.route import route
+from netgpt.inference.routing import Router
 from netgpt.inference.steps import Strategy
 from netgpt.models.card import weightless_card
 from netgpt.models.hf_tokenizer import load_tokenizer
@@ -162,9 +162,9 @@ def _torch_engine(config: EngineConfig, clock: Clock) -> Engine:
     )
 
 
-def _strategies(calibrations: Calibrations) -> dict[str, Strategy]:
+def _strategies(judge: Judge, routers: Mapping[str, Router]) -> dict[str, Strategy]:
     """How a door answers the names that stand for a strategy; all others by `direct`."""
-    return {CASCADE: partial(cascade, policy=Judge(calibrations)), ROUTE: partial(route, routers=calibrations.routers)}
+    return {CASCADE: partial(cascade, policy=judge), ROUTE: partial(route, routers=routers)}
 
 
 class Node:
@@ -211,6 +211,9 @@ class Node:
             heed_revoked=heed_revoked or (lambda serials: None),
             version=config.wire_version,
         )
+        calibrations = calibrations_at(Path(config.home) if config.home else None)
+        judge = Judge(calibrations)
+        battery = Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None
         self.door = Door(
             entry=lambda: self.membership.member,
             members=self.membership.members,
@@ -223,12 +226,8 @@ class Node:
             record=record,
             limits=limits,
             scope_secret=scope_secret,
-            strategies=_strategies(calibrations_at(Path(config.home) if config.home else None)),
-            planner=Planner(
-                config.node,
-                battery=Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None,
-                policy=policy_or_none(config.policy),
-            ),
+            strategies=_strategies(judge, calibrations.routers),
+            planner=Planner(config.node, battery=battery, climbing=judge, policy=policy_or_none(config.policy)),
         )
 
     async def live(self) -> None:

@@ -81,6 +81,27 @@ class Lengths:
             return max(expected + share * min(rest, _mean_below(beyond, rest)), 1.0)
         return max(expected + share * (most - at), 1.0)
 
+    def left(self, key: str, model: str, made: int, most: int) -> float:
+        """The expected rest of an answer that has `made` tokens and is cut at `most`: of the earlier ones that were longer than that."""
+        past = self._past(key, model)
+        if not len(past):
+            return min(FIRST_GUESS, max(most - made, 0))
+        steps, beyond = past.steps()
+        longer = next((share for tokens, share in reversed(steps) if tokens <= made), 1.0)
+        if longer <= 0:  # none was: they end there at a constant rate
+            return _mean_below(beyond, max(most - made, 0))
+        expected, share, at = 0.0, longer, made
+        for tokens, after in steps:
+            if tokens <= made:
+                continue
+            if tokens >= most:
+                break
+            expected += share * (tokens - at)
+            share, at = after, tokens
+        else:
+            return (expected + share * _mean_below(beyond, most - at)) / longer
+        return (expected + share * (most - at)) / longer
+
     def quantile(self, key: str, model: str, most: int, share: float) -> float:
         """The length that this share of answers does not pass."""
         past = self._past(key, model)
@@ -90,6 +111,8 @@ class Lengths:
 
 def _mean_below(mean: float, limit: float) -> float:
     """Of a geometric length of that mean, cut at `limit`."""
+    if limit <= 0:
+        return 0.0
     if math.isinf(mean):
         return float(limit)
     rate = 1 / max(mean, 1.0)
