@@ -6,7 +6,7 @@ and says how the answer came about. It knows neither HTTP nor what runs a model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np

@@ -64,7 +64,7 @@ class Prober:
                     await self._clock.sleep(TICK_S)
 
     async def _probe(self, member: Member, own: Callable[[str], int]) -> None:
-        self._metrics.probes.labels(peer=member.id).inc()
+        self._metrics.probes.labels(member.id).inc()
         self._estimates.ask(member.id, PROBE, self._clock.now_s(), 2 * self._estimates.of(member).rtt.value)
         try:
             small_s = await self._call(member, b"", own)

@@ -36,8 +36,8 @@ class Visits:
     def ended(self, request: ChatRequest | EmbedRequest, outcome: str, duration_s: float) -> None:
         """Count a request that came to an end, whatever that is."""
         model = request.model if request.model in MODEL_NAMES else "unknown"  # a client cannot grow the label set
-        self._metrics.requests.labels(model=model, finish_reason=outcome).inc()
-        self._metrics.request_duration.labels(model=model).observe(duration_s)
+        self._metrics.requests.labels(model, outcome).inc()
+        self._metrics.request_duration.labels(model).observe(duration_s)
 
     def failed(self, request: ChatRequest | EmbedRequest, code: str) -> None:
         self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=code)
@@ -47,12 +47,12 @@ class Visits:
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         metrics = self._metrics
-        metrics.time_to_first_token.labels(model=request.model).observe(finish.time_to_first_token_s)
+        metrics.time_to_first_token.labels(request.model).observe(finish.time_to_first_token_s)
         if finish.completion_tokens > 1:
             decode_s = finish.duration_s - finish.time_to_first_token_s
-            metrics.inter_token_latency.labels(model=request.model).observe(decode_s / (finish.completion_tokens - 1))
-        metrics.tokens.labels(model=request.model, direction="input").inc(finish.prompt_tokens)
-        metrics.tokens.labels(model=request.model, direction="output").inc(finish.completion_tokens)
+            metrics.inter_token_latency.labels(request.model).observe(decode_s / (finish.completion_tokens - 1))
+        metrics.tokens.labels(request.model, "input").inc(finish.prompt_tokens)
+        metrics.tokens.labels(request.model, "output").inc(finish.completion_tokens)
         self._count_link_bytes(finish.link_bytes)
         self._record(
             "request.finished",
@@ -73,7 +73,7 @@ class Visits:
         )
 
     def embedded(self, request: EmbedRequest, vectors: Vectors) -> None:
-        self._metrics.tokens.labels(model=request.model, direction="input").inc(vectors.prompt_tokens)
+        self._metrics.tokens.labels(request.model, "input").inc(vectors.prompt_tokens)
         self._count_link_bytes(vectors.link_bytes)
         self._record(
             "request.embedded",
@@ -91,7 +91,7 @@ class Visits:
     def _count_link_bytes(self, link_bytes: Mapping[str, Mapping[str, int]]) -> None:
         for node, count in link_bytes.items():
             for direction, payload_bytes in count.items():
-                self._metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
+                self._metrics.link_bytes.labels(node, direction).inc(payload_bytes)
 
 
 class Visit:
