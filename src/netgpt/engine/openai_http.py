@@ -194,7 +194,8 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
         self.head_bytes = 0
-        self._unread: deque[bytes] = deque()
+        self._unread: list[bytes] = []
+        self.on_body = self._unread.append  # the parser's call for each part of the body: hundreds in a long answer
         self._unread_bytes = 0
         self._head_done = self.complete = False
         self._kept_alive = False
@@ -217,7 +218,7 @@ class _Connection(asyncio.Protocol):
         """More of the body; empty at its end."""
         while not self._unread and not self.complete:
             await self._wait()
-        data = b"".join(self._unread)  # cheap for the usual one: it is the same object
+        data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
         self._unread.clear()
         self._unread_bytes = 0
         if self._paused and self._transport is not None and not self._transport.is_closing():
@@ -245,7 +246,6 @@ class _Connection(asyncio.Protocol):
     def settle(self, when_settled: Callable[[], object]) -> None:
         """Drop what still comes; call back once the body has ended or is lost."""
         self._unread.clear()
-        self._unread_bytes = 0
 
         def once() -> None:
             self._settled = None
@@ -265,16 +265,28 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
-        self.head_bytes += 0 if self._head_done else len(data)
+        if not self._head_done:
+            self.head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._break("sends what is no HTTP answer")
         if not self._head_done and self.head_bytes > MAX_HEAD_BYTES:
             self._break("sends a head that does not end")
-        if self._settled is not None and (self.complete or self.lost is not None):
-            self._settled()
+        if self._settled is not None:
+            self._unread.clear()
+            if self.complete or self.lost is not None:
+                self._settled()
+        elif self._head_done:
+            self._hold_back(len(data))
         self._wake()
+
+    def _hold_back(self, more_bytes: int) -> None:
+        """Let the server wait while nobody reads what it said."""
+        self._unread_bytes += more_bytes
+        if self._unread_bytes > MAX_UNREAD_BYTES and self._transport is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._head_done and not self._sized and exc is None:
@@ -302,15 +314,6 @@ class _Connection(asyncio.Protocol):
         if self.status >= 200:
             self._sized = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "").lower()
             self._head_done = True
-
-    def on_body(self, data: bytes) -> None:
-        self._unread_bytes += len(data)
-        if self._settled is not None:
-            return
-        self._unread.append(data)
-        if self._unread_bytes > MAX_UNREAD_BYTES and self._transport is not None and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
         if self.status < 200:

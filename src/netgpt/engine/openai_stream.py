@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 MAX_LINE_BYTES = 1 << 20
@@ -18,7 +18,8 @@ DONE = b"[DONE]"
 _read_json = json.JSONDecoder().raw_decode  # what `json.loads` calls once it has looked for encodings and white space
 _NOTHING: Mapping[str, Any] = {}
 _PLAIN = frozenset({"content", "role"})
-_ESCAPED = re.compile(rb'["\\\x00-\x1f]').search  # what cannot stand for itself in a JSON string
+_ESCAPED = re.compile(rb'["\\\x00-\x09\x0b-\x1f]').search  # what cannot stand for itself in a JSON string; no event has a line's end
+_DATA = re.compile(rb"^data:[ \t]*([^\r\n]*)", re.MULTILINE).findall
 _MOST_LESSONS = 4
 END_TOKEN = re.compile(rb"<\|[^<>|]*\|>|</?s>|<(end|start)_of_turn>|<eos>|")  # ends a turn and is no text
 
@@ -40,9 +41,10 @@ class Scored(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one event of an answer says."""
+    """What one event of an answer says, or several that say nothing but text."""
 
     text: str = ""
+    pieces: int = 1  # events that its text came in
     finish: str = ""
     scored: tuple[Scored, ...] | None = None  # None: it says nothing of log-probabilities
     thinks: bool = False  # text that is not part of the answer
@@ -63,10 +65,10 @@ class EventLines:
         Raises:
             BadChunk: a line does not end.
         """
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        lines, _, self._rest = (self._rest + data).rpartition(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             raise BadChunk(f"a line of more than {MAX_LINE_BYTES} bytes")
-        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        return _DATA(lines)
 
 
 class ChunkReader:
@@ -79,11 +81,42 @@ class ChunkReader:
 
     def __init__(self) -> None:
         self._before = self._after = b""
+        self._least = MAX_LINE_BYTES + 1  # bytes of a known event; nothing is known yet
         self._lessons = 0  # since one was of use
+
+    def read_all(self, events: Sequence[bytes]) -> Iterator[Chunk]:
+        """What some events' data says; those that differ in their words alone are one chunk. Raises what `read_chunk` raises."""
+        known: list[bytes] = []
+        for data in events:
+            if self._is_known(data):
+                known.append(data)
+            else:
+                yield from self._together(known)
+                known = []
+                yield self.read(data)
+        yield from self._together(known)
+
+    def _together(self, known: Sequence[bytes]) -> Iterable[Chunk]:
+        """Known events as one chunk, unless one of them has to be parsed."""
+        run = self._joined(known) if len(known) > 1 else None
+        return map(self.read, known) if run is None else (run,)
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether an event is one that was learnt, but for its words."""
+        return len(data) >= self._least and data.startswith(self._before) and data.endswith(self._after)
+
+    def _joined(self, events: Sequence[bytes]) -> Chunk | None:
+        begin, end = len(self._before), -len(self._after)
+        words = [data[begin:end] for data in events]
+        together = b"\n".join(words)
+        try:
+            return None if _ESCAPED(together) else Chunk(together.decode().replace("\n", ""), len(words) - words.count(b""))
+        except UnicodeDecodeError:
+            return None
 
     def read(self, data: bytes) -> Chunk:
         """What an event's data says. Raises what `read_chunk` raises."""
-        words = self._words(data) if self._before else None
+        words = self._words(data) if self._is_known(data) else None
         if words is not None:
             self._lessons = 0
             return Chunk(words)
@@ -93,10 +126,7 @@ class ChunkReader:
         return chunk
 
     def _words(self, data: bytes) -> str | None:
-        before, after = self._before, self._after
-        if len(data) < len(before) + len(after) or not data.startswith(before) or not data.endswith(after):
-            return None
-        words = data[len(before) : -len(after)]
+        words = data[len(self._before) : -len(self._after)]
         try:
             return None if _ESCAPED(words) else words.decode()
         except UnicodeDecodeError:
@@ -110,6 +140,7 @@ class ChunkReader:
         self._lessons += 1
         if read_chunk(b'%s"%s."%s' % (before, words, after)) == Chunk(chunk.text + "."):
             self._before, self._after = before + b'"', b'"' + after
+            self._least = len(self._before) + len(self._after)
 
 
 def read_chunk(data: bytes) -> Chunk:
@@ -153,30 +184,21 @@ def _careful_chunk(value: Mapping[str, Any]) -> Chunk:
     if not isinstance(choice, dict) and choices:
         raise BadChunk("a choice that is no object")
     delta = _checked(choice, "delta", dict) or _NOTHING
-    chunk = Chunk(
+    usage = _checked(value, "usage", dict) or _NOTHING
+    return Chunk(
         text=_checked(delta, "content", str) or "",
         finish=_checked(choice, "finish_reason", str) or "",
+        scored=None if choice.get("logprobs") is None else _scores(choice),
         thinks=bool(delta.get("reasoning_content") or delta.get("reasoning")),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(_checked(usage, "prompt_tokens_details", dict) or _NOTHING, "cached_tokens") or 0,
     )
-    if choice.get("logprobs") is not None:
-        chunk = chunk._replace(scored=_scores(choice))
-    if value.get("usage") is not None:
-        chunk = _counted(chunk, _checked(value, "usage", dict))
-    return chunk
 
 
 def _scores(choice: Mapping[str, Any]) -> tuple[Scored, ...] | None:
     entries = _checked(_checked(choice, "logprobs", dict), "content", list)
     return None if entries is None else tuple(map(_scored, entries))
-
-
-def _counted(chunk: Chunk, usage: Mapping[str, Any]) -> Chunk:
-    details = _checked(usage, "prompt_tokens_details", dict) or _NOTHING
-    return chunk._replace(
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        cached_tokens=_count(details, "cached_tokens") or 0,
-    )
 
 
 def _checked(value: Mapping[str, Any], key: str, kind: type) -> Any:
