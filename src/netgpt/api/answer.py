@@ -147,7 +147,7 @@ class AnswerEndpoint:
         requests = choices(asked)
         finishes: dict[int, Finish] = {}
         last = b""
-        turn = asyncio.Lock()  # one choice writes at a time
+        turn = asyncio.Lock() if len(requests) > 1 else None  # one choice writes at a time
 
         async def tell(index: int, request: ChatRequest) -> None:
             nonlocal last
@@ -163,7 +163,11 @@ class AnswerEndpoint:
                             continue
                     else:
                         frames = writer.text(answer)
-                    if frames:  # what may become a call is held back
+                    if not frames:  # what may become a call is held back
+                        continue
+                    if turn is None:
+                        await stream.write(frames)
+                    else:
                         async with turn:
                             await stream.write(frames)
             finally:

@@ -19,6 +19,7 @@ from netgpt.models.generation import Generate, Timings, Tokens, TopLogprobs
 
 USAGE_S = 1.0  # for the counts that follow the last words
 _NO_USAGE = Chunk()
+_TEXT_ALONE = _NO_USAGE[2:]  # what a chunk says beside its text, and in how many pieces that came: nothing
 MOST_BYTES_PER_TOKEN = 1024  # the longest tokens of public vocabularies have some hundred
 
 
@@ -96,7 +97,8 @@ class Talk:
         self._is_moving = False
         data, scored, made = b"", list[Scored](), 0
         for chunk in chunks:
-            self._note(chunk)
+            if chunk[2:] != _TEXT_ALONE:
+                self._note(chunk)
             new = chunk.text.encode("utf-8", "replace")
             if self._tail and new:  # the upstream says again what the session has already
                 new, self._tail = new.removeprefix(self._tail), b""
