@@ -201,7 +201,7 @@ class _Connection(asyncio.Protocol):
         self._kept_alive = False
         self._sized = False  # the head says where the body ends
         self._settled: Callable[[], None] | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     # ---- the caller's side
 
@@ -265,6 +265,8 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            return
         if not self._head_done:
             self.head_bytes += len(data)
         try:
@@ -289,6 +291,7 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._parser = None  # it leads back here: nothing of a connection shall wait for the garbage collector
         if self._head_done and not self._sized and exc is None:
             self.complete = True  # a body without a length ends with its connection
         if self._settled is not None:
@@ -310,6 +313,7 @@ class _Connection(asyncio.Protocol):
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        assert self._parser is not None
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self._sized = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "").lower()
@@ -319,5 +323,6 @@ class _Connection(asyncio.Protocol):
         if self.status < 200:
             self.headers.clear()  # 100 Continue: the answer follows
             return
+        assert self._parser is not None
         self.complete = True
         self._kept_alive = self._parser.should_keep_alive()
