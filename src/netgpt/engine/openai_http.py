@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -65,13 +65,13 @@ class Response:
         """By lower-case name."""
         return self._connection.headers
 
-    async def part(self) -> bytes:
+    def part(self) -> Awaitable[bytes]:
         """What has come of the body since the last part, or comes next; empty at its end.
 
         Raises:
             NodeUnreachable: it ended too early, or is no HTTP.
         """
-        return await self._connection.body()
+        return self._connection.body()
 
     async def read(self, limit: int) -> bytes:
         """The body, or its first `limit` bytes."""
@@ -212,12 +212,12 @@ class _Connection(asyncio.Protocol):
 
     async def head(self) -> None:
         while not self._head_done:
-            await self._wait()
+            await self._news()
 
     async def body(self) -> bytes:
         """More of the body; empty at its end."""
         while not self._unread and not self.complete:
-            await self._wait()
+            await self._news()
         data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
         self._unread.clear()
         self._unread_bytes = 0
@@ -226,14 +226,12 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    async def _wait(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """Done once there is something new; raises NodeUnreachable if there never will be."""
         if self.lost is not None:
             raise NodeUnreachable(f"{self._url} {self.lost}", hint="see that server's log")
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 MAX_LINE_BYTES = 1 << 20
@@ -86,33 +86,37 @@ class ChunkReader:
 
     def read_all(self, events: Sequence[bytes]) -> Iterator[Chunk]:
         """What some events' data says; those that differ in their words alone are one chunk. Raises what `read_chunk` raises."""
-        known: list[bytes] = []
-        for data in events:
-            if self._is_known(data):
-                known.append(data)
-            else:
-                yield from self._together(known)
-                known = []
-                yield self.read(data)
-        yield from self._together(known)
+        begin = 0
+        if not self._before and events:
+            begin = 1
+            yield self.read(events[0])
+        if self._before and len(events) > begin + 1:
+            run, count = self._run(events[begin:])
+            if run is not None:
+                yield run
+            begin += count
+        for data in events[begin:]:
+            yield self.read(data)
 
-    def _together(self, known: Sequence[bytes]) -> Iterable[Chunk]:
-        """Known events as one chunk, unless one of them has to be parsed."""
-        run = self._joined(known) if len(known) > 1 else None
-        return map(self.read, known) if run is None else (run,)
+    def _run(self, events: Sequence[bytes]) -> tuple[Chunk | None, int]:
+        """The known events with which some begin, as one chunk, and how many they are; none where one of them has to be parsed."""
+        *words, last = b"\n".join(events).split(self._after + b"\n" + self._before)
+        last, known, rest = last.partition(self._after)
+        if not (words and known and words[0].startswith(self._before) and rest[:1] in b"\n"):
+            return None, 0
+        words[0] = words[0][len(self._before) :]
+        words.append(last)
+        together = b"\n".join(words)
+        try:
+            if _ESCAPED(together) or together.count(b"\n") >= len(words):
+                return None, 0
+            return Chunk(together.decode().replace("\n", ""), len(words) - words.count(b"")), len(words)
+        except UnicodeDecodeError:
+            return None, 0
 
     def _is_known(self, data: bytes) -> bool:
         """Whether an event is one that was learnt, but for its words."""
         return len(data) >= self._least and data.startswith(self._before) and data.endswith(self._after)
-
-    def _joined(self, events: Sequence[bytes]) -> Chunk | None:
-        begin, end = len(self._before), -len(self._after)
-        words = [data[begin:end] for data in events]
-        together = b"\n".join(words)
-        try:
-            return None if _ESCAPED(together) else Chunk(together.decode().replace("\n", ""), len(words) - words.count(b""))
-        except UnicodeDecodeError:
-            return None
 
     def read(self, data: bytes) -> Chunk:
         """What an event's data says. Raises what `read_chunk` raises."""
@@ -165,15 +169,15 @@ def read_chunk(data: bytes) -> Chunk:
 
 def _plain_text(value: Mapping[str, Any]) -> str | None:
     """The text of a chunk that says nothing else, as nearly all do; None of any other."""
-    choices = value.get("choices")
-    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict or value.get("usage") is not None:
+    try:
+        (choice,) = value["choices"]
+        delta = choice["delta"]
+        words = delta["content"]
+        if choice.get("finish_reason") is not None or choice.get("logprobs") is not None or not delta.keys() <= _PLAIN:
+            return None
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None
-    choice = choices[0]
-    delta = choice.get("delta")
-    if type(delta) is not dict or not delta.keys() <= _PLAIN or choice.get("finish_reason") is not None or choice.get("logprobs") is not None:
-        return None
-    words = delta.get("content")
-    return words if type(words) is str else None
+    return words if type(words) is str and value.get("usage") is None else None
 
 
 def _careful_chunk(value: Mapping[str, Any]) -> Chunk:
