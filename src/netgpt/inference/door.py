@@ -21,7 +21,7 @@ from netgpt.inference.embedding import embed_all, embed_sessions, same_model, ve
 from netgpt.inference.entrance import Entrance
 from netgpt.inference.finish import finish_of, why
 from netgpt.inference.fit import Fit, check_length, fit_in
-from netgpt.inference.planner import Planner
+from netgpt.inference.planner import Planner, told
 from netgpt.inference.planning import Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
@@ -161,8 +161,9 @@ class Door:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
-            decision = self._plan(request, nodes, visit)
+            decision, plan = self._plan(request, nodes, visit), {}
             if decision is not None:
+                visit.planned(request, plan := told(decision, request.service))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
             with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s) as followed:
                 prompt_ids = render_prompt(self._tokenizer, request)
@@ -198,11 +199,11 @@ class Door:
                     await steps.aclose()
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
-            finish = finish_of(request, session, telling, nodes, decision, duration_s=self._clock.now_s() - visit.arrival_s)
+            finish = finish_of(request, session, telling, nodes, plan, duration_s=self._clock.now_s() - visit.arrival_s)
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
-            self._planner.learn(request, session, finish, nodes, self._clock.now_s())
+            visit.soon(self._planner.learn, request, session, finish, nodes, self._clock.now_s())
             yield finish
 
     def plan(self, request: ChatRequest) -> Decision:
@@ -225,7 +226,6 @@ class Door:
         decision = self._planner.plan(request, nodes, self._admission.running, visit.arrival_s, deadline_s=self._deadline_s(request))
         if len(nodes) > 1:
             self._prober.watch(nodes)
-        visit.planned(request, decision)
         return decision
 
     async def embed(self, request: EmbedRequest) -> Vectors:

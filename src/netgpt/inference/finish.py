@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from netgpt.inference.choice import AUTO, CASCADE, TIER_OF_MODEL
-from netgpt.inference.planner import told
-from netgpt.inference.planning import Decision
 from netgpt.inference.request import ChatRequest, Finish, Span
 from netgpt.inference.telling import Telling
 from netgpt.models.generation import declared_machines
@@ -15,13 +14,13 @@ from netgpt.node.session import Piece, Session
 
 
 def finish_of(
-    request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], decision: Decision | None, *, duration_s: float
+    request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], plan: Mapping[str, Any], *, duration_s: float
 ) -> Finish:
     """The end of the session's answer.
 
     Args:
         nodes: those that could answer, in the order in which they were to be asked.
-        decision: what `auto` chose; None where the request names a tier.
+        plan: what `auto` chose (`planner.told`); empty where the request names a tier.
         duration_s: from the request's arrival.
     """
     counted = [piece for piece in session.accepted if piece.timings is not None or piece.prompt_tokens or piece.cached]  # of many pieces the last one
@@ -34,7 +33,7 @@ def finish_of(
         completion_tokens=session.answer_tokens,
         cached_tokens=max((piece.cached for piece in counted), default=0),
         strategy=TIER_OF_MODEL.get(request.model, request.model),
-        why=why(request.model, nodes, spans) if decision is None else decision.why,
+        why=plan["why"] if plan else why(request.model, nodes, spans),
         origin=spans,
         switches=tuple(telling.switches),
         escalations=telling.escalations,
@@ -47,7 +46,7 @@ def finish_of(
         overruns=sum(timing.overruns for timing in timings),
         seed=session.sampling.seed if request.seed is None else request.seed,
         counted_by=_counted_by(session, spans, foreign_prompt=bool(foreign_tokens)),
-        plan={} if decision is None else told(decision, request.service),
+        plan=plan,
     )
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError, Overloaded
 from netgpt.inference.choice import MODEL_NAMES
-from netgpt.inference.planner import told
-from netgpt.inference.planning import Decision
 from netgpt.inference.request import ChatRequest, EmbedRequest, Finish, Vectors
 from netgpt.network.member import Member
 from netgpt.telemetry.metrics import Metrics
@@ -42,8 +41,8 @@ class Visits:
     def failed(self, request: ChatRequest | EmbedRequest, code: str) -> None:
         self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=code)
 
-    def planned(self, request: ChatRequest, decision: Decision) -> None:
-        self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **told(decision, request.service))
+    def planned(self, request: ChatRequest, plan: Mapping[str, Any]) -> None:
+        self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **plan)
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         metrics = self._metrics
@@ -102,18 +101,19 @@ class Visit:
         self._visits = visits
         self._request = request
         self._outcome = "cancelled"  # unless it comes to an end
-        self._soon = asyncio.get_running_loop().call_soon
+        self.soon = asyncio.get_running_loop().call_soon  # for what nobody waits for
 
     def __enter__(self) -> Visit:
         self._visits.open += 1
         return self
 
-    def planned(self, request: ChatRequest, decision: Decision) -> None:
-        self._soon(self._visits.planned, request, decision)
+    def planned(self, request: ChatRequest, plan: Mapping[str, Any]) -> None:
+        """Write down what was chosen for the request (`planner.told`)."""
+        self.soon(self._visits.planned, request, plan)
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         self._outcome = finish.reason
-        self._soon(self._visits.answered, request, finish)
+        self.soon(self._visits.answered, request, finish)
 
     def hand_on(self) -> None:
         """Another visit goes on with the request, and writes it down."""
@@ -121,13 +121,13 @@ class Visit:
 
     def embedded(self, request: EmbedRequest, vectors: Vectors) -> None:
         self._outcome = "stop"
-        self._soon(self._visits.embedded, request, vectors)
+        self.soon(self._visits.embedded, request, vectors)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._visits.open -= 1
         if isinstance(error, NetgptError):
             self._outcome = error.code
             if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
-                self._soon(self._visits.failed, self._request, error.code)
+                self.soon(self._visits.failed, self._request, error.code)
         if self._outcome:
-            self._soon(self._visits.ended, self._request, self._outcome, self._visits.clock.now_s() - self.arrival_s)
+            self.soon(self._visits.ended, self._request, self._outcome, self._visits.clock.now_s() - self.arrival_s)
