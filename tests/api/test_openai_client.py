@@ -282,7 +282,7 @@ def test_an_unknown_model_is_not_found_at_every_route(client: openai.OpenAI) -> 
 
 def test_models_are_listed_and_found_and_ids_tell_the_routes_apart(client: openai.OpenAI) -> None:
     names = [model.id for model in client.models.list()]
-    assert names == ["netgpt-device", "netgpt-edge", "netgpt-cloud", "auto", "cascade"]
+    assert names == ["netgpt-device", "netgpt-edge", "netgpt-cloud", "auto", "cascade", "route"]
     assert client.models.retrieve("auto").id == "auto"
     assert client.chat.completions.create(**TALK, max_tokens=1).id.startswith("chatcmpl-")
     assert client.completions.create(**RAW, max_tokens=1).id.startswith("cmpl-")

@@ -78,3 +78,42 @@ def test_a_server_whose_events_never_repeat_is_not_learnt_from_for_ever(monkeypa
     monkeypatch.setattr("netgpt.engine.openai_stream.read_chunk", parse)
     assert [reader.read(event("x ", created=number)).text for number in range(100)] == ["x "] * 100
     assert len(parsed) < 110
+
+
+@given(st.lists(st.tuples(WORDS, st.sampled_from([{}, {}, {}, {"ascii": 1}, {"created": 2}])), max_size=30))
+def test_events_that_come_together_say_what_they_say_alone(said: list[tuple[str, dict[str, Any]]]) -> None:
+    events = [event(words, **fields) for words, fields in said]
+    alone, together = read_all(events, read_chunk), list(ChunkReader().read_all(events))
+    assert "".join(chunk.text for chunk in together) == "".join(chunk.text for chunk in alone)
+    assert sum(chunk.pieces for chunk in together if chunk.text) == sum(bool(chunk.text) for chunk in alone)
+
+
+def test_a_bad_event_among_known_ones_is_told_after_those_before_it() -> None:
+    told = ChunkReader().read_all([event("one "), event("two "), event("three "), event("four ")[:-1], event("five ")])
+    assert "".join(next(told).text for _ in range(3)) == "one two three "
+    with pytest.raises(BadChunk):
+        next(told)
+
+
+@given(st.binary(max_size=12), st.integers(0, 90), st.integers(0, 90), st.integers(0, 4))
+def test_a_broken_event_among_others_gains_nothing(junk: bytes, start: int, end: int, place: int) -> None:
+    events = [event(f"word{number}") for number in range(4)]
+    events.insert(place, (events[0][:start] + junk + events[0][end:]).replace(b"\n", b""))
+
+    def read(told: Any) -> tuple[str, str]:
+        text = ""
+        try:
+            for chunk in told:
+                text += chunk.text
+        except BadChunk as error:
+            return text, str(error)
+        return text, ""
+
+    assert read(ChunkReader().read_all(events)) == read(map(read_chunk, events))
+
+
+def test_an_event_in_two_lines_is_two_bad_events() -> None:
+    first, broken = event("one"), event("two four")
+    begin, _, end = broken.partition(b" ")
+    with pytest.raises(BadChunk):
+        list(ChunkReader().read_all([first, first, begin + b"two", b"four" + end, first]))

@@ -10,9 +10,9 @@ import pytest
 
 from netgpt.cli.plan import shown
 from netgpt.core.chance import SeededChance
+from netgpt.inference.calibration_file import shipped_calibrations
 from netgpt.inference.cascade import cascade
 from netgpt.inference.climbing import expected
-from netgpt.inference.calibration_file import shipped_calibrations
 from netgpt.inference.confidence import Calibrations
 from netgpt.inference.door import Door
 from netgpt.inference.judge import Judge

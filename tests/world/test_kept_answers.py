@@ -125,9 +125,7 @@ def test_the_same_and_a_question_that_means_the_same_are_answered_by_the_edge(in
         assert "edge1 had kept the answer of edge1 to the same request" in again.finish.why
         assert again.finish.duration_s < first.finish.duration_s
         assert 0 < again.finish.link_bytes["edge1"]["received"] < first.finish.link_bytes["edge1"]["received"]
-        counted = {
-            name: world.door("device1")._metrics.cache_requests.labels(result=name)._value.get() for name in ("exact", "semantic", "miss", "gate")
-        }
+        counted = {name: world.door("device1")._metrics.cache_requests.labels(name).value for name in ("exact", "semantic", "miss", "gate")}
         assert counted == {"exact": 1, "semantic": 1, "miss": 1, "gate": 1}
         await world.clock.sleep(1.5)  # the edge's door has asked its engine
         shown = world.door("edge1")._metrics

@@ -69,13 +69,16 @@ def metrics(finishes: Sequence[Finish]) -> dict[str, float | None]:
     token to the last; tokens per second from scheduling to the last token. Choices run side by side:
     the first token is the first of any, the last the last of any, and a gap is that within a choice.
     """
-    first_s = min(finish.time_to_first_token_s for finish in finishes)
-    queue_s = min(finish.queue_s for finish in finishes)
-    duration_s = max(finish.duration_s for finish in finishes)
+    first_s, queue_s, duration_s = finishes[0].time_to_first_token_s, finishes[0].queue_s, finishes[0].duration_s
+    tokens = gaps = 0
+    gaps_s = 0.0
+    for finish in finishes:
+        first_s, queue_s, duration_s = min(first_s, finish.time_to_first_token_s), min(queue_s, finish.queue_s), max(duration_s, finish.duration_s)
+        tokens += finish.completion_tokens
+        if finish.completion_tokens > 1:
+            gaps += finish.completion_tokens - 1
+            gaps_s += finish.duration_s - finish.time_to_first_token_s
     working_s = duration_s - queue_s
-    gaps = sum(max(finish.completion_tokens - 1, 0) for finish in finishes)
-    gaps_s = sum(finish.duration_s - finish.time_to_first_token_s for finish in finishes if finish.completion_tokens > 1)
-    tokens = sum(finish.completion_tokens for finish in finishes)
     return {
         "time_to_first_token_ms": _ms(max(first_s - queue_s, 0.0)),
         "generation_time_ms": _ms(duration_s - first_s),
@@ -98,7 +101,7 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
         "entry": head.entry,
         "origin": [span for finish in finishes for span in origin(finish.origin)],
         "switches": [switch for finish in finishes for switch in finish.switches],
-        "link_bytes": _sum_link_bytes([finish.link_bytes for finish in finishes]),
+        "link_bytes": first.link_bytes if len(finishes) == 1 else _sum_link_bytes([finish.link_bytes for finish in finishes]),
         "modelled": any(finish.modelled for finish in finishes),
         "timing": timing(finishes),
         "seed": first.seed,
@@ -136,13 +139,20 @@ def timing(finishes: Sequence[Finish | Vectors]) -> dict[str, Any]:
 
 def origin(spans: Sequence[Span]) -> list[dict[str, Any]]:
     """Which node made, or read, how many tokens."""
-    marks = [{"recoded": True} if span.recoded else {"kept": True} if span.kept else {} for span in spans]
-    return [{"node": span.node, "tokens": span.tokens} | mark for span, mark in zip(spans, marks, strict=True)]
+    told: list[dict[str, Any]] = [{"node": span.node, "tokens": span.tokens} for span in spans]
+    for one, span in zip(told, spans, strict=True):
+        if span.recoded:
+            one["recoded"] = True
+        elif span.kept:
+            one["kept"] = True
+    return told
 
 
-def _counted_by(finishes: Sequence[Finish]) -> dict[str, list[str]]:
+def _counted_by(finishes: Sequence[Finish]) -> dict[str, Sequence[str]]:
     """Whose tokens each field of `usage` counts, over all choices."""
-    told: dict[str, list[str]] = {}
+    if len(finishes) == 1:
+        return dict(finishes[0].counted_by)
+    told: dict[str, Sequence[str]] = {}
     for finish in finishes:
         for name, nodes in finish.counted_by.items():
             told[name] = list(dict.fromkeys([*told.get(name, []), *nodes]))

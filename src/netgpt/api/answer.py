@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from netgpt.api.account import ReplyHead, Told, error_frame, last_frames
 from netgpt.api.auth import KEY_ID
 from netgpt.api.chat_request import ReplyForm
-from netgpt.api.connection import ClientStalled, EventStream, read_json, while_connected
+from netgpt.api.connection import WRITABLE, ClientStalled, EventStream, read_json, while_connected
 from netgpt.api.reply import REQUEST_ID, as_netgpt_error, send_json
 from netgpt.core.chance import digest64
 from netgpt.core.clock import Clock
@@ -89,7 +89,7 @@ class AnswerEndpoint:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = self._wording.parse(await read_json(receive), scope[REQUEST_ID], scope[KEY_ID])
+        asked = self._wording.parse(await read_json(scope, receive), scope[REQUEST_ID], scope[KEY_ID])
         head = ReplyHead(id=scope[REQUEST_ID], model=asked.requests[0].model, created=int(self._clock.date_s()), entry=self._node_id)
         work = self._stream(asked, head, scope, send) if asked.form.stream else self._whole(asked, head, send)
         await while_connected(scope, receive, work)
@@ -122,7 +122,7 @@ class AnswerEndpoint:
 
     async def _stream(self, asked: Asked, head: ReplyHead, scope: Scope, send: Send) -> None:
         """Until the first frame an error is a plain error reply; after it, the stream's last frame."""
-        stream = EventStream(send)
+        stream = EventStream(send, scope.get(WRITABLE))
         try:
             await self._send_stream(asked, head, scope, stream)
         finally:
@@ -147,7 +147,7 @@ class AnswerEndpoint:
         requests = choices(asked)
         finishes: dict[int, Finish] = {}
         last = b""
-        turn = asyncio.Lock()  # one choice writes at a time
+        turn = asyncio.Lock() if len(requests) > 1 else None  # one choice writes at a time
 
         async def tell(index: int, request: ChatRequest) -> None:
             nonlocal last
@@ -163,7 +163,11 @@ class AnswerEndpoint:
                             continue
                     else:
                         frames = writer.text(answer)
-                    if frames:  # what may become a call is held back
+                    if not frames:  # what may become a call is held back
+                        continue
+                    if turn is None:
+                        await stream.write(frames)
+                    else:
                         async with turn:
                             await stream.write(frames)
             finally:

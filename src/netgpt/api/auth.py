@@ -96,7 +96,7 @@ class Guard:
 
     def count(self, error: NetgptError) -> None:
         if self._metrics is not None:
-            self._metrics.refusals.labels(code=error.code).inc()
+            self._metrics.refusals.labels(error.code).inc()
 
     def _authenticate(self, given: list[bytes]) -> ApiKey:
         if not given:

@@ -3,8 +3,9 @@
 The parser itself takes headers without end. What is bounded here: a head in bytes, fields and seconds, however it trickles;
 a body that goes on after its answer; connections. The body of a request that is served is `api.connection`'s matter.
 
-Two things spare every request some work: whoever answers may be called when its client has gone, where ASGI alone would have it
-wait in a task of its own, and a reply's head leaves together with what follows it.
+Some things spare every request some work: whoever answers may be called when its client has gone, where ASGI alone would have it
+wait in a task of its own; it may take a body that has come without a wait, and ask whether what it sends leaves at once; and a
+reply's head leaves together with what follows it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from netgpt.api.connection import WHEN_GONE
+from netgpt.api.connection import TAKE_WHOLE, WHEN_GONE, WRITABLE
 from netgpt.api.reply import REQUEST_ID_HEADER
 from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
 from netgpt.core.units import format_bytes
@@ -50,6 +51,7 @@ class BoundedHttp(HttpToolsProtocol):
     _is_given_up = False
     _deadline: asyncio.TimerHandle | None = None
     _is_lost = False
+    _answered: RequestResponseCycle | None = None  # `cycle` is the newest one, and may have to wait for this
     _leave: Callable[[], object] | None = None  # called when the client of the reply under way has gone
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,9 +63,13 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
         self._is_lost = True
         if self._leave is not None:
             self._leave()
+        # What leads back here is let go, so that nothing of a connection waits for the garbage collector.
+        self.pipeline.clear()
+        self.scope = self.cycle = self._answered = self._leave = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self._is_given_up:
@@ -87,7 +93,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._give_up(_too_large())
             raise HeadTooLarge("the parser stops here")
         self._is_in_head, self._is_in_body = False, True
-        self.scope[WHEN_GONE] = self._when_gone  # type: ignore[typeddict-unknown-key]
+        self.scope.update({WHEN_GONE: self._when_gone, TAKE_WHOLE: self._take_whole, WRITABLE: self._is_writable})  # type: ignore[typeddict-item]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -113,6 +119,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._reply = _HeadFirst(cycle.transport)
         cycle.transport = self._reply  # type: ignore[assignment]
+        self._answered = cycle
         super()._start_asgi_task(cycle, app)
 
     def _when_gone(self, leave: Callable[[], object]) -> Callable[[], None]:
@@ -122,6 +129,19 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_lost:
             self.loop.call_soon(leave)
         return self._forget
+
+    def _take_whole(self) -> bytearray | None:
+        """A `connection.TakeWhole`."""
+        cycle = self._answered
+        if cycle is None or cycle.more_body or cycle.disconnected:
+            return None
+        body, cycle.body = cycle.body, bytearray()
+        cycle.message_event.clear()
+        return body
+
+    def _is_writable(self) -> bool:
+        """A `connection.Writable`."""
+        return not self.flow.write_paused
 
     def _forget(self) -> None:
         self._leave = None

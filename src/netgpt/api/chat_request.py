@@ -7,7 +7,7 @@ ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s`, `
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from netgpt.api.cache_wish import read_cache
@@ -20,8 +20,8 @@ from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.value import value
 from netgpt.inference.choice import AUTO, CASCADE, ROUTE, TIER_OF_MODEL
-from netgpt.inference.objective import INTERACTIVE, LINK_CLASS, objective_of
-from netgpt.inference.request import DEFAULT_PRIVACY, ChatRequest
+from netgpt.inference.objective import LINK_CLASS, objective_of
+from netgpt.inference.request import ChatRequest
 
 MAX_CHOICES = 16  # answers that one request may ask for
 MODEL_OF_STRATEGY = {name: name for name in (AUTO, CASCADE, ROUTE)} | {tier: model for model, tier in TIER_OF_MODEL.items()}
@@ -75,25 +75,11 @@ def parse_chat(body: object, request_id: str, key: str = "") -> ChatRequest:
 
 
 def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What every request for an answer may say, as fields of `ChatRequest`. Raises InvalidRequest."""
-    service = INTERACTIVE if fields.get("service") is None else objective_of(required_text(fields, "service")).name
-    return {
-        "model": _model(fields),
-        "temperature": number(fields, "temperature", 1.0),
-        "top_p": number(fields, "top_p", 1.0),
-        "top_k": whole(fields, "top_k") or 0,
-        "presence_penalty": number(fields, "presence_penalty", 0.0),
-        "frequency_penalty": number(fields, "frequency_penalty", 0.0),
-        "logit_bias": _logit_bias(fields.get("logit_bias")),
-        "seed": seed(fields),
-        "stop": _stop(fields.get("stop")),
-        "privacy": required_text(fields, "privacy") if fields.get("privacy") is not None else DEFAULT_PRIVACY,
-        "deadline_s": number(fields, "deadline_s", None),
-        "service": service,
-        "qos": LINK_CLASS[service],
-        "max_cost": number(fields, "max_cost", None),
-        "max_energy_j": number(fields, "max_energy_j", None),
-    }
+    """What every request for an answer may say, as fields of `ChatRequest`; those alone that are given. Raises InvalidRequest."""
+    given = {"model": _model(fields), **{name: read(fields) for name, read in _OPTIONAL.items() if fields.get(name) is not None}}
+    if "service" in given:
+        given["qos"] = LINK_CLASS[given["service"]]
+    return given
 
 
 def _model(fields: Mapping[str, Any]) -> str:
@@ -149,7 +135,7 @@ def _message(value: object, where: str) -> tuple[str, str]:
     if isinstance(content, list):
         content = "".join(_part(part, f"{where}.content[{position}]") for position, part in enumerate(content))
     said = text(content, f"{where}.content")
-    return _ROLES.get(role, role), "\n".join(part for part in (said, calls) if part)
+    return _ROLES.get(role, role), f"{said}\n{calls}" if said and calls else said or calls
 
 
 def _part(value: object, where: str) -> str:
@@ -168,8 +154,6 @@ def _max_tokens(fields: Mapping[str, Any]) -> int | None:
 
 
 def _stop(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list):
@@ -179,8 +163,6 @@ def _stop(value: object) -> tuple[str, ...]:
 
 def _logit_bias(value: object) -> tuple[tuple[int, float], ...]:
     """Token ids, as JSON has keys, and what each gains."""
-    if value is None:
-        return ()
     if not isinstance(value, dict):
         raise wrong("logit_bias", value, "an object of token ids and numbers")
     if not all(_TOKEN_ID.fullmatch(name) for name in value):
@@ -198,3 +180,20 @@ def _top_logprobs(fields: Mapping[str, Any]) -> int:
     if likeliest and not flag(fields, "logprobs"):
         raise InvalidRequest(f"top_logprobs is {likeliest}, but logprobs is not true", hint="set logprobs too", param="top_logprobs")
     return likeliest or 0
+
+
+_OPTIONAL: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "temperature": lambda fields: number(fields, "temperature", 1.0),
+    "top_p": lambda fields: number(fields, "top_p", 1.0),
+    "top_k": lambda fields: whole(fields, "top_k"),
+    "presence_penalty": lambda fields: number(fields, "presence_penalty", 0.0),
+    "frequency_penalty": lambda fields: number(fields, "frequency_penalty", 0.0),
+    "logit_bias": lambda fields: _logit_bias(fields["logit_bias"]),
+    "seed": seed,
+    "stop": lambda fields: _stop(fields["stop"]),
+    "privacy": lambda fields: required_text(fields, "privacy"),
+    "deadline_s": lambda fields: number(fields, "deadline_s", None),
+    "service": lambda fields: objective_of(required_text(fields, "service")).name,
+    "max_cost": lambda fields: number(fields, "max_cost", None),
+    "max_energy_j": lambda fields: number(fields, "max_energy_j", None),
+}

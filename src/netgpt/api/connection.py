@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from netgpt.api.reply import BodyTooLarge
 from netgpt.core.errors import InvalidRequest
@@ -23,6 +23,10 @@ BODY_DEADLINE_S = 30.0
 STALLED_AFTER_S = 30.0  # a client that takes nothing for so long is treated as gone
 
 WHEN_GONE = "netgpt.when_gone"  # where a request's ASGI scope has its server's `WhenGone`, if it has one
+TAKE_WHOLE = "netgpt.take_whole"  # and its `TakeWhole`, if it has one
+WRITABLE = "netgpt.writable"  # and its `Writable`, if it has one
+TakeWhole = Callable[[], bytes | bytearray | None]  # the body, if it has come already
+Writable = Callable[[], bool]  # whether what is sent now leaves without waiting for the client
 WhenGone = Callable[[Callable[[], object]], Callable[[], object]]  # calls back once the client is gone; what it returns ends that
 
 _SSE_START = {
@@ -36,25 +40,33 @@ class ClientStalled(Exception):
     """The client has stopped reading its stream."""
 
 
-async def read_json(receive: Receive) -> object:
+async def read_json(scope: Scope, receive: Receive) -> object:
     """The request's body as JSON, whatever its content type says.
 
     Raises:
         BodyTooLarge: more than `MAX_BODY_BYTES`.
         InvalidRequest: not JSON, or not whole within `BODY_DEADLINE_S`.
     """
-    deadline = Deadline(BODY_DEADLINE_S)
-    try:
-        with deadline:
-            body = await _read_body(receive)
-    except TimeoutError as error:
-        raise InvalidRequest(f"the body was not whole within {BODY_DEADLINE_S:g} s", hint="send the request again") from error
-    finally:
-        deadline.close()
+    take_whole: TakeWhole | None = scope.get(TAKE_WHOLE)
+    if take_whole is None or (body := take_whole()) is None:
+        body = await _body_in_time(receive)
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"the body has more than {format_bytes(MAX_BODY_BYTES)}", hint="shorten the messages")
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}", hint="send one JSON object") from error
+
+
+async def _body_in_time(receive: Receive) -> bytes:
+    deadline = Deadline(BODY_DEADLINE_S)
+    try:
+        with deadline:
+            return await _read_body(receive)
+    except TimeoutError as error:
+        raise InvalidRequest(f"the body was not whole within {BODY_DEADLINE_S:g} s", hint="send the request again") from error
+    finally:
+        deadline.close()
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -64,9 +76,7 @@ async def _read_body(receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise InvalidRequest("the client left before its body was whole", hint="send the request again")
         body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"the body has more than {format_bytes(MAX_BODY_BYTES)}", hint="shorten the messages")
-        if not message.get("more_body", False):
+        if len(body) > MAX_BODY_BYTES or not message.get("more_body", False):
             return bytes(body)
 
 
@@ -128,8 +138,9 @@ def _watch(receive: Receive) -> WhenGone:
 class EventStream:
     """A reply of server-sent events. Nothing is sent, not even the status, before the first frame."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, writable: Writable | None = None) -> None:
         self._send = send
+        self._writable = writable or (lambda: False)
         self._deadline = Deadline(STALLED_AFTER_S)
         self.started = False
 
@@ -145,12 +156,18 @@ class EventStream:
         self._deadline.close()
 
     async def _write(self, frames: bytes, *, more: bool) -> None:
+        if not self.started:
+            self.started = True
+            await self._send_in_time(_SSE_START)
+        await self._send_in_time({"type": "http.response.body", "body": frames, "more_body": more})
+
+    async def _send_in_time(self, message: Message) -> None:
+        if self._writable():
+            await self._send(message)
+            return
         self._deadline.put_off(STALLED_AFTER_S)
         try:
             with self._deadline:
-                if not self.started:
-                    self.started = True
-                    await self._send(_SSE_START)
-                await self._send({"type": "http.response.body", "body": frames, "more_body": more})
+                await self._send(message)
         except TimeoutError as error:
             raise ClientStalled(f"nothing was taken for {STALLED_AFTER_S:g} s") from error

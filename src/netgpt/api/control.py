@@ -62,7 +62,7 @@ def create_control_app(
     async def read_metrics(_: Request) -> Response:
         ready = Counter(member.tier for member in controller.snapshot().members if member.state == "ready")
         for tier in get_args(Tier):
-            shown.members_ready.labels(tier=tier).set(ready[tier])
+            shown.members_ready.labels(tier).set(ready[tier])
         return Response(shown.render(), headers={"content-type": CONTENT_TYPE})
 
     return assemble(

@@ -45,7 +45,7 @@ class EmbeddingEndpoint:
     clock: Clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_json(receive)
+        body = await read_json(scope, receive)
         request, encoding = replace(parse_embedding(body, scope[REQUEST_ID]), key=scope[KEY_ID]), parse_encoding(body)
         head = ReplyHead(id=request.request_id, model=request.model, created=int(self.clock.date_s()), entry=self.node_id)
 

@@ -31,6 +31,8 @@ def refuse_unsupported(fields: Mapping[str, Any], inert: Mapping[str, Sequence[o
     Raises:
         NotSupported: names the parameter.
     """
+    if inert.keys().isdisjoint(fields):
+        return
     for name, harmless in inert.items():
         value = fields.get(name)
         if value is not None and value not in harmless:
@@ -40,6 +42,8 @@ def refuse_unsupported(fields: Mapping[str, Any], inert: Mapping[str, Sequence[o
 def text(value: object, param: str) -> str:
     if not isinstance(value, str):
         raise wrong(param, value, "a string")
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError as error:

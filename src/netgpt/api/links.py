@@ -52,7 +52,7 @@ def create_links_app(
 
     async def set_link(request: Request) -> Response:
         link = network.find(request.path_params["link"])
-        changes = await read_json(request.receive)
+        changes = await read_json(request.scope, request.receive)
         if not isinstance(changes, dict) or not changes:
             raise InvalidRequest("the body sets nothing", hint='send an object such as {"rate": "2Mbps", "delay": "40ms"}')
         driver.change(link, changed(link.wires(), changes))

@@ -33,7 +33,7 @@ class PlanEndpoint:
     door: PlanDoor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = replace(parse_chat(await read_json(receive), scope[REQUEST_ID]), key=scope[KEY_ID])
+        request = replace(parse_chat(await read_json(scope, receive), scope[REQUEST_ID]), key=scope[KEY_ID])
         await json_response(plan_object(request, self.door.plan(request)))(scope, receive, send)
 
 

@@ -5,7 +5,6 @@ It decides what an exception looks like to a client. It knows no route and no do
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from netgpt.core.compact import json_writer
 from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
 from netgpt.core.spelling import did_you_mean
 
@@ -29,7 +29,7 @@ DOCS_PATH = "/docs"
 _ID_PREFIX = {CHAT_PATH: "chatcmpl", COMPLETIONS_PATH: "cmpl", EMBEDDINGS_PATH: "embd"}  # as OpenAI's; others have "req"
 RETRY_AFTER_S = 1.0  # when the error does not say
 _RETRIED = (429, 503)
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_write_json = json_writer()
 
 
 class RouteNotFound(InvalidRequest):
@@ -52,7 +52,7 @@ class BodyTooLarge(InvalidRequest):
 
 def to_json(value: object) -> bytes:
     """Compact UTF-8 JSON. A lone surrogate, which no UTF-8 can hold, becomes `?`."""
-    return _encode(value).encode("utf-8", "replace")
+    return _write_json(value).encode("utf-8", "replace")
 
 
 async def send_json(send: Send, value: object) -> None:

@@ -108,7 +108,8 @@ def check_results(messages: Sequence[object]) -> None:
                 param=f"messages[{position}].tool_call_id",
             )
         calls = message.get("tool_calls")
-        made.update(call["id"] for call in (calls if isinstance(calls, list) else ()) if isinstance(call, dict) and isinstance(call.get("id"), str))
+        if isinstance(calls, list):
+            made.update(call["id"] for call in calls if isinstance(call, dict) and isinstance(call.get("id"), str))
 
 
 def _call_id(message: Mapping[str, Any], position: int) -> str:

@@ -47,6 +47,9 @@ class Tools:
         return CallFormat(names=frozenset(function.name for function in self.functions), most=self.most)
 
 
+_PARAMS = frozenset({PARAM, "tool_choice", "parallel_tool_calls"})
+
+
 def read_tools(fields: Mapping[str, Any]) -> Tools | None:
     """What the fields of a body allow to call; None where nothing may be called.
 
@@ -54,6 +57,8 @@ def read_tools(fields: Mapping[str, Any]) -> Tools | None:
         InvalidRequest: a wrong type, a name given twice, a choice that is not among the tools.
         NotSupported: a tool that is not a function.
     """
+    if _PARAMS.isdisjoint(fields):
+        return None
     functions = _functions(fields.get(PARAM))
     choice, named = _choice(fields.get("tool_choice"))
     parallel = fields.get("parallel_tool_calls") is None or flag(fields, "parallel_tool_calls")

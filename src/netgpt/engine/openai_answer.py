@@ -110,11 +110,13 @@ class StreamedAnswer:
         """The chunks that `data` completes, up to the answer's end mark or what is wrong after them."""
         chunks: list[Chunk] = []
         try:
-            for event in self._lines.feed(data):
-                if event == DONE:
-                    response.has_said_all = True
-                    break
-                chunks.append(self._reader.read(event))
+            events = self._lines.feed(data)
+            if len(events) == 1 and events[0] != DONE:  # nearly always
+                return [self._reader.read(events[0])]
+            said_all = DONE in events
+            for chunk in self._reader.read_all(events[: events.index(DONE)] if said_all else events):
+                chunks.append(chunk)  # noqa: PERF402 - those before a bad one are told
+            response.has_said_all = said_all
         except BadChunk as error:
             self._failure = NodeUnreachable(f"{self._server.url} sends {self._server.shown(str(error))}", hint=_HINT_API)
         except ErrorSaid as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -65,13 +65,13 @@ class Response:
         """By lower-case name."""
         return self._connection.headers
 
-    async def part(self) -> bytes:
+    def part(self) -> Awaitable[bytes]:
         """What has come of the body since the last part, or comes next; empty at its end.
 
         Raises:
             NodeUnreachable: it ended too early, or is no HTTP.
         """
-        return await self._connection.body()
+        return self._connection.body()
 
     async def read(self, limit: int) -> bytes:
         """The body, or its first `limit` bytes."""
@@ -194,13 +194,14 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
         self.head_bytes = 0
-        self._unread: deque[bytes] = deque()
+        self._unread: list[bytes] = []
+        self.on_body = self._unread.append  # the parser's call for each part of the body: hundreds in a long answer
         self._unread_bytes = 0
         self._head_done = self.complete = False
         self._kept_alive = False
         self._sized = False  # the head says where the body ends
         self._settled: Callable[[], None] | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     # ---- the caller's side
 
@@ -211,13 +212,13 @@ class _Connection(asyncio.Protocol):
 
     async def head(self) -> None:
         while not self._head_done:
-            await self._wait()
+            await self._news()
 
     async def body(self) -> bytes:
         """More of the body; empty at its end."""
         while not self._unread and not self.complete:
-            await self._wait()
-        data = b"".join(self._unread)  # cheap for the usual one: it is the same object
+            await self._news()
+        data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
         self._unread.clear()
         self._unread_bytes = 0
         if self._paused and self._transport is not None and not self._transport.is_closing():
@@ -225,14 +226,12 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    async def _wait(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """Done once there is something new; raises NodeUnreachable if there never will be."""
         if self.lost is not None:
             raise NodeUnreachable(f"{self._url} {self.lost}", hint="see that server's log")
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -245,7 +244,6 @@ class _Connection(asyncio.Protocol):
     def settle(self, when_settled: Callable[[], object]) -> None:
         """Drop what still comes; call back once the body has ended or is lost."""
         self._unread.clear()
-        self._unread_bytes = 0
 
         def once() -> None:
             self._settled = None
@@ -265,18 +263,33 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
-        self.head_bytes += 0 if self._head_done else len(data)
+        if self._parser is None:
+            return
+        if not self._head_done:
+            self.head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._break("sends what is no HTTP answer")
         if not self._head_done and self.head_bytes > MAX_HEAD_BYTES:
             self._break("sends a head that does not end")
-        if self._settled is not None and (self.complete or self.lost is not None):
-            self._settled()
+        if self._settled is not None:
+            self._unread.clear()
+            if self.complete or self.lost is not None:
+                self._settled()
+        elif self._head_done:
+            self._hold_back(len(data))
         self._wake()
 
+    def _hold_back(self, more_bytes: int) -> None:
+        """Let the server wait while nobody reads what it said."""
+        self._unread_bytes += more_bytes
+        if self._unread_bytes > MAX_UNREAD_BYTES and self._transport is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._parser = None  # it leads back here: nothing of a connection shall wait for the garbage collector
         if self._head_done and not self._sized and exc is None:
             self.complete = True  # a body without a length ends with its connection
         if self._settled is not None:
@@ -298,23 +311,16 @@ class _Connection(asyncio.Protocol):
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        assert self._parser is not None
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self._sized = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "").lower()
             self._head_done = True
 
-    def on_body(self, data: bytes) -> None:
-        self._unread_bytes += len(data)
-        if self._settled is not None:
-            return
-        self._unread.append(data)
-        if self._unread_bytes > MAX_UNREAD_BYTES and self._transport is not None and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
     def on_message_complete(self) -> None:
         if self.status < 200:
             self.headers.clear()  # 100 Continue: the answer follows
             return
+        assert self._parser is not None
         self.complete = True
         self._kept_alive = self._parser.should_keep_alive()

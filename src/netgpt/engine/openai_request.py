@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netgpt.core.compact import json_writer
 from netgpt.models.generation import Capabilities, Generate, Penalties, Turn
 
-_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # `json.dumps` would make an encoder for each body
+_to_json = json_writer()
 SEED_BITS = 31  # what every server takes
 
 # How an upstream is told to go on from a last message of the assistant.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 MAX_LINE_BYTES = 1 << 20
@@ -18,7 +18,8 @@ DONE = b"[DONE]"
 _read_json = json.JSONDecoder().raw_decode  # what `json.loads` calls once it has looked for encodings and white space
 _NOTHING: Mapping[str, Any] = {}
 _PLAIN = frozenset({"content", "role"})
-_ESCAPED = re.compile(rb'["\\\x00-\x1f]').search  # what cannot stand for itself in a JSON string
+_ESCAPED = re.compile(rb'["\\\x00-\x09\x0b-\x1f]').search  # what cannot stand for itself in a JSON string; no event has a line's end
+_DATA = re.compile(rb"^data:[ \t]*([^\r\n]*)", re.MULTILINE).findall
 _MOST_LESSONS = 4
 END_TOKEN = re.compile(rb"<\|[^<>|]*\|>|</?s>|<(end|start)_of_turn>|<eos>|")  # ends a turn and is no text
 
@@ -40,9 +41,10 @@ class Scored(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one event of an answer says."""
+    """What one event of an answer says, or several that say nothing but text."""
 
     text: str = ""
+    pieces: int = 1  # events that its text came in
     finish: str = ""
     scored: tuple[Scored, ...] | None = None  # None: it says nothing of log-probabilities
     thinks: bool = False  # text that is not part of the answer
@@ -63,10 +65,10 @@ class EventLines:
         Raises:
             BadChunk: a line does not end.
         """
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        lines, _, self._rest = (self._rest + data).rpartition(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             raise BadChunk(f"a line of more than {MAX_LINE_BYTES} bytes")
-        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
+        return _DATA(lines)
 
 
 class ChunkReader:
@@ -79,11 +81,46 @@ class ChunkReader:
 
     def __init__(self) -> None:
         self._before = self._after = b""
+        self._least = MAX_LINE_BYTES + 1  # bytes of a known event; nothing is known yet
         self._lessons = 0  # since one was of use
+
+    def read_all(self, events: Sequence[bytes]) -> Iterator[Chunk]:
+        """What some events' data says; those that differ in their words alone are one chunk. Raises what `read_chunk` raises."""
+        begin = 0
+        if not self._before and events:
+            begin = 1
+            yield self.read(events[0])
+        if self._before and len(events) > begin + 1:
+            run, count = self._run(events[begin:])
+            if run is not None:
+                yield run
+            begin += count
+        for data in events[begin:]:
+            yield self.read(data)
+
+    def _run(self, events: Sequence[bytes]) -> tuple[Chunk | None, int]:
+        """The known events with which some begin, as one chunk, and how many they are; none where one of them has to be parsed."""
+        *words, last = b"\n".join(events).split(self._after + b"\n" + self._before)
+        last, known, rest = last.partition(self._after)
+        if not (words and known and words[0].startswith(self._before) and rest[:1] in b"\n"):
+            return None, 0
+        words[0] = words[0][len(self._before) :]
+        words.append(last)
+        together = b"\n".join(words)
+        try:
+            if _ESCAPED(together) or together.count(b"\n") >= len(words):
+                return None, 0
+            return Chunk(together.decode().replace("\n", ""), len(words) - words.count(b"")), len(words)
+        except UnicodeDecodeError:
+            return None, 0
+
+    def _is_known(self, data: bytes) -> bool:
+        """Whether an event is one that was learnt, but for its words."""
+        return len(data) >= self._least and data.startswith(self._before) and data.endswith(self._after)
 
     def read(self, data: bytes) -> Chunk:
         """What an event's data says. Raises what `read_chunk` raises."""
-        words = self._words(data) if self._before else None
+        words = self._words(data) if self._is_known(data) else None
         if words is not None:
             self._lessons = 0
             return Chunk(words)
@@ -93,10 +130,7 @@ class ChunkReader:
         return chunk
 
     def _words(self, data: bytes) -> str | None:
-        before, after = self._before, self._after
-        if len(data) < len(before) + len(after) or not data.startswith(before) or not data.endswith(after):
-            return None
-        words = data[len(before) : -len(after)]
+        words = data[len(self._before) : -len(self._after)]
         try:
             return None if _ESCAPED(words) else words.decode()
         except UnicodeDecodeError:
@@ -110,6 +144,7 @@ class ChunkReader:
         self._lessons += 1
         if read_chunk(b'%s"%s."%s' % (before, words, after)) == Chunk(chunk.text + "."):
             self._before, self._after = before + b'"', b'"' + after
+            self._least = len(self._before) + len(self._after)
 
 
 def read_chunk(data: bytes) -> Chunk:
@@ -134,15 +169,15 @@ def read_chunk(data: bytes) -> Chunk:
 
 def _plain_text(value: Mapping[str, Any]) -> str | None:
     """The text of a chunk that says nothing else, as nearly all do; None of any other."""
-    choices = value.get("choices")
-    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict or value.get("usage") is not None:
+    try:
+        (choice,) = value["choices"]
+        delta = choice["delta"]
+        words = delta["content"]
+        if choice.get("finish_reason") is not None or choice.get("logprobs") is not None or not delta.keys() <= _PLAIN:
+            return None
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None
-    choice = choices[0]
-    delta = choice.get("delta")
-    if type(delta) is not dict or not delta.keys() <= _PLAIN or choice.get("finish_reason") is not None or choice.get("logprobs") is not None:
-        return None
-    words = delta.get("content")
-    return words if type(words) is str else None
+    return words if type(words) is str and value.get("usage") is None else None
 
 
 def _careful_chunk(value: Mapping[str, Any]) -> Chunk:
@@ -153,30 +188,21 @@ def _careful_chunk(value: Mapping[str, Any]) -> Chunk:
     if not isinstance(choice, dict) and choices:
         raise BadChunk("a choice that is no object")
     delta = _checked(choice, "delta", dict) or _NOTHING
-    chunk = Chunk(
+    usage = _checked(value, "usage", dict) or _NOTHING
+    return Chunk(
         text=_checked(delta, "content", str) or "",
         finish=_checked(choice, "finish_reason", str) or "",
+        scored=None if choice.get("logprobs") is None else _scores(choice),
         thinks=bool(delta.get("reasoning_content") or delta.get("reasoning")),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(_checked(usage, "prompt_tokens_details", dict) or _NOTHING, "cached_tokens") or 0,
     )
-    if choice.get("logprobs") is not None:
-        chunk = chunk._replace(scored=_scores(choice))
-    if value.get("usage") is not None:
-        chunk = _counted(chunk, _checked(value, "usage", dict))
-    return chunk
 
 
 def _scores(choice: Mapping[str, Any]) -> tuple[Scored, ...] | None:
     entries = _checked(_checked(choice, "logprobs", dict), "content", list)
     return None if entries is None else tuple(map(_scored, entries))
-
-
-def _counted(chunk: Chunk, usage: Mapping[str, Any]) -> Chunk:
-    details = _checked(usage, "prompt_tokens_details", dict) or _NOTHING
-    return chunk._replace(
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        cached_tokens=_count(details, "cached_tokens") or 0,
-    )
 
 
 def _checked(value: Mapping[str, Any], key: str, kind: type) -> Any:

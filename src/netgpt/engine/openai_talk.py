@@ -7,6 +7,7 @@ what `max_tokens` can be ends it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NodeUnreachable
@@ -17,6 +18,8 @@ from netgpt.engine.openai_stream import Chunk, Scored, spoken
 from netgpt.models.generation import Generate, Timings, Tokens, TopLogprobs
 
 USAGE_S = 1.0  # for the counts that follow the last words
+_NO_USAGE = Chunk()
+_TEXT_ALONE = _NO_USAGE[2:]  # what a chunk says beside its text, and in how many pieces that came: nothing
 MOST_BYTES_PER_TOKEN = 1024  # the longest tokens of public vocabularies have some hundred
 
 
@@ -34,9 +37,10 @@ class Talk:
         self._upstream, self._server, self._clock, self._request = upstream, server, clock, request
         self._queue_s = queue_s
         self._tail = tail
-        self._made = self._bytes = 0
-        self._most_bytes = request.max_tokens * MOST_BYTES_PER_TOKEN
-        self._usage = Chunk()
+        self._made = 0
+        self._left_bytes = request.max_tokens * MOST_BYTES_PER_TOKEN
+        self._wants_scores = request.text is not None and request.text.logprobs
+        self._usage = _NO_USAGE
         self._finish = ""
         self._is_moving = False  # it said something when it was last heard
         self._is_over = self._is_told = False  # no chunk is to come; the last item was given
@@ -91,38 +95,45 @@ class Talk:
         """What some chunks say, in one; None if that is no part of the answer."""
         self._is_over = not chunks
         self._is_moving = False
-        wants_scores = self._request.text is not None and self._request.text.logprobs
         data, scored, made = b"", list[Scored](), 0
         for chunk in chunks:
-            if chunk.completion_tokens is not None:
-                self._usage = chunk
-            self._is_moving = self._is_moving or chunk.thinks
-            self._finish = self._finish or ("length" if chunk.finish == "length" else "stop" if chunk.finish else "")
+            if chunk[2:] != _TEXT_ALONE:
+                self._note(chunk)
             new = chunk.text.encode("utf-8", "replace")
             if self._tail and new:  # the upstream says again what the session has already
                 new, self._tail = new.removeprefix(self._tail), b""
-            scores = spoken(chunk) if wants_scores else ()
+            if len(new) > self._left_bytes:
+                new, self._is_over, self._finish = new[: self._left_bytes], True, "length"
+            scores = spoken(chunk) if self._wants_scores else ()
             if new or scores:
                 data += new
                 scored += scores
-                made += max(len(scores), 1)
-                self._bytes += len(new)
-            if self._bytes > self._most_bytes:
-                self._is_over, self._finish = True, "length"
+                made += max(len(scores), chunk.pieces)
+                self._left_bytes -= len(new)
+            if self._is_over:
                 break
         if not made:
             return None
         self._is_moving = True
         self._made += made
-        return Tokens(
-            epoch=self._request.epoch,
-            position=0,
-            data=data,
-            made=made,
+        tokens = Tokens(epoch=self._request.epoch, position=0, data=data, made=made)
+        if not scored:
+            return tokens
+        return replace(
+            tokens,
             tokens=tuple(one.token for one in scored),
             logprobs=tuple(one.logprob for one in scored),
             top=tuple(map(self._top, scored)) if self._request.top_logprobs else (),
         )
+
+    def _note(self, chunk: Chunk) -> None:
+        """What a chunk says beside text."""
+        if chunk.thinks:
+            self._is_moving = True
+        if chunk.finish and not self._finish:
+            self._finish = "length" if chunk.finish == "length" else "stop"
+        if chunk.completion_tokens is not None:
+            self._usage = chunk
 
     def _top(self, scored: Scored) -> TopLogprobs:
         top = scored.top[: self._request.top_logprobs]

@@ -31,7 +31,7 @@ class Lane(NamedTuple):
     prefer: str = ""  # the node that `auto` chose; others only when it is gone
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, slots=True)
 class Ticket:
     """One request's place, from its arrival to its end."""
 
@@ -96,6 +96,15 @@ class Admission:
         self.waiting += 1
         return ticket, evicted
 
+    def let_in(self, key: str, lane: Lane, place: Place, now_s: float) -> Ticket | None:
+        """A ticket that may go at once, as nobody waits; None if it must queue."""
+        if self.waiting or (node := place(lane)) is None:
+            return None
+        ticket = Ticket(key=key, lane=lane, number=self._arrivals, node=node)
+        self._arrivals += 1
+        self._let_go(ticket, node, now_s)
+        return ticket
+
     def grant(self, place: Place, now_s: float) -> list[Ticket]:
         """Let go everybody who can go, in turns; their `node` is set."""
         granted: list[Ticket] = []
@@ -104,12 +113,15 @@ class Admission:
             self._remove(ticket)
             if ticket.key in self._keys:
                 self._keys[ticket.key] = self._keys.pop(ticket.key)  # its turn is over
-            ticket.granted_s = now_s
-            node = ticket.node or ""
-            self.running[node] = self.running.get(node, 0) + 1
-            self.peak[node] = max(self.peak.get(node, 0), self.running[node])
+            self._let_go(ticket, ticket.node or "", now_s)
             granted.append(ticket)
         return granted
+
+    def _let_go(self, ticket: Ticket, node: str, now_s: float) -> None:
+        ticket.granted_s = now_s
+        running = self.running[node] = self.running.get(node, 0) + 1
+        if running > self.peak.get(node, 0):
+            self.peak[node] = running
 
     def leave(self, ticket: Ticket, now_s: float) -> None:
         """The request has ended, or its client has gone, wherever it was."""

@@ -14,28 +14,29 @@ import numpy as np
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError
-from netgpt.inference.admission import Admission, Lane, Ticket
-from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, ROUTE, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
+from netgpt.inference.admission import Admission, Lane
+from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
+from netgpt.inference.finish import finish_of, why
 from netgpt.inference.fit import Fit, check_length, fit_in
 from netgpt.inference.planner import Planner, told
 from netgpt.inference.planning import Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
 from netgpt.inference.recalling import Before, Recalling
-from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, Finish, ServedModel, Vectors
+from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, ServedModel, Vectors
 from netgpt.inference.room import Rooms
-from netgpt.inference.steps import Hold, Step, Strategy, Switch
+from netgpt.inference.steps import Accept, Hold, Step, Strategy
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
 from netgpt.inference.visit import Visit, Visits
-from netgpt.models.generation import Sampling, declared_machines
+from netgpt.models.generation import Sampling
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
-from netgpt.node.session import Session
+from netgpt.node.session import Piece, Session
 from netgpt.telemetry.metrics import Metrics
 
 BIAS = "logit_bias"
@@ -160,8 +161,9 @@ class Door:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
-            decision = self._plan(request, nodes, visit)
+            decision, plan = self._plan(request, nodes, visit), {}
             if decision is not None:
+                visit.planned(request, plan := told(decision, request.service))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
             with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s) as followed:
                 prompt_ids = render_prompt(self._tokenizer, request)
@@ -175,28 +177,34 @@ class Door:
                     begun=followed.heard,
                 )
                 must_wait = ticket.node is None
-                await self._turn(ticket, session, telling, visit)
+                try:
+                    if must_wait:
+                        await self._entrance.turn(ticket, deadline_s=session.deadline_s)
+                finally:
+                    telling.queue_s = self._clock.now_s() - visit.arrival_s
+                    self._metrics.queue_time.labels(lane.model).observe(telling.queue_s)
                 if must_wait:  # the network may be another by now
                     fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
                     session.max_tokens = fit.max_tokens
-                nodes = sorted(fit.nodes, key=lambda node: node.id != ticket.node)
+                nodes = _first(ticket.node, fit.nodes)
                 strategy, asked = self._way(request, nodes, decision)
                 steps = strategy(session, [self._handle(node) for node in asked])
                 try:
                     async for step in steps:
-                        for delta in self._take(step, session, telling, visit.arrival_s):
-                            yield delta
-                        if session.finished or telling.text.stopped:
+                        for piece in _made_final(step, session, telling):
+                            if (delta := self._tell(piece, session, telling, visit.arrival_s)) is not None:
+                                yield delta
+                        if telling.text.stopped or session.finished:
                             break
                 finally:
                     await steps.aclose()
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
-            finish = self._finish(request, session, telling, nodes, decision, self._clock.now_s() - visit.arrival_s)
+            finish = finish_of(request, session, telling, nodes, plan, duration_s=self._clock.now_s() - visit.arrival_s)
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
-            self._planner.learn(request, session, finish, nodes, self._clock.now_s(), shown=strategy is direct)
+            visit.soon(self._planner.learn, request, session, finish, nodes, self._clock.now_s(), strategy is direct)
             yield finish
 
     def plan(self, request: ChatRequest) -> Decision:
@@ -221,7 +229,6 @@ class Door:
         decision = self._planner.plan(request, nodes, self._admission.running, visit.arrival_s, deadline_s=deadline_s, ahead=ahead)
         if len(nodes) > 1:
             self._prober.watch(nodes)
-        visit.planned(request, decision)
         return decision
 
     def _way(self, request: ChatRequest, nodes: Sequence[Member], decision: Decision | None) -> tuple[Strategy, Sequence[Member]]:
@@ -256,44 +263,26 @@ class Door:
                 nodes = sorted(same_model(self._nodes(lane)), key=lambda node: node.id != ticket.node)
                 made = await embed_all(sessions, [self._handle(node) for node in nodes])
             strategy, duration_s = TIER_OF_MODEL.get(request.model, AUTO), self._clock.now_s() - visit.arrival_s
-            vectors = vectors_of(sessions, made, strategy=strategy, why=_why(request.model, nodes), duration_s=duration_s)
+            vectors = vectors_of(sessions, made, strategy=strategy, why=why(request.model, nodes), duration_s=duration_s)
             visit.embedded(request, vectors)
             return vectors
 
-    async def _turn(self, ticket: Ticket, session: Session, telling: Telling, visit: Visit) -> None:
-        """Wait until a node has room for the request."""
-        try:
-            await self._entrance.turn(ticket, deadline_s=session.deadline_s)
-        finally:
-            telling.queue_s = self._clock.now_s() - visit.arrival_s
-            self._metrics.queue_time.labels(model=ticket.lane.model).observe(telling.queue_s)
-
-    def _take(self, step: Step, session: Session, telling: Telling, arrival_s: float) -> Iterator[Delta]:
-        """Do what the strategy says; what it makes final is told, up to a stop string.
+    def _tell(self, piece: Piece, session: Session, telling: Telling, arrival_s: float) -> Delta | None:
+        """What the client is told of a piece that is final; nothing more after a stop string.
 
         Raises:
-            DeadlineExceeded: the deadline passed.
+            DeadlineExceeded: it came too late.
         """
-        if isinstance(step, Switch):
-            session.drop_held()
-            telling.switches.append(step.reason)
-            telling.escalations += step.escalates
-            return
-        if step.piece is not None:
-            session.hold(step.piece)
-        if isinstance(step, Hold):
-            return
-        for piece in session.accept():
-            if telling.first_token_s is None:
-                telling.first_token_s = self._clock.now_s() - arrival_s
-                telling.begun()
-            if (delta := telling.tell(piece)) is not None:
-                yield delta
-            if telling.text.stopped:
-                return
-            if self._clock.now_s() > session.deadline_s:
-                deadline_s = session.deadline_s - arrival_s
-                raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
+        if telling.text.stopped:
+            return None
+        now_s = self._clock.now_s()
+        if now_s > session.deadline_s:
+            deadline_s = session.deadline_s - arrival_s
+            raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
+        if telling.first_token_s is None:
+            telling.first_token_s = now_s - arrival_s
+            telling.begun()
+        return telling.tell(piece)
 
     def _nodes(self, lane: Lane) -> Sequence[Member]:
         """Who may answer, best first. It is chosen anew when the members are others than they were."""
@@ -319,7 +308,7 @@ class Door:
             nodes = self._nodes(lane)
         except NetgptError:
             return ""  # the request finds out for itself
-        equals = [node for node in nodes if node.parameters == nodes[0].parameters]
+        equals = nodes if len(nodes) == 1 else [node for node in nodes if node.parameters == nodes[0].parameters]
         return self._rooms.pick(equals, self._admission.running, doors=self._doors())
 
     def _fit(self, nodes: Sequence[Member], request: ChatRequest, prompt_tokens: int) -> Fit:
@@ -352,31 +341,23 @@ class Door:
             deadline_s=arrival_s + self._deadline_s(request),
         )
 
-    def _finish(
-        self, request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], decision: Decision | None, duration_s: float
-    ) -> Finish:
-        timings = [piece.timings for piece in session.accepted if piece.timings]
-        return Finish(
-            reason="stop" if telling.text.stopped else session.finished or "stop",
-            prompt_tokens=_foreign_prompt_tokens(session) or len(session.prompt_ids),
-            completion_tokens=session.answer_tokens,
-            cached_tokens=max((piece.cached for piece in session.accepted), default=0),
-            strategy=TIER_OF_MODEL.get(request.model, request.model),
-            why=_why(request.model, nodes, telling) if decision is None else decision.why,
-            origin=telling.spans,
-            switches=tuple(telling.switches),
-            escalations=telling.escalations,
-            link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
-            queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
-            time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
-            duration_s=duration_s,
-            modelled=any(timing.modelled for timing in timings),
-            declared=declared_machines(timings),
-            overruns=sum(timing.overruns for timing in timings),
-            seed=session.sampling.seed if request.seed is None else request.seed,
-            counted_by=_counted_by(session),
-            plan={} if decision is None else told(decision, request.service),
-        )
+
+def _first(node: str | None, nodes: Sequence[Member]) -> Sequence[Member]:
+    """The nodes in their order, but the one with room before all."""
+    return nodes if nodes[0].id == node else sorted(nodes, key=lambda one: one.id != node)
+
+
+def _made_final(step: Step, session: Session, telling: Telling) -> Sequence[Piece]:
+    """Do what the strategy says; the pieces that this makes final."""
+    if isinstance(step, Accept):
+        return session.accept(step.piece)
+    if isinstance(step, Hold):
+        session.hold(step.piece)
+    else:
+        session.drop_held()
+        telling.switches.append(step.reason)
+        telling.escalations += step.escalates
+    return ()
 
 
 def _seeds(stream: np.random.Generator) -> Iterator[int]:
@@ -386,30 +367,6 @@ def _seeds(stream: np.random.Generator) -> Iterator[int]:
 
 
 def _lane(request: ChatRequest) -> Lane:
-    needs = tuple(name for name in NEEDS if getattr(request, name))
-    return Lane(model=request.model, privacy=request.privacy, needs=needs, raw="" if request.prompt is None else prompt_param(request))
-
-
-def _foreign_prompt_tokens(session: Session) -> int:
-    """How many tokens the prompt has where the answer began, if that node counts otherwise than the door; else 0."""
-    first = session.accepted[0].origin if session.accepted else ""
-    return next((piece.prompt_tokens for piece in session.accepted if piece.origin == first and piece.prompt_tokens), 0)
-
-
-def _counted_by(session: Session) -> Mapping[str, tuple[str, ...]]:
-    """Whose tokens the usage counts, where they are not all the door's own."""
-    if not any(piece.recoded for piece in session.accepted):
-        return {}
-    nodes = tuple(dict.fromkeys(piece.origin for piece in session.accepted if piece.size))
-    prompt = nodes[:1] if _foreign_prompt_tokens(session) else ("door",)
-    return {"prompt_tokens": prompt, "completion_tokens": nodes}
-
-
-def _why(model: str, nodes: Sequence[Member], telling: Telling | None = None) -> str:
-    if model == CASCADE and telling is not None:
-        return f"{telling.spans[-1].node if telling.spans else nodes[0].id} was sure enough, or the largest that could be asked"
-    if model == ROUTE and telling is not None:
-        return f"{telling.spans[0].node if telling.spans else nodes[0].id} was expected to be right most often for what it costs"
-    if model == AUTO:
-        return f"{nodes[0].id} runs the largest model that is up"  # vectors of different models cannot be compared: no choice is made anew
-    return f"the request names {model}"
+    asks = request.logprobs or request.presence_penalty or request.frequency_penalty or request.logit_bias
+    needs = tuple(name for name in NEEDS if getattr(request, name)) if asks else ()
+    return Lane(request.model, request.privacy, needs, "" if request.prompt is None else prompt_param(request))

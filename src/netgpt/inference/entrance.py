@@ -55,6 +55,8 @@ class Entrance:
 
     def enter(self, key: str, lane: Lane) -> Ticket:
         """What entering a place does."""
+        if (ticket := self._admission.let_in(key, lane, self._place, self._clock.now_s())) is not None:
+            return ticket
         ticket, evicted = self._admission.enter(key, lane)
         if evicted is not None:
             self._turn_away(evicted)
@@ -65,8 +67,7 @@ class Entrance:
 
     def leave(self, ticket: Ticket) -> None:
         """What leaving a place does."""
-        turn = self._turns.pop(ticket, None)
-        if turn is not None:
+        if self._turns and (turn := self._turns.pop(ticket, None)) is not None:
             turn.cancel()
         self._admission.leave(ticket, self._clock.now_s())
         self._grant()

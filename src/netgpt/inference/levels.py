@@ -29,7 +29,7 @@ class Level:
         self._prior = prior
         self._prior_spread = spread
         self._samples: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # (when, value)
-        self._known: tuple[float, float] | None = (prior, spread)  # level and its spread; None: to be computed
+        self._known = (prior, spread)  # level and its spread; computed when a sample comes, which nobody waits for
 
     @property
     def count(self) -> int:
@@ -42,35 +42,35 @@ class Level:
 
     def add(self, value: float, now_s: float) -> None:
         self._samples.append((now_s, value))
-        self._known = None
+        self._known = self._computed()
 
     @property
     def value(self) -> float:
-        return self._computed()[0]
+        return self._known[0]
 
     def spread(self, now_s: float) -> float:
         """How far off the value may be, as a share of it: the samples' own, and more the older the newest is."""
         if not self._samples:
             return self._prior_spread
         age_s = min(max(now_s - self.newest_s, 0.0) / STALE_S, 1.0)
-        own = self._computed()[1]
+        own = self._known[1]
         return own + max(self._prior_spread - own, 0.0) * age_s
 
     def _computed(self) -> tuple[float, float]:
-        if self._known is None:
-            self._known = self._compute()
-        return self._known
-
-    def _compute(self) -> tuple[float, float]:
         newest = [value for _, value in list(self._samples)[-NEWEST:]]
         here = median(newest) if len(newest) != 2 else newest[-1]
         deviation = median(abs(value - here) for value in newest)
         within = max(TOLERANCE * abs(here), min(DEVIATIONS * deviation, FARTHEST * abs(here)))
         last_s = self.newest_s
+        weight = weighed = apart = 0.0
         agreeing = [(math.exp((at_s - last_s) / MEMORY_S), value) for at_s, value in self._samples if abs(value - here) <= within]
-        weight = sum(share for share, _ in agreeing)
-        level = sum(share * value for share, value in agreeing) / weight
-        off = sum(share * abs(value - level) for share, value in agreeing) / weight
+        for share, value in agreeing:
+            weight += share
+            weighed += share * value
+        level = weighed / weight
+        for share, value in agreeing:
+            apart += share * abs(value - level)
+        off = apart / weight
         spread = (off / abs(level) if level else 0.0) + self._prior_spread / (2 * len(self._samples) ** 2)
         return level, min(spread, max(self._prior_spread, 1.0))
 

@@ -235,7 +235,7 @@ class Planner:
             short_tokens=self._lengths.quantile(request.key, request.model, most, SHORT),
         )
 
-    def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float, *, shown: bool = True) -> None:
+    def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float, shown: bool = True) -> None:
         """Take in how an answer went. One that several nodes made says nothing of any of them but its length.
 
         Args:

@@ -79,7 +79,7 @@ class Prober:
 
     async def _probe(self, member: Member, own: Callable[[str], int]) -> None:
         estimates, clock = self._estimates, self._clock
-        self._metrics.probes.labels(peer=member.id).inc()
+        self._metrics.probes.labels(member.id).inc()
         estimates.ask(member.id, PROBE, clock.now_s(), 2 * estimates.of(member).rtt.value)
         try:
             small_s = await self._call(member, b"", own)

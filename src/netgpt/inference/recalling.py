@@ -203,7 +203,7 @@ class Recalling:
         return look
 
     def _count(self, result: str) -> None:
-        self._metrics.cache_requests.labels(result=result).inc()
+        self._metrics.cache_requests.labels(result).inc()
 
     def _session(self, request: ChatRequest, arrival_s: float) -> Session:
         """Who may see the content, and until when an answer is of use."""
@@ -262,8 +262,8 @@ class Recalling:
         except NetgptError:
             self._count("not_kept")
         for peer, (sent, received) in session.link_bytes.items():
-            self._metrics.link_bytes.labels(peer=peer, direction="sent").inc(sent)
-            self._metrics.link_bytes.labels(peer=peer, direction="received").inc(received)
+            self._metrics.link_bytes.labels(peer, "sent").inc(sent)
+            self._metrics.link_bytes.labels(peer, "received").inc(received)
 
     def _given(self, request: ChatRequest, found: Recalled, node: NodeHandle, session: Session, arrival_s: float) -> Finish:
         duration_s = self._clock.now_s() - arrival_s

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from netgpt.core.errors import InvalidRequest
@@ -38,6 +39,8 @@ _RANGES = {
     "presence_penalty": (-MAX_PENALTY, MAX_PENALTY),
     "frequency_penalty": (-MAX_PENALTY, MAX_PENALTY),
 }
+_ranged = attrgetter(*_RANGES)
+_USUAL = (1.0, 1.0, 0, 0, 0.0, 0.0)  # what most requests say of these: nothing
 
 
 @value
@@ -95,20 +98,19 @@ class ChatRequest:
 
     def __post_init__(self) -> None:
         self._check_messages()
-        self._check_grammar()
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InvalidRequest(f"{name} is {value}", hint=f"give a number from {low:g} to {high:g}", param=name)
+        if self.grammar is not None:
+            self._check_grammar(self.grammar)
+        if (values := _ranged(self)) != _USUAL:
+            _check_ranges(values)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidRequest(f"max_tokens is {self.max_tokens}", hint="give 1 or more", param="max_tokens")
         if len(self.stop) > MAX_STOP_STRINGS or not all(self.stop):
             raise InvalidRequest(f"{len(self.stop)} stop strings, or an empty one", hint=f"give at most {MAX_STOP_STRINGS}, none empty", param="stop")
-        self._check_bias()
+        if self.logit_bias:
+            self._check_bias()
         objective_of(self.service)
-        for name in ("max_cost", "max_energy_j"):
-            if (most := getattr(self, name)) is not None and not 0 <= most <= MOST_BUDGET:
-                raise InvalidRequest(f"{name} is {most}", hint=f"give a number from 0 to {MOST_BUDGET:g}", param=name)
+        _check_budget("max_cost", self.max_cost)
+        _check_budget("max_energy_j", self.max_energy_j)
         _check_bounds(self.privacy, self.deadline_s)
 
     @property
@@ -126,12 +128,10 @@ class ChatRequest:
             hint = f"give numbers from {-MAX_BIAS} to {MAX_BIAS}"
             raise InvalidRequest(f"logit_bias holds {strange[0]}", hint=hint, param="logit_bias")
 
-    def _check_grammar(self) -> None:
-        if self.grammar is None:
-            return
-        check_grammar(self.grammar)
+    def _check_grammar(self, grammar: Grammar) -> None:
+        check_grammar(grammar)
         if self.stop:
-            raise InvalidRequest(f"stop would cut what {self.grammar.param} asks for", hint="leave one of them out", param="stop")
+            raise InvalidRequest(f"stop would cut what {grammar.param} asks for", hint="leave one of them out", param="stop")
 
     def _check_messages(self) -> None:
         if bool(self.messages) == (self.prompt is not None):
@@ -154,6 +154,18 @@ class EmbedRequest:
 
     def __post_init__(self) -> None:
         _check_bounds(self.privacy, self.deadline_s)
+
+
+def _check_ranges(values: Iterable[float]) -> None:
+    """Refuse a value out of its range; they come in the order of `_RANGES`."""
+    for (name, (low, high)), given in zip(_RANGES.items(), values, strict=True):
+        if not low <= given <= high:
+            raise InvalidRequest(f"{name} is {given}", hint=f"give a number from {low:g} to {high:g}", param=name)
+
+
+def _check_budget(name: str, most: float | None) -> None:
+    if most is not None and not 0 <= most <= MOST_BUDGET:
+        raise InvalidRequest(f"{name} is {most}", hint=f"give a number from 0 to {MOST_BUDGET:g}", param=name)
 
 
 def _check_bounds(privacy: str, deadline_s: float | None) -> None:

@@ -10,7 +10,7 @@ how many of those were its own; it leaves the others what they have, and may alw
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netgpt.inference.admission import Admission
@@ -54,6 +54,9 @@ class Rooms:
             sample = self._samples[member.id] = _Sample(member, self._admission.forget_peak(member.id))
         return room_at(member, own=max(sample.own, self._admission.peak.get(member.id, 0)), doors=doors)
 
-    def pick(self, equals: list[Member], running: Mapping[str, int], doors: int) -> str | None:
+    def pick(self, equals: Sequence[Member], running: Mapping[str, int], doors: int) -> str | None:
         """The first of some members that has room left; None if none has."""
-        return next((member.id for member in equals if running.get(member.id, 0) < self.room(member, doors)), None)
+        for member in equals:
+            if running.get(member.id, 0) < self.room(member, doors):
+                return member.id
+        return None

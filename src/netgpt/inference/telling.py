@@ -54,13 +54,13 @@ class Telling:
         return tuple(self._tokenizer.decode((i,)) for i in ids)
 
     def _credit(self, piece: Piece) -> None:
-        if not piece.size:
+        if not (size := piece.size):
             return
         if self._credits and self._credits[-1][0] == piece.origin:
-            self._counts[-1] += piece.size
+            self._counts[-1] += size
         else:
             self._credits.append((piece.origin, piece.recoded))
-            self._counts.append(piece.size)
+            self._counts.append(size)
 
     @property
     def spans(self) -> tuple[Span, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
+_Decoder = codecs.getincrementaldecoder("utf-8")
+
 
 class TextAssembler:
     """Turns a stream of token bytes into text, holding back what is not certain yet.
@@ -14,18 +16,26 @@ class TextAssembler:
     """
 
     def __init__(self, stop: Sequence[str] = ()) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._decoder: codecs.IncrementalDecoder | None = None  # once there was something else than whole characters
         self._stop = tuple(stop)
         self._tail = ""
         self.stopped = False
 
     def feed(self, data: bytes) -> str:
         """Text that has become certain with `data`. After a stop string it is always empty."""
-        return self._release(self._decoder.decode(data), final=False)
+        return self._release(self._decoded(data), final=False)
 
     def finish(self) -> str:
         """What was held back, now that nothing follows."""
-        return self._release(self._decoder.decode(b"", final=True), final=True)
+        return self._release(self._decoder.decode(b"", final=True) if self._decoder else "", final=True)
+
+    def _decoded(self, data: bytes) -> str:
+        if self._decoder is None:
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                self._decoder = _Decoder(errors="replace")
+        return self._decoder.decode(data)
 
     def _release(self, text: str, *, final: bool) -> str:
         if not self._stop:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError, Overloaded
 from netgpt.inference.choice import MODEL_NAMES
-from netgpt.inference.planner import told
-from netgpt.inference.planning import Decision
 from netgpt.inference.request import ChatRequest, EmbedRequest, Finish, Vectors
 from netgpt.network.member import Member
 from netgpt.telemetry.metrics import Metrics
@@ -36,23 +35,23 @@ class Visits:
     def ended(self, request: ChatRequest | EmbedRequest, outcome: str, duration_s: float) -> None:
         """Count a request that came to an end, whatever that is."""
         model = request.model if request.model in MODEL_NAMES else "unknown"  # a client cannot grow the label set
-        self._metrics.requests.labels(model=model, finish_reason=outcome).inc()
-        self._metrics.request_duration.labels(model=model).observe(duration_s)
+        self._metrics.requests.labels(model, outcome).inc()
+        self._metrics.request_duration.labels(model).observe(duration_s)
 
     def failed(self, request: ChatRequest | EmbedRequest, code: str) -> None:
         self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=code)
 
-    def planned(self, request: ChatRequest, decision: Decision) -> None:
-        self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **told(decision, request.service))
+    def planned(self, request: ChatRequest, plan: Mapping[str, Any]) -> None:
+        self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **plan)
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         metrics = self._metrics
-        metrics.time_to_first_token.labels(model=request.model).observe(finish.time_to_first_token_s)
+        metrics.time_to_first_token.labels(request.model).observe(finish.time_to_first_token_s)
         if finish.completion_tokens > 1:
             decode_s = finish.duration_s - finish.time_to_first_token_s
-            metrics.inter_token_latency.labels(model=request.model).observe(decode_s / (finish.completion_tokens - 1))
-        metrics.tokens.labels(model=request.model, direction="input").inc(finish.prompt_tokens)
-        metrics.tokens.labels(model=request.model, direction="output").inc(finish.completion_tokens)
+            metrics.inter_token_latency.labels(request.model).observe(decode_s / (finish.completion_tokens - 1))
+        metrics.tokens.labels(request.model, "input").inc(finish.prompt_tokens)
+        metrics.tokens.labels(request.model, "output").inc(finish.completion_tokens)
         self._count_link_bytes(finish.link_bytes)
         self._record(
             "request.finished",
@@ -73,7 +72,7 @@ class Visits:
         )
 
     def embedded(self, request: EmbedRequest, vectors: Vectors) -> None:
-        self._metrics.tokens.labels(model=request.model, direction="input").inc(vectors.prompt_tokens)
+        self._metrics.tokens.labels(request.model, "input").inc(vectors.prompt_tokens)
         self._count_link_bytes(vectors.link_bytes)
         self._record(
             "request.embedded",
@@ -91,7 +90,7 @@ class Visits:
     def _count_link_bytes(self, link_bytes: Mapping[str, Mapping[str, int]]) -> None:
         for node, count in link_bytes.items():
             for direction, payload_bytes in count.items():
-                self._metrics.link_bytes.labels(peer=node, direction=direction).inc(payload_bytes)
+                self._metrics.link_bytes.labels(node, direction).inc(payload_bytes)
 
 
 class Visit:
@@ -102,18 +101,19 @@ class Visit:
         self._visits = visits
         self._request = request
         self._outcome = "cancelled"  # unless it comes to an end
-        self._soon = asyncio.get_running_loop().call_soon
+        self.soon = asyncio.get_running_loop().call_soon  # for what nobody waits for
 
     def __enter__(self) -> Visit:
         self._visits.open += 1
         return self
 
-    def planned(self, request: ChatRequest, decision: Decision) -> None:
-        self._soon(self._visits.planned, request, decision)
+    def planned(self, request: ChatRequest, plan: Mapping[str, Any]) -> None:
+        """Write down what was chosen for the request (`planner.told`)."""
+        self.soon(self._visits.planned, request, plan)
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         self._outcome = finish.reason
-        self._soon(self._visits.answered, request, finish)
+        self.soon(self._visits.answered, request, finish)
 
     def hand_on(self) -> None:
         """Another visit goes on with the request, and writes it down."""
@@ -121,13 +121,13 @@ class Visit:
 
     def embedded(self, request: EmbedRequest, vectors: Vectors) -> None:
         self._outcome = "stop"
-        self._soon(self._visits.embedded, request, vectors)
+        self.soon(self._visits.embedded, request, vectors)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._visits.open -= 1
         if isinstance(error, NetgptError):
             self._outcome = error.code
             if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
-                self._soon(self._visits.failed, self._request, error.code)
+                self.soon(self._visits.failed, self._request, error.code)
         if self._outcome:
-            self._soon(self._visits.ended, self._request, self._outcome, self._visits.clock.now_s() - self.arrival_s)
+            self.soon(self._visits.ended, self._request, self._outcome, self._visits.clock.now_s() - self.arrival_s)

@@ -33,14 +33,17 @@ class _Past:
     def steps(self) -> tuple[list[tuple[int, float]], float]:
         """The survival function, and the mean length beyond its end."""
         if self._steps is None:
-            self._steps, left, share = [], len(self._seen), 1.0
-            ended = sum(not cut for _, cut in self._seen)
-            self._mean = sum(tokens for tokens, _ in self._seen) / ended if ended else math.inf
+            longer: dict[int, float] = {}
+            left, share, ended, total = len(self._seen), 1.0, 0, 0
             for tokens, cut in sorted(self._seen):
+                total += tokens
                 if not cut:
+                    ended += 1
                     share *= (left - 1) / left
-                    self._steps.append((tokens, share))
+                    longer[tokens] = share
                 left -= 1
+            self._steps = list(longer.items())
+            self._mean = total / ended if ended else math.inf
         return self._steps, self._mean
 
 
@@ -56,6 +59,7 @@ class Lengths:
         past = self._kinds.setdefault((key, model), _Past())
         self._kinds.move_to_end((key, model))
         past.add(tokens, cut)
+        past.steps()  # now, when nobody waits for it
         self._all.add(tokens, cut)
         if len(self._kinds) > KINDS:
             self._kinds.popitem(last=False)

@@ -77,7 +77,7 @@ class Membership:
         self._engine: Connection = transport.connect(member.engine_address, peer=member.id)
         self._connected = False
         for tier in get_args(Tier):
-            metrics.members_ready.labels(tier=tier).set_function(partial(self._ready, tier))
+            metrics.members_ready.labels(tier).set_function(partial(self._ready, tier))
 
     def members(self) -> Sequence[Member]:
         """This node as it is now, and all members that its door may ask. The same list until one of them is another: every request asks."""

@@ -77,8 +77,14 @@ class Session:
         self.held.append(piece)
         self.answer_tokens += piece.size
 
-    def accept(self) -> list[Piece]:
-        """Make the held pieces final and return them."""
+    def accept(self, piece: Piece | None = None) -> Sequence[Piece]:
+        """Make the held pieces final, and `piece` after them; return them."""
+        if piece is not None and not self.held:  # each token of an answer that nobody drafts
+            self.accepted.append(piece)
+            self.answer_tokens += piece.size
+            return (piece,)
+        if piece is not None:
+            self.hold(piece)
         final, self.held = self.held, []
         self.accepted.extend(final)
         return final
@@ -101,6 +107,8 @@ class Session:
 
     def ids(self, encode: Callable[[bytes], Sequence[int]]) -> tuple[int, ...]:
         """Prompt, accepted and held tokens, in order. What was made with other tokenizers is encoded anew."""
+        if not self.accepted and not self.held:
+            return self.prompt_ids
         ids = list(self.prompt_ids)
         for recoded, pieces in groupby(self.pieces, key=lambda piece: piece.recoded):
             if recoded:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from netgpt.core.clock import Clock
+from netgpt.core.compact import json_writer
 from netgpt.core.storage import Storage
 from netgpt.core.value import value
 
 SCHEMA_VERSION = 1
-_to_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
+_to_json = json_writer(sort_keys=True)
 
 
 @value

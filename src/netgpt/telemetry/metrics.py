@@ -6,15 +6,16 @@ session or a user: a label's values must stay few. What a metric counts is decid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from functools import partial
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from netgpt.telemetry.instruments import Counter, Gauge, Histogram, Labelled, counters, gauges, histograms
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -147,75 +148,53 @@ def table() -> list[MetricRow]:
     return list(TABLE)
 
 
-M = TypeVar("M", bound=MetricWrapperBase)
-
-
-class Labelled(Generic[M]):
-    """A metric with labels that remembers its children: the library sorts and converts labels at each call."""
-
-    def __init__(self, metric: M) -> None:
-        self._metric = metric
-        self._children: dict[tuple[tuple[str, str], ...], M] = {}
-
-    def labels(self, **values: str) -> M:
-        key = tuple(values.items())
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._metric.labels(**values)
-        return child
-
-
-class Metrics:
+class Metrics(Collector):
     """The metrics of one process or one simulated node; two instances share nothing."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
         self._rows = {row.name: row for row in TABLE}
-        self.requests_running = self._gauge("netgpt_requests_running")
-        self.requests_waiting = self._gauge("netgpt_requests_waiting")
-        self.requests = Labelled(self._counter("netgpt_requests_total"))
-        self.request_duration = Labelled(self._histogram("netgpt_request_duration_seconds"))
-        self.queue_time = Labelled(self._histogram("netgpt_queue_time_seconds"))
-        self.refusals = Labelled(self._counter("netgpt_refusals_total"))
-        self.time_to_first_token = Labelled(self._histogram("netgpt_time_to_first_token_seconds"))
-        self.inter_token_latency = Labelled(self._histogram("netgpt_inter_token_latency_seconds"))
-        self.tokens = Labelled(self._counter("netgpt_tokens_total"))
-        self.link_bytes = Labelled(self._counter("netgpt_link_bytes_total"))
-        self.cache_requests = Labelled(self._counter("netgpt_cache_requests_total"))
-        self.probes = Labelled(self._counter("netgpt_probes_total"))
-        self.engine_running = self._gauge("netgpt_engine_running")
-        self.engine_waiting = self._gauge("netgpt_engine_waiting")
-        self.engine_held_tokens = self._gauge("netgpt_engine_held_tokens")
-        self.cache_answers = self._gauge("netgpt_cache_answers")
-        self.cache_bytes = self._gauge("netgpt_cache_bytes")
-        self.engine_releases = self._counter("netgpt_engine_releases_total")
-        self.engine_overruns = self._counter("netgpt_engine_overruns_total")
-        self.members_ready = Labelled(self._gauge("netgpt_members_ready"))
+        self._families: dict[str, Callable[[], Metric]] = {}
+        self.requests_running = self._gauges("netgpt_requests_running").labels()
+        self.requests_waiting = self._gauges("netgpt_requests_waiting").labels()
+        self.requests = self._counters("netgpt_requests_total")
+        self.request_duration = self._histograms("netgpt_request_duration_seconds")
+        self.queue_time = self._histograms("netgpt_queue_time_seconds")
+        self.refusals = self._counters("netgpt_refusals_total")
+        self.time_to_first_token = self._histograms("netgpt_time_to_first_token_seconds")
+        self.inter_token_latency = self._histograms("netgpt_inter_token_latency_seconds")
+        self.tokens = self._counters("netgpt_tokens_total")
+        self.link_bytes = self._counters("netgpt_link_bytes_total")
+        self.cache_requests = self._counters("netgpt_cache_requests_total")
+        self.probes = self._counters("netgpt_probes_total")
+        self.engine_running = self._gauges("netgpt_engine_running").labels()
+        self.engine_waiting = self._gauges("netgpt_engine_waiting").labels()
+        self.engine_held_tokens = self._gauges("netgpt_engine_held_tokens").labels()
+        self.cache_answers = self._gauges("netgpt_cache_answers").labels()
+        self.cache_bytes = self._gauges("netgpt_cache_bytes").labels()
+        self.engine_releases = self._counters("netgpt_engine_releases_total").labels()
+        self.engine_overruns = self._counters("netgpt_engine_overruns_total").labels()
+        self.members_ready = self._gauges("netgpt_members_ready")
 
-    def _gauge(self, name: str) -> Gauge:
-        row = self._rows[name]
-        return Gauge(name, row.help, row.labels, registry=self._registry)
+    def _gauges(self, name: str) -> Labelled[Gauge]:
+        row, made = self._rows[name], Labelled(self._rows[name].labels, Gauge)
+        self._families[name] = partial(gauges, name, row.help, made)
+        return made
 
-    def _counter(self, name: str) -> Counter:
-        row = self._rows[name]
-        return Counter(name, row.help, row.labels, registry=self._registry)
+    def _counters(self, name: str) -> Labelled[Counter]:
+        row, made = self._rows[name], Labelled(self._rows[name].labels, Counter)
+        self._families[name] = partial(counters, name, row.help, made)
+        return made
 
-    def _histogram(self, name: str) -> Histogram:
+    def _histograms(self, name: str) -> Labelled[Histogram]:
         row = self._rows[name]
-        return Histogram(name, row.help, row.labels, registry=self._registry, buckets=row.buckets)
+        made = Labelled(row.labels, partial(Histogram, row.buckets))
+        self._families[name] = partial(histograms, name, row.help, made)
+        return made
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family of the table, in its order, with what it has counted."""
+        return (self._families[row.name]() for row in TABLE)
 
     def render(self) -> bytes:
         """All values as Prometheus exposition text, of type `CONTENT_TYPE`."""
-        return generate_latest(_WithoutBirthdays(self._registry))
-
-
-class _WithoutBirthdays(Collector):
-    """A registry whose counters and histograms lack `_created`, a date that is no metric of the table."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self._registry.collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-            yield family
+        return generate_latest(self)

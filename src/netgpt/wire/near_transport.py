@@ -67,31 +67,28 @@ class _NearConnection:
         call = Call(method=method, payload=payload, credential=self._credential, peer=self._own(), near=True)
         replies, deadline = handler(call), Deadline(deadline_s)
         try:
-            while (reply := await self._next(replies, method, deadline, deadline_s)) is not None:
+            while True:
+                try:
+                    with deadline:
+                        reply = await anext(replies, None)
+                except NetgptError:
+                    raise
+                except Exception as error:
+                    raise self._crossed(method, error, deadline_s if deadline.passed else None) from None
+                if reply is None:
+                    return
                 yield reply
         finally:
             deadline.close()
             await replies.aclose()
 
-    async def _next(self, replies: AsyncGenerator[Payload, None], method: str, deadline: Deadline, deadline_s: float) -> Payload | None:
-        try:
-            with deadline:
-                return await anext(replies, None)
-        except TimeoutError as error:
-            if not deadline.passed:
-                raise _crossed(method, error) from None
-            what = f"{method!r} at {self._address} took longer than {deadline_s:.3g} s"
-            raise DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps") from None
-        except NetgptError:
-            raise
-        except Exception as error:
-            raise _crossed(method, error) from None
+    def _crossed(self, method: str, error: Exception, passed_s: float | None) -> NetgptError:
+        """What the caller is told: of a bug of the handler its name alone, as it would come over a wire."""
+        if passed_s is not None and isinstance(error, TimeoutError):
+            what = f"{method!r} at {self._address} took longer than {passed_s:.3g} s"
+            return DeadlineExceeded(what, hint="allow more time, or see the load: netgpt ps")
+        log_bug(method, error)
+        return decode_error(encode_error(error))
 
     async def close(self) -> None:
         """There is nothing to close; calls end with their iterators."""
-
-
-def _crossed(method: str, error: Exception) -> NetgptError:
-    """A bug of the handler as it would come over a wire: by name, without its text."""
-    log_bug(method, error)
-    return decode_error(encode_error(error))

@@ -1,0 +1,75 @@
+"""The end of an answer: what its pieces and their account add up to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from netgpt.inference.choice import AUTO, CASCADE, ROUTE, TIER_OF_MODEL
+from netgpt.inference.request import ChatRequest, Finish, Span
+from netgpt.inference.telling import Telling
+from netgpt.models.generation import declared_machines
+from netgpt.network.member import Member
+from netgpt.node.session import Piece, Session
+
+
+def finish_of(
+    request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], plan: Mapping[str, Any], *, duration_s: float
+) -> Finish:
+    """The end of the session's answer.
+
+    Args:
+        nodes: those that could answer, in the order in which they were to be asked.
+        plan: what `auto` chose (`planner.told`); empty where the request names a tier.
+        duration_s: from the request's arrival.
+    """
+    counted = [piece for piece in session.accepted if piece.timings is not None or piece.prompt_tokens or piece.cached]  # of many pieces the last one
+    timings = [piece.timings for piece in counted if piece.timings is not None]
+    spans = telling.spans
+    foreign_tokens = _foreign_prompt_tokens(session, counted)
+    return Finish(
+        reason="stop" if telling.text.stopped else session.finished or "stop",
+        prompt_tokens=foreign_tokens or len(session.prompt_ids),
+        completion_tokens=session.answer_tokens,
+        cached_tokens=max((piece.cached for piece in counted), default=0),
+        strategy=TIER_OF_MODEL.get(request.model, request.model),
+        why=plan["why"] if plan else why(request.model, nodes, spans),
+        origin=spans,
+        switches=tuple(telling.switches),
+        escalations=telling.escalations,
+        link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
+        queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
+        time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
+        duration_s=duration_s,
+        modelled=any(timing.modelled for timing in timings),
+        declared=declared_machines(timings),
+        overruns=sum(timing.overruns for timing in timings),
+        seed=session.sampling.seed if request.seed is None else request.seed,
+        counted_by=_counted_by(session, spans, foreign_prompt=bool(foreign_tokens)),
+        plan=plan,
+    )
+
+
+def _foreign_prompt_tokens(session: Session, counted: Sequence[Piece]) -> int:
+    """How many tokens the prompt has where the answer began, if that node counts otherwise than the door; else 0."""
+    first = session.accepted[0].origin if session.accepted else ""
+    return next((piece.prompt_tokens for piece in counted if piece.origin == first and piece.prompt_tokens), 0)
+
+
+def _counted_by(session: Session, spans: Sequence[Span], *, foreign_prompt: bool) -> Mapping[str, tuple[str, ...]]:
+    """Whose tokens the usage counts, where they are not all the door's own."""
+    if not any(piece.recoded for piece in session.accepted):
+        return {}
+    nodes = tuple(dict.fromkeys(span.node for span in spans))
+    return {"prompt_tokens": nodes[:1] if foreign_prompt else ("door",), "completion_tokens": nodes}
+
+
+def why(model: str, nodes: Sequence[Member], spans: Sequence[Span] | None = None) -> str:
+    """Why these nodes answered, where nothing was chosen for the request; `spans` say who made what of a text."""
+    if model == CASCADE and spans is not None:
+        return f"{spans[-1].node if spans else nodes[0].id} was sure enough, or the largest that could be asked"
+    if model == ROUTE and spans is not None:
+        return f"{spans[0].node if spans else nodes[0].id} was expected to be right most often for what it costs"
+    if model == AUTO:
+        return f"{nodes[0].id} runs the largest model that is up"  # vectors of different models cannot be compared: no choice is made anew
+    return f"the request names {model}"
