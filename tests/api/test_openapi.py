@@ -58,7 +58,9 @@ def test_every_route_of_the_door_is_in_the_document(scripted: Any, door_app: Cal
     ],
 )
 def test_every_field_that_is_read_is_in_the_document_and_no_other(schema: str, parse: Callable[..., Any], least: dict[str, Any]) -> None:
-    body = Watched({"model": "auto", **least, "top_logprobs": 1, "logprobs": True} if schema == "ChatBody" else {"model": "auto", **least})
+    unsaid = dict.fromkeys(("tools", "audio", "echo", "dimensions"))  # where none of some rare fields is there, they are not read one by one
+    scored = {"top_logprobs": 1, "logprobs": True} if schema == "ChatBody" else {}
+    body = Watched({"model": "auto", **least, **unsaid, **scored})
     parse(body, "r")
     assert set(SCHEMAS[schema]["properties"]) == body.read
     assert set(SCHEMAS[schema]["required"]) == {"model", *least}
