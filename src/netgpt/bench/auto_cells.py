@@ -31,7 +31,7 @@ SETTLE_S = 1.0
 EDGE_SHARE = 0.3  # of the way to the cloud
 FIXED = {"device": "netgpt-device", "edge": "netgpt-edge", "cloud": "netgpt-cloud"}
 ENTRY = "device1"
-QUALITIES = ((0.53, 0.71, 0.91), (0.80, 0.86, 0.91), (0.86, 0.92, 0.95))  # device, edge, cloud: the shipped models; closer and close ones
+QUALITIES = ((0.37, 0.67, 0.86), (0.80, 0.86, 0.91), (0.86, 0.92, 0.95))  # device, edge, cloud: the shipped models; closer and close ones
 MACHINES = {"device": ("phone", 1e9, 2), "edge": ("t4", 8e9, 4), "cloud": ("l40s", 32e9, 4)}  # profile, parameters, slots
 PROMPTS, ANSWERS = ((16, 64), (64, 256), (256, 1200)), ((8, 24), (16, 48))
 
