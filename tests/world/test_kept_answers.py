@@ -129,7 +129,7 @@ def test_the_same_and_a_question_that_means_the_same_are_answered_by_the_edge(in
         assert counted == {"exact": 1, "semantic": 1, "miss": 1, "gate": 1}
         await world.clock.sleep(1.5)  # the edge's door has asked its engine
         shown = world.door("edge1")._metrics
-        assert (shown.cache_answers._value.get(), shown.cache_bytes._value.get()) == (len(caches[0]), caches[0].bytes) == (2, caches[0].bytes)
+        assert (shown.cache_answers.value, shown.cache_bytes.value) == (len(caches[0]), caches[0].bytes) == (2, caches[0].bytes)
 
     in_world(story)
 
