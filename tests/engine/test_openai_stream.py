@@ -51,6 +51,8 @@ def test_a_stranger_who_breaks_an_event_anywhere_gains_nothing(junk: bytes, star
         (b'{"choices":[{"delta":{"content":"a"}}]}', b'{"choices":[{"delta":{"content":"\xff"}}]}'),
         (b'{"choices":[{"delta":{"content":"a"}}]}', b'{"choices":[{"delta":{"content":"b\x01"}}]}'),
         (b'{"choices":[{"delta":{"content":"a"}}]}', b'{"choices":[{"delta":{"content":"b","role":"c"}}]}'),
+        (b'{"id":"1","choices":[{"delta":{"content":":"}}]}', b'{"id":"1","choices":[{"delta":{"content":","}}]}'),
+        (b'{"id":"1","model":"m","choices":[{"delta":{"content":","}}]}', b'{"id":"1","model":"m","choices":[{"delta":{"content":":"}}]}'),
     ],
 )
 def test_what_only_looks_like_a_known_event_is_parsed(first: bytes, then: bytes) -> None:

@@ -142,7 +142,11 @@ class ChunkReader:
         if not quoted or _ESCAPED(words) or chunk != Chunk(chunk.text):
             return
         self._lessons += 1
-        if read_chunk(b'%s"%s."%s' % (before, words, after)) == Chunk(chunk.text + "."):
+        try:
+            others = read_chunk(b'%s"%s."%s' % (before, words, after))
+        except (BadChunk, ErrorSaid):  # the place was another one: `":"` stands after every name
+            return
+        if others == Chunk(chunk.text + "."):
             self._before, self._after = before + b'"', b'"' + after
             self._least = len(self._before) + len(self._after)
 
