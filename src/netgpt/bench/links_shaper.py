@@ -208,7 +208,7 @@ def figures(*, quick: bool, modes: Sequence[Mode] = MODES) -> dict[str, float]:
     """All figures of the modes that this machine permits; those of a mode that it does not permit are missing."""
     found: dict[str, float] = {}
     for mode in modes_permitted(modes):
-        found |= delay_figures(mode, count=200 if quick else 2000)
+        found |= delay_figures(mode, count=200 if quick else 10_000)
         found |= rate_figures(mode, seconds=2.0 if quick else 10.0)
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
