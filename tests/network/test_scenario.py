@@ -154,6 +154,8 @@ def test_the_specs_remember_where_they_stand_and_are_equal_without_it() -> None:
         ('tdd = "DDDSU"', 'sr_period = "5.2ms"', "no whole number of slots of 0.5 ms", "multiple of 0.5ms"),
         ('tdd = "DDDSU"', 'sr_period = "3ms"', "is 6 slots, which TS 38.331 does not have", "known: 0.5ms, 1ms, 2ms"),
         ('tdd = "DDDSU"', 'drx_inactivity = "10ms"', "parts of DRX and no cycle", "add drx_cycle"),
+        ('tdd = "DDDSU"', 'drx_cycle = "40ms"\ndrx_on = "50ms"', "devices of cell 'cell1' listen 0.05 s of every 0.04 s", "at most"),
+        ('bandwidth = "100MHz"', 'bandwidth = "33MHz"', "cell 'cell1': no carrier of 33 MHz with 30 kHz subcarriers", "known: 5 MHz, 10 MHz"),
         ('tdd = "DDDSU"', "harq_attempts = 0", "'harq_attempts' of cell 1 is 0", "at least 1"),
         ("flows = { draft = 82 }", "flows = { daft = 82 }", "unknown kind of flow 'daft'", "did you mean 'draft'?"),
         ("flows = { draft = 82 }", "flows = { draft = 99 }", "unknown 5QI 99 of flow 'draft'", "TS 23.501"),

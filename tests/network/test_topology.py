@@ -35,7 +35,7 @@ def test_campus_is_drawn_as_it_is() -> None:
 def test_groups_cells_and_links_beside_the_tree_are_told() -> None:
     text = topology_text(load_scenario("vehicles"))
     assert "east × 3" in text
-    assert "120 km/h, cell2 at 26 s" in text
+    assert "↑ vehicle-drive-up, ↓ vehicle-drive-down, 50 km/h, cell2 at 18 s" in text
     assert "edge1 - edge2: ↑ 10 Gbit/s ↓ 10 Gbit/s, 1 ms" in text
     assert "north × 2,000" in topology_text(load_scenario("city"))
 
