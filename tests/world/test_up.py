@@ -222,7 +222,7 @@ def test_a_network_ends_with_the_process_that_it_was_started_for(terminal: Termi
         rows = terminal.processes()
         assert rows["supervisor"]["state"] == "ready"
         owner.kill()
-    until(lambda: not (terminal.home / "run").exists())
+    until(lambda: not any(os.path.exists(f"/proc/{row['pid']}") and not is_zombie(row["pid"]) for row in rows.values()))
     terminal.assert_nothing_is_left(rows)
     assert "the end of the process" in terminal.run("log", "supervisor").stdout
     refused = terminal.up("--port", "0", "--until-pid", str(owner.pid), status=2)
