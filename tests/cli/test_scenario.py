@@ -47,7 +47,7 @@ def test_check_is_silent_about_nothing_but_what_is_sound(capsys: Capture, tmp_pa
     sound = tmp_path / "sound.toml"
     sound.write_text(BROKEN.partition("[[link]]")[0], encoding="utf-8")
     assert main(["scenario", "check", "campus", str(sound)]) == 0
-    assert capsys.readouterr().out.splitlines() == ["campus: sound, 4 nodes, 3 links, 0 cells", f"{sound}: sound, 1 nodes, 0 links, 0 cells"]
+    assert capsys.readouterr().out.splitlines() == ["campus: sound, 4 nodes, 1 links, 1 cells", f"{sound}: sound, 1 nodes, 0 links, 0 cells"]
 
 
 def test_check_says_which_world_refuses_what_is_sound(capsys: Capture, tmp_path: Path) -> None:
