@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from .environment import clean_environment
+
 ROOT = Path(__file__).parents[1]
 WEIGHTS = tuple(ROOT / "weights" / f"netgpt-{tier}" / "config.json" for tier in ("device", "edge", "cloud"))
 
@@ -31,7 +33,7 @@ class RunningNetwork:
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNetwork]:
     """Real models if the checkout has them, else `hash`. No test may stop it or break a part of it."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+    clean = clean_environment()
     environment = clean | {
         "NETGPT_HOME": str(tmp_path_factory.mktemp("home")),
         "NETGPT_ENGINE": "torch" if all(path.exists() for path in WEIGHTS) else "hash",

@@ -137,6 +137,11 @@ def test_a_strategy_is_a_tier_for_auto_and_changes_no_named_model(model: str, st
     [
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"web_search_options": {}}, "web_search_options"),
+        ({"guided_json": {"type": "object"}}, "guided_json"),
+        ({"ignore_eos": True}, "ignore_eos"),
+        ({"min_tokens": 5}, "min_tokens"),
+        ({"repetition_penalty": 1.1}, "repetition_penalty"),
+        ({"continue_final_message": True}, "continue_final_message"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
     ],
 )

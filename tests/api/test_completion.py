@@ -57,7 +57,7 @@ def test_a_wrong_prompt_is_refused(prompt: object) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("fields", [{"echo": True}, {"suffix": "x"}, {"best_of": 2}])
+@pytest.mark.parametrize("fields", [{"echo": True}, {"suffix": "x"}, {"best_of": 2}, {"min_tokens": 4}, {"guided_regex": "a+"}])
 def test_what_would_change_the_answer_is_not_ignored(fields: dict[str, Any]) -> None:
     with pytest.raises(NotSupported) as caught:
         parse(**fields)
@@ -65,7 +65,7 @@ def test_what_would_change_the_answer_is_not_ignored(fields: dict[str, Any]) -> 
 
 
 def test_what_changes_nothing_is_taken() -> None:
-    assert parse(echo=False, suffix="", best_of=1, logit_bias={}, frequency_penalty=0, user="u") == parse()
+    assert parse(echo=False, suffix="", best_of=1, logit_bias={}, frequency_penalty=0, user="u", repetition_penalty=1.0, min_p=0.0) == parse()
     assert parse(n=3, best_of=3) == parse(n=3)
 
 

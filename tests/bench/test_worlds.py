@@ -26,7 +26,7 @@ def seen(first_s: float, token_s: float | None = 0.05, *, size: int = 100, overr
 
 def test_there_are_three_scenarios_that_links_can_be_shaped_by_and_two_have_cells() -> None:
     scenarios = {name: parse_scenario(case.text, where=f"{name}.toml") for name, case in cases().items()}
-    assert {name: len(scenario.cells) for name, scenario in scenarios.items()} == {"campus": 0, "cell": 1, "two_cells": 2}
+    assert {name: len(scenario.cells) for name, scenario in scenarios.items()} == {"campus": 1, "wires": 0, "two_cells": 2}
     for scenario in scenarios.values():
         check_shaped(scenario)
         assert {node.slots for node in scenario.nodes} == {8}

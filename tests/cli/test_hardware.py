@@ -116,10 +116,20 @@ def test_a_simulated_network_has_this_machines_times_once_it_is_measured(home: P
     (tmp_path / "one.toml").write_text(NETWORK, encoding="utf-8")
     run = ["simulate", str(tmp_path / "one.toml"), "--duration", "3s", "--output", str(tmp_path / "run")]
     assert main(run) != 0
-    assert "this machine has not been measured" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'one.toml'}:6: node 'one': this machine has not been measured" in said
     write_profile(home, replace(find_profile("a100"), id=THIS_MACHINE, kind=THIS_MACHINE))
     assert main(run) == 0
     assert "timing of one" in capsys.readouterr().out
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["declared"] == {"one": "qwen2.5-0.5b in bf16 on this-machine"}
     assert report["finished"] > 0
+
+
+def test_a_model_too_large_for_this_machine_is_refused_by_file_and_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.toml").write_text(NETWORK.replace("qwen2.5-0.5b", "llama-3.1-70b"), encoding="utf-8")
+    write_profile(home, replace(find_profile("l4"), id=THIS_MACHINE, kind=THIS_MACHINE))
+    assert main(["simulate", str(tmp_path / "one.toml"), "--duration", "3s", "--output", str(tmp_path / "run")]) == 9
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'one.toml'}:5: node 'one': llama-3.1-70b in " in said
+    assert "take a smaller model" in said

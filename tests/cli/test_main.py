@@ -111,6 +111,11 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert done.stderr == ""
 
 
+def test_the_package_is_the_command_too() -> None:
+    told = subprocess.run([sys.executable, "-m", "netgpt", "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"netgpt {__version__}\n"
+
+
 def test_nothing_runs_from_an_empty_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ps", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []

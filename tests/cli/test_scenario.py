@@ -47,7 +47,22 @@ def test_check_is_silent_about_nothing_but_what_is_sound(capsys: Capture, tmp_pa
     sound = tmp_path / "sound.toml"
     sound.write_text(BROKEN.partition("[[link]]")[0], encoding="utf-8")
     assert main(["scenario", "check", "campus", str(sound)]) == 0
-    assert capsys.readouterr().out.splitlines() == ["campus: sound, 4 nodes, 3 links, 0 cells", f"{sound}: sound, 1 nodes, 0 links, 0 cells"]
+    assert capsys.readouterr().out.splitlines() == ["campus: sound, 4 nodes, 1 links, 1 cells", f"{sound}: sound, 1 nodes, 0 links, 0 cells"]
+
+
+def test_check_says_which_world_refuses_what_is_sound(capsys: Capture, tmp_path: Path) -> None:
+    apart = tmp_path / "apart.toml"
+    one = BROKEN.partition("[[link]]")[0]
+    apart.write_text(one + one.replace('id = "a"', 'id = "b"'), encoding="utf-8")
+    assert main(["scenario", "check", "city", str(apart)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("city: sound, 10,006 nodes")
+    assert lines[1].startswith("  netgpt up refuses it: city.toml:")
+    assert lines[2].startswith("    next: run it under the virtual clock: netgpt simulate city")
+    assert lines[4].startswith(f"  netgpt simulate refuses it: {apart}:")
+    assert lines[4].endswith("where the controller stands")
+    assert lines[5].startswith("    next: add a [[link]]")
+    assert len(lines) == 6
 
 
 def test_check_names_file_line_and_fix(capsys: Capture, tmp_path: Path) -> None:

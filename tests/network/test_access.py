@@ -14,7 +14,7 @@ from netgpt.network.access import Access, Drx, Rrc
 from netgpt.network.cell import Cell, CellProfile
 from netgpt.network.efficiency import ConstantEfficiency
 from netgpt.network.energy import FITS, LISTENING, bandwidth_factor, sending_units, silent_states, spent
-from netgpt.network.flow import FLOWS, flow_named, flow_without_qos
+from netgpt.network.flow import FLOWS, flow_named, flow_without_qos, flows_with
 from netgpt.network.frame import Frame, Opportunities, resource_blocks
 from netgpt.network.harq import BLOCKS_DRAWN, Draws, Harq
 from netgpt.network.medium import Packet
@@ -118,6 +118,7 @@ def test_urgent_flows_come_first() -> None:
     assert levels == sorted(set(levels))
     assert {flow_without_qos(name).priority for name in FLOWS} == {90}
     assert flow_without_qos("draft").rlc == flow_named("draft").rlc
+    assert levels[1] < flows_with({"activation": 89})["activation"].priority < flow_named("token").priority, "TS 23.501: 25"
 
 
 def claim(slot_bytes: float = 100.0, wanted: float = math.inf, average: float = 50.0, priority: int = 90, waited_s: float = 0.01) -> Claim:

@@ -3,14 +3,15 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from netgpt.core.errors import ScenarioInvalid
 from netgpt.network.energy import spent
 from netgpt.network.medium import Delivery, Direction, Packet
 from netgpt.network.radio import Radio, cell_profile
 from netgpt.network.scenario import Scenario
 from netgpt.network.scenario_file import load_scenario
+from netgpt.network.trace_file import load_trace
 
 NODES = """
 name = "two-cells"
@@ -161,6 +162,22 @@ def test_each_of_a_group_has_its_own_series_of_a_trace(tmp_path):
     assert lasts_s("car1") == pytest.approx(4 * lasts_s("car2"), rel=0.1)
 
 
+def test_a_cell_delivers_what_a_generated_trace_says_is_decoded(tmp_path):
+    """The trace counts lost blocks as nothing; the cell loses and repeats them itself, and must not pay for them twice."""
+    attach = 'up_trace = "rural-edge-up"\nefficiency_down = 3.0'
+    radio = Radio(scenario(tmp_path, attach=attach), seed=1)
+    delivered_bytes = 0
+    for quarter in range(120):
+        while radio.offer(quarter / 4, "car1", "up", sent(20_000)):
+            pass
+        delivered_bytes += sum(one.packet.size_bytes for one in delivered(radio, (quarter + 1) / 4))
+    trace = load_trace("rural-edge-up")
+    decoded = float(trace.at(np.arange(0, 30, 0.02), "ue0").mean())
+    resources = 273 * 12 * 14 * (1 - 0.08) / 0.0025  # of uplink data in a second: one U in five slots of 0.5 ms
+    assert radio.backlog("car1", "up").bytes, "it has sent all: offer more often"
+    assert delivered_bytes == pytest.approx(decoded * resources * 30 / 8, rel=0.03)
+
+
 def test_an_outage_of_a_cell_holds_what_waits(tmp_path):
     radio = Radio(scenario(tmp_path), seed=1)
     radio.outage(0.0, "west", 3.0)
@@ -237,8 +254,3 @@ def test_a_5qi_of_the_scenario_changes_who_goes_first(tmp_path):
 
     assert first("") == "token"
     assert first("flows = { model = 82 }") == "model"
-
-
-def test_a_width_that_no_carrier_has_is_refused_by_line(tmp_path):
-    with pytest.raises(ScenarioInvalid, match=r"two-cells\.toml:\d+: cell 'west': no carrier of 33 MHz"):
-        Radio(scenario(tmp_path, bandwidth="33MHz"), seed=1)

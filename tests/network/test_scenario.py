@@ -154,6 +154,8 @@ def test_the_specs_remember_where_they_stand_and_are_equal_without_it() -> None:
         ('tdd = "DDDSU"', 'sr_period = "5.2ms"', "no whole number of slots of 0.5 ms", "multiple of 0.5ms"),
         ('tdd = "DDDSU"', 'sr_period = "3ms"', "is 6 slots, which TS 38.331 does not have", "known: 0.5ms, 1ms, 2ms"),
         ('tdd = "DDDSU"', 'drx_inactivity = "10ms"', "parts of DRX and no cycle", "add drx_cycle"),
+        ('tdd = "DDDSU"', 'drx_cycle = "40ms"\ndrx_on = "50ms"', "devices of cell 'cell1' listen 0.05 s of every 0.04 s", "at most"),
+        ('bandwidth = "100MHz"', 'bandwidth = "33MHz"', "cell 'cell1': no carrier of 33 MHz with 30 kHz subcarriers", "known: 5 MHz, 10 MHz"),
         ('tdd = "DDDSU"', "harq_attempts = 0", "'harq_attempts' of cell 1 is 0", "at least 1"),
         ("flows = { draft = 82 }", "flows = { daft = 82 }", "unknown kind of flow 'daft'", "did you mean 'draft'?"),
         ("flows = { draft = 82 }", "flows = { draft = 99 }", "unknown 5QI 99 of flow 'draft'", "TS 23.501"),
@@ -291,10 +293,11 @@ def test_every_shipped_scenario_is_sound_and_says_what_it_is_for() -> None:
 def test_what_the_shipped_scenarios_are_there_for() -> None:
     by_name = {scenario.name: scenario for scenario in shipped()}
     presets = {"sa4-low-latency", "sa4-urban", "sa4-cell-edge", "sa4-leo", "sa4-geo", "sa4-congested"}
-    assert by_name.keys() == presets | {"campus", "vehicles", "factory", "rural", "crowd", "city"}
+    assert by_name.keys() == presets | {"campus", "wires", "vehicles", "factory", "rural", "crowd", "city"}
     assert sum(node.tier == "device" for node in by_name["city"].nodes) == 10_000
     assert [name for name, scenario in by_name.items() if scenario.simulation_only] == ["city"]
     assert all(each.handovers and each.speed_m_per_s for each in by_name["vehicles"].attachments)
+    assert len({each.cell for each in by_name["campus"].attachments}) == 1, "the default network's phones compete for a cell"
     assert len({each.cell for each in by_name["crowd"].attachments}) == 1
     assert len(by_name["crowd"].attachments) == 200
     assert by_name["rural"].links[0].down_bps < by_name["campus"].links[-1].down_bps
@@ -322,7 +325,7 @@ def test_every_figure_of_a_shipped_scenario_has_its_source_or_says_that_it_is_as
     for path in folder.glob("*.toml"):
         text = path.read_text(encoding="utf-8")
         assert text.startswith("#:schema ../scenario.schema.json\n")
-        assert path.stem == "campus" or "ssumed" in text
+        assert path.stem == "wires" or "ssumed" in text
         for table in text.split("[[cell]]")[1:]:
             for line in table.partition("\n[[")[0].splitlines():
                 if line.startswith(("bandwidth", "tdd", "configured", "background_up")):

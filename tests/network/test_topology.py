@@ -27,15 +27,22 @@ def test_campus_is_drawn_as_it_is() -> None:
     assert lines[0] == "campus: one cloud, one edge site, two phones"
     assert lines[2].startswith("cloud1  cloud: cloud-server")
     assert lines[3].startswith("└── edge1  edge: ")
+    assert lines[4].startswith("    └── cell1  cell: 40 MHz")
+    assert lines[5].startswith("        ├── device1  device: phone")
+    assert lines[5].endswith("[↑ campus-walk-up, ↓ campus-walk-down, 5 km/h]")
+    assert lines[-1] == "4 nodes, 1 cells; 2 users, 1 requests a second together; 2 faults"
+
+
+def test_links_are_drawn_with_their_rates() -> None:
+    lines = topology_text(load_scenario("wires")).splitlines()
     assert lines[4].startswith("    ├── device1  device: phone")
     assert lines[4].endswith("[↑ 67 Mbit/s ↓ 127 Mbit/s, 8 ms]")
-    assert lines[-1] == "4 nodes, 0 cells; 2 users, 1 requests a second together; 2 faults"
 
 
 def test_groups_cells_and_links_beside_the_tree_are_told() -> None:
     text = topology_text(load_scenario("vehicles"))
     assert "east × 3" in text
-    assert "120 km/h, cell2 at 26 s" in text
+    assert "↑ vehicle-drive-up, ↓ vehicle-drive-down, 50 km/h, cell2 at 18 s" in text
     assert "edge1 - edge2: ↑ 10 Gbit/s ↓ 10 Gbit/s, 1 ms" in text
     assert "north × 2,000" in topology_text(load_scenario("city"))
 

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
+
 NETWORK = "10.77.0"
 
 
@@ -23,7 +25,7 @@ class Machine:
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         """Start a program there. It sees no setting of the test's own environment."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+        clean = clean_environment()
         return subprocess.Popen(
             ["ip", "netns", "exec", self.namespace, *command],
             env=clean | environment,

@@ -18,7 +18,7 @@ from netgpt.network.scenario_file import load_scenario
 from netgpt.telemetry.events import parse_event
 from netgpt.world.simulated import EVENTS, SimulatedWorld
 
-CAMPUS = replace(load_scenario("campus"), users=(), faults=())
+WIRES = replace(load_scenario("wires"), users=(), faults=())
 T = TypeVar("T")
 
 
@@ -43,15 +43,15 @@ async def ask(world: SimulatedWorld, number: int = 0, **fields: Any) -> Finish:
 
 
 def with_link(delay_s: float, rate_bps: float) -> Scenario:
-    first = replace(CAMPUS.links[0], delay_s=delay_s, up_bps=rate_bps, down_bps=rate_bps)
-    return replace(changed("device1", quality=0.8), links=(first, *CAMPUS.links[1:]))
+    first = replace(WIRES.links[0], delay_s=delay_s, up_bps=rate_bps, down_bps=rate_bps)
+    return replace(changed("device1", quality=0.8), links=(first, *WIRES.links[1:]))
 
 
 def changed(node: str, **changes: Any) -> Scenario:
     def edited(spec: NodeSpec) -> NodeSpec:
         return replace(spec, **changes) if spec.id == node else spec
 
-    return replace(CAMPUS, nodes=tuple(map(edited, CAMPUS.nodes)))
+    return replace(WIRES, nodes=tuple(map(edited, WIRES.nodes)))
 
 
 def test_the_cloud_answers_over_a_good_link_and_the_device_over_a_bad_one() -> None:
@@ -70,7 +70,7 @@ def test_a_reply_says_what_was_predicted_and_the_log_has_it_before_the_end() -> 
         assert kinds == ["request.planned", "request.finished"]
         return finish
 
-    finish = in_world(CAMPUS, one)
+    finish = in_world(WIRES, one)
     chosen = finish.plan["chosen"]
     assert chosen["nodes"] == [finish.origin[0].node]
     assert chosen["ttft_s"] == pytest.approx(finish.time_to_first_token_s, rel=0.1)
@@ -99,10 +99,10 @@ def test_ways_are_probed_while_there_is_a_choice_and_never_for_what_must_stay() 
         await world.clock.sleep(10.0)
         return after, count()
 
-    busy, later = in_world(CAMPUS, probes)
+    busy, later = in_world(WIRES, probes)
     assert 0 < busy == later <= 3 * 2 * 5 / 0.4, "an idle door asks nobody"
-    assert in_world(CAMPUS, lambda world: probes(world, privacy="device-only")) == (0, 0)
-    assert in_world(CAMPUS, lambda world: probes(world, model="netgpt-cloud")) == (0, 0)
+    assert in_world(WIRES, lambda world: probes(world, privacy="device-only")) == (0, 0)
+    assert in_world(WIRES, lambda world: probes(world, model="netgpt-cloud")) == (0, 0)
 
 
 def test_limits_that_nobody_keeps_are_refused_with_the_nearest_choice() -> None:
@@ -117,7 +117,7 @@ def test_limits_that_nobody_keeps_are_refused_with_the_nearest_choice() -> None:
             await ask(world, max_cost=0.0, privacy="device-only")
 
     priced = [changed(node, price_prompt=price).nodes[place] for place, (node, price) in enumerate({"cloud1": 1e5, "edge1": 100.0}.items())]
-    in_world(replace(CAMPUS, nodes=(*priced, changed("device1", price_answer=1.0).nodes[2], CAMPUS.nodes[3])), refused)
+    in_world(replace(WIRES, nodes=(*priced, changed("device1", price_answer=1.0).nodes[2], WIRES.nodes[3])), refused)
 
 
 def test_a_privacy_level_that_forbids_everybody_names_the_nearest_node_that_could_answer() -> None:
@@ -128,7 +128,7 @@ def test_a_privacy_level_that_forbids_everybody_names_the_nearest_node_that_coul
             await ask(world, privacy="device-only")
         assert "'edge-allowed'" in forbidden.value.hint
 
-    in_world(CAMPUS, refused)
+    in_world(WIRES, refused)
 
 
 def test_a_device_whose_battery_is_at_its_reserve_lets_others_compute() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
 
 SCENARIO = """
 [[node]]
@@ -32,7 +33,7 @@ class Terminal:
         self._scenario.write_text(SCENARIO)
 
     def run(self, *words: str) -> str:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+        clean = clean_environment()
         verb, *rest = words
         command = [sys.executable, "-m", "netgpt.cli.main", verb, *rest, "--home", str(self.home)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=4 * DEADLINE_S, env=clean, check=False)

@@ -30,6 +30,8 @@ from netgpt.world.assemble import hash_agreement
 from netgpt.world.networkkey import ensure_network_key
 from netgpt.world.simulated import expected_text
 
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
+
 DEADLINE_S = 20.0
 MIB = 2**20
 
@@ -44,7 +46,7 @@ class Network:
         self.processes: dict[str, dict[str, Any]] = {row["name"]: row for row in rows}
 
     def _netgpt(self, verb: str, *words: str) -> str:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+        clean = clean_environment()
         command = [sys.executable, "-m", "netgpt.cli.main", verb, *words, "--home", str(self.home)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=clean, check=False)
         assert done.returncode == 0, done.stderr

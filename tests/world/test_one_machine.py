@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from netgpt.core.errors import UsageError
 from netgpt.world.config import address
 
 from ..engine.openai_upstream import Upstream  # noqa: TID252 - the upstream that the engine is tested with
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
 from .test_upstream_network import KEY, ask, serving_aside, until_ready
 
 
@@ -49,7 +49,7 @@ class Here:
         return self.folder / name
 
     def start(self, name: str, *words: str) -> subprocess.Popen[str]:
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("NETGPT_")} | {"STRANGE_KEY": KEY}
+        clean = clean_environment() | {"STRANGE_KEY": KEY}
         command = [sys.executable, "-m", "netgpt.cli.main", *words, "--home", str(self.home(name))]
         return subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

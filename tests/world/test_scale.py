@@ -33,19 +33,19 @@ from netgpt.wire.messages import Beat, Heartbeat, Join, Joined
 from netgpt.world.report import render, summarise
 from netgpt.world.simulated import CONTROLLER, SimulatedWorld
 
-CAMPUS = load_scenario("campus")
+WIRES = load_scenario("wires")
 RTT_S = 0.1  # more than any way to the controller and back takes here
 
 
-def campus_of(devices: int) -> Scenario:
-    """The campus without users and faults, with so many devices of the kind of its first."""
-    pattern = CAMPUS.node("device1")
-    access = next(link for link in CAMPUS.links if "device1" in link.between)
-    rest = tuple(node for node in CAMPUS.nodes if node.tier != "device")
+def wires_of(devices: int) -> Scenario:
+    """The wires without users and faults, with so many devices of the kind of its first."""
+    pattern = WIRES.node("device1")
+    access = next(link for link in WIRES.links if "device1" in link.between)
+    rest = tuple(node for node in WIRES.nodes if node.tier != "device")
     nodes = tuple(replace(pattern, id=f"phone{number}") for number in range(devices))
-    links = tuple(link for link in CAMPUS.links if not any(end.startswith("device") for end in link.between))
+    links = tuple(link for link in WIRES.links if not any(end.startswith("device") for end in link.between))
     return replace(
-        CAMPUS, nodes=(*rest, *nodes), links=(*links, *(_access(access, node) for node in nodes)), users=(), faults=(), default_node=nodes[0].id
+        WIRES, nodes=(*rest, *nodes), links=(*links, *(_access(access, node) for node in nodes)), users=(), faults=(), default_node=nodes[0].id
     )
 
 
@@ -57,7 +57,7 @@ def heartbeat_bytes(devices: int) -> float:
     """Payload bytes that a device's link carries for a heartbeat and its answer, on average over four seconds."""
 
     async def main() -> float:
-        world = SimulatedWorld(campus_of(devices), 1, SimulatedStorage())
+        world = SimulatedWorld(wires_of(devices), 1, SimulatedStorage())
         await world.start()
         await world.clock.sleep(1.0)
         before = carried(world)
@@ -83,7 +83,7 @@ def test_what_a_heartbeat_carries_does_not_grow_with_the_network() -> None:
 
 def test_three_hundred_devices_learn_within_the_stated_time_that_an_edge_is_lost() -> None:
     async def main() -> float:
-        scenario = campus_of(300)
+        scenario = wires_of(300)
         world = SimulatedWorld(scenario, 1, SimulatedStorage())
         await world.start()
         await world.clock.sleep(1.0)
@@ -109,7 +109,7 @@ def state(door: Membership, node: str) -> str:
 
 def test_an_edge_hears_of_every_device_and_a_device_of_none_but_counts_all() -> None:
     async def main() -> None:
-        world = SimulatedWorld(campus_of(30), 1, SimulatedStorage())
+        world = SimulatedWorld(wires_of(30), 1, SimulatedStorage())
         await world.start()
         await world.clock.sleep(1.0)
         edge, phone = world.membership("edge1"), world.membership("phone7")
@@ -123,7 +123,7 @@ def test_an_edge_hears_of_every_device_and_a_device_of_none_but_counts_all() -> 
 
 def test_a_node_of_the_release_before_is_told_of_everybody_in_whole_snapshots() -> None:
     async def main() -> None:
-        world = SimulatedWorld(campus_of(3), 1, SimulatedStorage())
+        world = SimulatedWorld(wires_of(3), 1, SimulatedStorage())
         await world.start()
         await world.clock.sleep(1.0)
         older = world.network.transport("phone0").connect(CONTROLLER, credential=world.membership("phone0").credential)
@@ -141,7 +141,7 @@ def test_a_node_of_the_release_before_is_told_of_everybody_in_whole_snapshots() 
 
 def test_nobody_speaks_as_another_member_or_of_another_tier() -> None:
     async def main() -> None:
-        world = SimulatedWorld(campus_of(2), 1, SimulatedStorage())
+        world = SimulatedWorld(wires_of(2), 1, SimulatedStorage())
         await world.start()
         own = world.membership("phone0")
         liar = replace(own.member, id="edge1", tier="cloud")

@@ -22,6 +22,8 @@ from netgpt.cli.main import main
 from netgpt.core.errors import UsageError
 from netgpt.wire.namespaces import check_namespaces
 
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
+
 DEADLINE_S = 120.0
 pytestmark = pytest.mark.timeout(600)  # a whole network starts, on machines of any load
 SCENARIO = """
@@ -99,7 +101,7 @@ class Network:
         self.url = f"http://127.0.0.1:{rows['device1-door']['port']}"
 
     def up(self, scenario: Path, *words: str) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+        clean = clean_environment()
         command = [sys.executable, "-m", "netgpt.cli.main", "up", str(scenario), "--detach", "--engine", "hash", "--port", "0"]
         done = subprocess.run([*command, *words, "--home", str(self.home)], env=clean, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0, done.stderr

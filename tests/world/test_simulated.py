@@ -41,7 +41,7 @@ def test_a_seed_replays_alone_in_a_batch_and_in_a_fresh_process(tmp_path: Path):
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_every_answer_is_exactly_what_its_nodes_would_say(seed: int):
     users = tuple(replace(user, requests_per_s=4.0) for user in CAMPUS.users)
-    faults = (FaultSpec(at_s=5, for_s=5, node="cloud1"), FaultSpec(at_s=15, for_s=5, link="device1-edge1"), FaultSpec(at_s=25, for_s=3, node="edge1"))
+    faults = (FaultSpec(at_s=5, for_s=5, node="cloud1"), FaultSpec(at_s=15, for_s=5, cell="cell1"), FaultSpec(at_s=25, for_s=3, node="edge1"))
     _, report = run(replace(CAMPUS, users=users, faults=faults), seed, 40)
     assert report["answers_wrong"] == 0
     assert report["finished"] > 150

@@ -83,7 +83,7 @@ def test_a_device_that_dies_leaves_nothing_on_the_air_and_comes_back() -> None:
 def test_the_same_seed_is_the_same_run_with_cells_and_handovers(tmp_path: Path) -> None:
     path = tmp_path / "fast.toml"
     path.write_text(
-        (SHIPPED / "vehicles.toml").read_text(encoding="utf-8").replace('at = "26s"', 'at = "4s"').replace("0.033", "1.0"), encoding="utf-8"
+        (SHIPPED / "vehicles.toml").read_text(encoding="utf-8").replace('at = "18s"', 'at = "4s"').replace("0.033", "1.0"), encoding="utf-8"
     )
     first, report = run(load_scenario(str(path)), 3, 7)
     second, again = run(load_scenario(str(path)), 3, 7)

@@ -20,6 +20,8 @@ import pytest
 from netgpt.models.decoder_config import DecoderConfig
 from netgpt.world.emulated import is_port_free
 
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
+
 DEADLINE_S = 30.0
 SCENARIO = """
 default_node = "device1"
@@ -54,7 +56,7 @@ class Terminal:
         return [sys.executable, "-m", "netgpt.cli.main", verb, *rest, "--home", str(self.home)]
 
     def run(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=2 * DEADLINE_S, env=environment(), check=False)
+        done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=2 * DEADLINE_S, env=clean_environment(), check=False)
         assert done.returncode == status, done.stderr
         return done
 
@@ -67,11 +69,6 @@ class Terminal:
     def assert_nothing_is_left(self, processes: dict[str, dict[str, Any]]) -> None:
         assert [name for name, row in processes.items() if os.path.exists(f"/proc/{row['pid']}") and not is_zombie(row["pid"])] == []
         assert not (self.home / "run").exists()
-
-
-def environment() -> dict[str, str]:
-    """Ours without NETGPT_ variables."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
 
 
 def is_zombie(pid: int) -> bool:
@@ -167,7 +164,7 @@ def test_children_do_not_outlive_a_killed_supervisor_and_down_cleans_up(terminal
 
 def test_ctrl_c_stops_a_network_in_the_foreground(terminal: Terminal) -> None:
     command = terminal.command("up", str(terminal.scenario), "--engine", "hash", "--port", "0")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as up:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()) as up:
         lines = up.stdout
         assert lines is not None
         until(lambda: "Ctrl-C" in lines.readline())
@@ -217,3 +214,16 @@ def test_a_corrupt_model_stops_the_start_with_its_name(terminal: Terminal, tmp_p
     assert "model.safetensors" in refused.stderr.splitlines()[-2]
     assert refused.stderr.splitlines()[-1].startswith("next: ")
     assert not (terminal.home / "run").exists()
+
+
+def test_a_network_ends_with_the_process_that_it_was_started_for(terminal: Terminal) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
+        terminal.up("--port", "0", "--until-pid", str(owner.pid))
+        rows = terminal.processes()
+        assert rows["supervisor"]["state"] == "ready"
+        owner.kill()
+    until(lambda: not any(os.path.exists(f"/proc/{row['pid']}") and not is_zombie(row["pid"]) for row in rows.values()))
+    terminal.assert_nothing_is_left(rows)
+    assert "the end of the process" in terminal.run("log", "supervisor").stdout
+    refused = terminal.up("--port", "0", "--until-pid", str(owner.pid), status=2)
+    assert f"no process has the id {owner.pid}" in refused.stderr

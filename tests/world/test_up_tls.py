@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from netgpt.node.call import ask
 from netgpt.wire.grpc_transport import GrpcTransport
 from netgpt.wire.messages import Stats
 from netgpt.world.networkkey import network_key_file
+
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
 
 SMALL = """
 name = "small"
@@ -44,7 +45,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def netgpt(home: Path, *words: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+    clean = clean_environment()
     command = [sys.executable, "-m", "netgpt.cli.main", *words, "--home", str(home)]
     done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from netgpt.world.simulated import simulate
 from netgpt.world.upstream import check_upstreams
 
 from ..engine.openai_upstream import Upstream, serving  # noqa: TID252 - the upstream that the engine is tested with
+from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
 
 KEY = "sk-canary-4711"
 SCENARIO = """
@@ -75,7 +75,7 @@ def serving_aside(upstream: Upstream, port: int = 0) -> Iterator[Upstream]:
 
 
 def netgpt(home: Path, *words: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")} | {"STRANGE_KEY": KEY}
+    clean = clean_environment() | {"STRANGE_KEY": KEY}
     command = [sys.executable, "-m", "netgpt.cli.main", *words, "--home", str(home)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=clean, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """From the JSON of a chat completion to a `ChatRequest`: pure, strict about types, explicit about limits.
 
-What would change the answer and is not implemented is refused, not ignored. What is unknown is
+What would change the answer and is not implemented is refused, not ignored, also where it is no parameter of OpenAI's. What is unknown is
 ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s`, `cache`, `service`, `max_cost` and `max_energy_j` are NetGPT's own.
 """
 
@@ -28,6 +28,30 @@ MODEL_OF_STRATEGY = {name: name for name in (AUTO, CASCADE, ROUTE)} | {tier: mod
 _TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}")
 _ROLES = {"developer": "system"}  # OpenAI's newer name
 
+# What other servers take (vLLM, SGLang, llama.cpp, TGI) and what here would be left undone: refused by name, unless it changes nothing.
+FOREIGN: dict[str, tuple[object, ...]] = {
+    "min_p": (0,),
+    "min_tokens": (0,),
+    "ignore_eos": (False,),
+    "repetition_penalty": (1,),
+    "repeat_penalty": (1,),
+    "length_penalty": (1,),
+    "use_beam_search": (False,),
+    "stop_token_ids": ([],),
+    "include_stop_str_in_output": (False,),
+    "bad_words": ([],),
+    "allowed_token_ids": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "structured_outputs": (),
+    "json_schema": (),
+    "grammar": ("",),
+    "prompt_logprobs": (0,),
+    "truncate_prompt_tokens": (),
+}
+
 # OpenAI's parameters that are not implemented, and the values with which they change nothing.
 INERT: dict[str, tuple[object, ...]] = {
     "functions": ([],),
@@ -35,6 +59,10 @@ INERT: dict[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
+    "chat_template": (),
+    "continue_final_message": (False,),
+    "add_generation_prompt": (True,),
+    **FOREIGN,
 }
 
 

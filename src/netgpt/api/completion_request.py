@@ -11,7 +11,7 @@ from typing import Any
 
 from netgpt.api.answer import Asked
 from netgpt.api.cache_wish import read_cache
-from netgpt.api.chat_request import MAX_CHOICES, answer_fields, parse_form
+from netgpt.api.chat_request import FOREIGN, MAX_CHOICES, answer_fields, parse_form
 from netgpt.api.fields import as_object, count, prompts, refuse_unsupported, whole
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.request import ChatRequest
@@ -27,6 +27,7 @@ INERT: dict[str, tuple[object, ...]] = {
     "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
+    **FOREIGN,
 }
 
 

@@ -85,13 +85,14 @@ def netgpt_network(upstream: str, scratch: Path, *, keys: Sequence[str], slots: 
 
 
 def run_netgpt(home: Path, *arguments: str) -> str:
-    """What a command says, run in a process of its own on a home, without this process's settings.
+    """What a command says, run in a process of its own on a home, without this process's settings. What it starts ends with this process.
 
     Raises:
         NetgptError: it failed; the message has what it said.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")} | {"NETGPT_HOME": str(home)}
-    command = [sys.executable, "-m", "netgpt.cli.main", *arguments]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("NETGPT_")}
+    environment = ours | {"NETGPT_HOME": str(home), "NETGPT_UNTIL_PID": str(os.getpid())}
+    command = [sys.executable, "-m", "netgpt", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
     if done.returncode:
         raise NetgptError(f"netgpt {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}", hint="mend that first")

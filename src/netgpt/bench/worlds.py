@@ -45,8 +45,8 @@ class Case:
 
 
 def cases() -> dict[str, Case]:
-    """`campus`, a cell of two devices, and two cells with a cloud behind."""
-    campus = resources.files("netgpt.network").joinpath("scenarios/campus.toml").read_text(encoding="utf-8")
+    """`campus`, the same on wires, and two cells with a cloud behind."""
+    shipped = resources.files("netgpt.network").joinpath("scenarios")
     edge = _NODE.format(id="edge1", tier="edge", profile="edge-server", parameters="8e9", more="")
     cloud = _NODE.format(id="cloud1", tier="cloud", profile="cloud-server", parameters="70e9", more="")
     devices = _NODE.format(id="phone", tier="device", profile="phone", parameters="1e9", more="count = 2")
@@ -54,9 +54,8 @@ def cases() -> dict[str, Case]:
     small = _CELL.format(at="edge1", bandwidth="20MHz", load="20%") + _ATTACH.format(node="phone", at="edge1")
     second = edge.replace("edge1", "edge2") + _CELL.format(at="edge2", bandwidth="40MHz", load="0%") + _ATTACH.format(node="tablet", at="edge2")
     backhaul = "".join(_LINK.format(ends=(site, "cloud1"), delay="10ms") for site in ("edge1", "edge2"))
-    one = 'name = "cell"\ndefault_node = "phone1"\n' + devices + edge + small
     two = 'name = "two-cells"\ndefault_node = "phone1"\n' + cloud + edge + devices + others + small + second + backhaul
-    found = {"campus": Case(text=campus, model="netgpt-edge"), "cell": Case(text=one, model="netgpt-edge")}
+    found = {name: Case(text=(shipped / f"{name}.toml").read_text(encoding="utf-8"), model="netgpt-edge") for name in ("campus", "wires")}
     found["two_cells"] = Case(text=two, model="netgpt-cloud")
     return {name: replace(case, text=_with_slots(case.text)) for name, case in found.items()}
 

@@ -21,11 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from netgpt.world.deployed import ControllerRequest, parse_address, run_controller
 
+    resolved = resolve_settings(environment=os.environ, flags=args.flags)
     request = ControllerRequest(
         home=args.home,
         listen=parse_address(args.listen, "listen"),
         http=parse_address(args.http, "http"),
-        allowed_hosts=resolve_settings(environment=os.environ, flags=args.flags)["allowed_hosts"].value,
+        allowed_hosts=resolved["allowed_hosts"].value,
+        until_pid=resolved["until_pid"].value,
     )
 
     def say(text: str) -> None:

@@ -15,7 +15,7 @@ from netgpt.world.runstate import RunState
 
 DOOR = "127.0.0.1:8080"
 MOST_ENTRIES = 1_000_000
-SETTINGS = ("engine", "dtype", "threads", "models", "agreement", "allowed_hosts", "wire_version", "policy")
+SETTINGS = ("engine", "dtype", "threads", "models", "agreement", "allowed_hosts", "wire_version", "policy", "until_pid")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from netgpt.cli.table import format_table
-from netgpt.core.errors import StorageFailed, UsageError
+from netgpt.core.errors import ScenarioInvalid, StorageFailed, UsageError
+from netgpt.network.scenario import Scenario
 
 ACTIONS = ("list", "show", "check", "schema")
 
@@ -92,7 +94,21 @@ def _check(args: argparse.Namespace) -> int:
         for trace in dict.fromkeys(user.trace for user in scenario.users if user.trace):
             read_requests(Path(trace))
         print(f"{name}: sound, {len(scenario.nodes):,} nodes, {len(scenario.links):,} links, {len(scenario.cells)} cells")
+        for refused in _refused_by(scenario):
+            print(refused)
     return 0
+
+
+def _refused_by(scenario: Scenario) -> Iterator[str]:
+    """What a world would not run of a sound scenario: a line each, with the way to mend it."""
+    from netgpt.world.modelled import check_emulated, check_simulated
+    from netgpt.world.shaping import check_shaped
+
+    for command, judge in (("simulate", check_simulated), ("up", check_emulated), ("up --links", check_shaped)):
+        try:
+            judge(scenario)
+        except ScenarioInvalid as error:
+            yield f"  netgpt {command} refuses it: {error.message}\n    next: {error.hint}"
 
 
 def _schema(args: argparse.Namespace) -> int:

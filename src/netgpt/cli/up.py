@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("tls", "off|on"),
         ("links", "off|stream|packet"),
         ("policy", "NAME"),
+        ("until_pid", "PID"),
     )
     for name, metavar in options:
         setting = BY_NAME[name]
@@ -137,4 +138,8 @@ def _timing_lines(state: RunState) -> str:
 def _own_command() -> str:
     """This very command, for a shell in which its environment is not active."""
     path = Path(sys.argv[0])
+    return f"{_from_here(Path(sys.executable))} -m netgpt" if path.name == "__main__.py" else _from_here(path)
+
+
+def _from_here(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

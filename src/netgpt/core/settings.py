@@ -209,6 +209,13 @@ SETTINGS: tuple[Setting, ...] = (
         help="what chooses who answers for the model auto: a policy that an installed package offers, or MODULE:NAME; empty: NetGPT's own weights",
     ),
     Setting(
+        name="until_pid",
+        kind="0 to 4194304",
+        default=0,
+        parse=_whole(0, 1 << 22),
+        help="what up, node and controller start stops when the process with this id ends, as a script wants that may be killed; 0: when told to",
+    ),
+    Setting(
         name="wire_version",
         kind="1 or 2",
         default=2,

@@ -1,7 +1,8 @@
 """A door's side of kept answers: it asks the node that keeps them, gives what it finds, and lets new answers be kept.
 
 A request without a `CacheWish` never comes here. What may be looked up and kept is `caching.plan_of`'s decision, made before a byte
-leaves; the looking up is worth a quarter of a second and no more. An answer is kept after its user has all of it.
+leaves; the looking up is worth a quarter of a second and no more. An answer is kept after its user has all of it. Equal requests in flight
+are answered once: `merging`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError
 from netgpt.core.scheduling import TaskOwner
-from netgpt.inference.caching import Plan, answering_models, flight_of, keepable, plan_of, scope_of
+from netgpt.inference.caching import Plan, answering_models, keepable, plan_of, scope_of
 from netgpt.inference.choice import TIER_OF_MODEL, keeping_node
-from netgpt.inference.flights import Flights
-from netgpt.inference.request import MIN_DEADLINE_S, Answer, CacheUse, CacheWish, ChatRequest, Delta, Finish, Span
+from netgpt.inference.merging import Merging
+from netgpt.inference.request import Answer, CacheUse, CacheWish, ChatRequest, Delta, Finish, Span
 from netgpt.inference.visit import Visit, Visits
 from netgpt.models.generation import GREEDY, Recall, Recalled, Remember
 from netgpt.network.member import Member
@@ -96,59 +97,17 @@ class Recalling:
         self._clock = clock
         self._visits = visits
         self._metrics = metrics
-        self._flights = Flights()
+        self._merging = Merging(answer=self._look_up, clock=clock, visits=visits, metrics=metrics)
         self._keeping = TaskOwner()
 
     def chat(self, request: ChatRequest, wish: CacheWish) -> AsyncGenerator[Answer, None]:
         """As `Door.chat`."""
-        flight = flight_of(request, wish)
-        if flight is None:
-            return self._look_up(request, wish)
-        return self._merged(flight, request, wish)
+        return self._merging.chat(request, wish)
 
     async def close(self) -> None:
         """End what is in flight, and leave what is not kept yet."""
-        await self._flights.close()
+        await self._merging.close()
         await self._keeping.close()
-
-    async def _merged(self, flight: bytes, request: ChatRequest, wish: CacheWish, *, again: bool = True) -> AsyncGenerator[Answer, None]:
-        """The answer of whoever asked the same first. If that fails, this request asks once for itself, and goes on behind what it has told."""
-        leads, arrival_s = flight not in self._flights, self._clock.now_s()
-        told, first_s, failure = "", None, None
-        answers = self._flights.join(flight, lambda: self._look_up(request, wish))
-        if leads:
-            async with aclosing(answers):
-                async for answer in answers:
-                    yield answer
-            return
-        with Visit(self._visits, request, arrival_s) as visit:
-            try:
-                async with aclosing(answers):
-                    async for answer in answers:
-                        now_s = self._clock.now_s() - arrival_s
-                        first_s = now_s if first_s is None else first_s
-                        if isinstance(answer, Finish):
-                            self._count("merged")
-                            answer = _merged_finish(answer, first_s, now_s)
-                            visit.answered(request, answer)
-                        else:
-                            told += answer.text
-                        yield answer
-            except NetgptError as error:
-                if not again:
-                    raise
-                failure = error
-                visit.hand_on()
-        if failure is not None:
-            async with aclosing(self._merged(flight, self._later(request, arrival_s), wish, again=False)) as answers:
-                async for answer in _behind(told, answers, failure):
-                    yield answer
-
-    def _later(self, request: ChatRequest, arrival_s: float) -> ChatRequest:
-        """The request with the time that it has left."""
-        if request.deadline_s is None:
-            return request
-        return replace(request, deadline_s=max(request.deadline_s - (self._clock.now_s() - arrival_s), MIN_DEADLINE_S))
 
     async def _look_up(self, request: ChatRequest, wish: CacheWish) -> AsyncGenerator[Answer, None]:
         arrival_s = self._clock.now_s()
@@ -283,36 +242,3 @@ class Recalling:
             seed=request.seed or 0,
             cache=CacheUse(result="hit", node=node.id, match=found.match, age_s=found.age_s, similarity=found.similarity),
         )
-
-
-def _merged_finish(finish: Finish, first_s: float, duration_s: float) -> Finish:
-    """How a request sees the end of an answer that another one had begun: by its own clock, and at no cost of links."""
-    return replace(
-        finish,
-        why=f"the same request was being answered already: {finish.why}",
-        link_bytes={},
-        plan={},
-        queue_s=0.0,
-        time_to_first_token_s=first_s,
-        duration_s=duration_s,
-        cache=CacheUse(result="merged", why="it followed the same request in flight", node=finish.cache.node if finish.cache else ""),
-    )
-
-
-async def _behind(told: str, answers: AsyncGenerator[Answer, None], failure: NetgptError) -> AsyncGenerator[Answer, None]:
-    """An answer without the text that its reader has been told already.
-
-    Raises:
-        NetgptError: `failure`, if the answer begins otherwise.
-    """
-    async for answer in answers:
-        if isinstance(answer, Delta) and told:
-            size = min(len(told), len(answer.text))
-            if told[:size] != answer.text[:size]:
-                raise failure
-            told = told[size:]
-            if size == len(answer.text):
-                continue
-            yield answer._replace(text=answer.text[size:])
-        else:
-            yield answer

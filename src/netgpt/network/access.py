@@ -7,7 +7,6 @@ sleeps; either for a resumed connection. Slots are whole numbers counted from ti
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Literal
@@ -153,18 +152,3 @@ class Access:
         """The first downlink slot after the HARQ-ACK of a PDSCH has been heard."""
         feedback = self.frame.up_control.next(slot + self.k1_slots)
         return self.frame.opportunities["down"].next(feedback + 1 + self.gnb_processing_slots)
-
-
-def one_cell_each(attachments: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The cell of every UE, from pairs (UE, cell).
-
-    Raises:
-        ScenarioInvalid: a UE that is in two cells; names the three.
-    """
-    cell_of: dict[str, str] = {}
-    for station, cell in attachments:
-        if cell_of.setdefault(station, cell) != cell:
-            raise ScenarioInvalid(
-                f"UE {station!r} is in two cells, {cell_of[station]!r} and {cell!r}", hint="attach it to one; a handover moves it to another"
-            )
-    return cell_of

@@ -7,7 +7,7 @@ TS 38.214 tables 5.1.3.1-1 to -3 times the number of layers. 0 is an outage.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from netgpt.core.errors import ScenarioInvalid
 
+HIGHEST = 6 * 948 / 1024  # bit/s/Hz of a layer, MCS 28 of TS 38.214 table 5.1.3.1-1
 _HINT = "spectral efficiency is a finite number, 0 or more, in bit/s/Hz"
 
 
@@ -64,22 +65,6 @@ class SampledEfficiency:
 
     def at(self, now_s: float) -> float:
         return self._samples[int(now_s / self.step_s + 1e-6) % len(self._samples)]
-
-
-class SampledFunction:
-    """Any function of time, looked at once a step and held until the next. What it returns is checked each time.
-
-    Raises:
-        ScenarioInvalid: on `at`, a value that is negative or not finite.
-    """
-
-    def __init__(self, function: Callable[[float], float], step_s: float = 0.01) -> None:
-        self._function = function
-        self.step_s = step_s
-
-    def at(self, now_s: float) -> float:
-        held_s = int(now_s / self.step_s + 1e-6) * self.step_s
-        return checked_efficiency(self._function(held_s), f"the efficiency at {held_s:g} s")
 
 
 def checked_efficiency(efficiency: float, what: str) -> float:

@@ -19,7 +19,7 @@ RlcMode = Literal["am", "um"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FiveQi:
-    """One row of TS 23.501 table 5.7.4-1."""
+    """One row of TS 23.501 table 5.7.4-1, without what nothing here models: a guaranteed rate, a largest burst."""
 
     id: int
     priority: int  # a lower level goes first
@@ -30,14 +30,31 @@ class FiveQi:
 FIVE_QI: dict[int, FiveQi] = {
     row.id: row
     for row in (
+        FiveQi(id=1, priority=20, delay_budget_s=0.1, error_rate=1e-2),
+        FiveQi(id=2, priority=40, delay_budget_s=0.15, error_rate=1e-3),
+        FiveQi(id=3, priority=30, delay_budget_s=0.05, error_rate=1e-3),
+        FiveQi(id=4, priority=50, delay_budget_s=0.3, error_rate=1e-6),
         FiveQi(id=5, priority=10, delay_budget_s=0.1, error_rate=1e-6),
         FiveQi(id=6, priority=60, delay_budget_s=0.3, error_rate=1e-6),
         FiveQi(id=7, priority=70, delay_budget_s=0.1, error_rate=1e-3),
         FiveQi(id=8, priority=80, delay_budget_s=0.3, error_rate=1e-6),
         FiveQi(id=9, priority=90, delay_budget_s=0.3, error_rate=1e-6),
+        FiveQi(id=65, priority=7, delay_budget_s=0.075, error_rate=1e-2),
+        FiveQi(id=66, priority=20, delay_budget_s=0.1, error_rate=1e-2),
+        FiveQi(id=67, priority=15, delay_budget_s=0.1, error_rate=1e-3),
+        FiveQi(id=69, priority=5, delay_budget_s=0.06, error_rate=1e-6),
+        FiveQi(id=70, priority=55, delay_budget_s=0.2, error_rate=1e-6),
+        FiveQi(id=79, priority=65, delay_budget_s=0.05, error_rate=1e-2),
         FiveQi(id=80, priority=68, delay_budget_s=0.01, error_rate=1e-6),
         FiveQi(id=82, priority=19, delay_budget_s=0.01, error_rate=1e-4),
         FiveQi(id=83, priority=22, delay_budget_s=0.01, error_rate=1e-4),
+        FiveQi(id=84, priority=24, delay_budget_s=0.03, error_rate=1e-5),
+        FiveQi(id=85, priority=21, delay_budget_s=0.005, error_rate=1e-5),
+        FiveQi(id=86, priority=18, delay_budget_s=0.005, error_rate=1e-4),
+        FiveQi(id=87, priority=25, delay_budget_s=0.005, error_rate=1e-3),
+        FiveQi(id=88, priority=25, delay_budget_s=0.01, error_rate=1e-3),
+        FiveQi(id=89, priority=25, delay_budget_s=0.015, error_rate=1e-4),
+        FiveQi(id=90, priority=25, delay_budget_s=0.02, error_rate=1e-4),
     )
 }
 

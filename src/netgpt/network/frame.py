@@ -6,6 +6,7 @@ or S (special: downlink symbols, a guard, uplink symbols; the latter carry contr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,11 @@ RESOURCE_BLOCKS: dict[int, dict[int, int]] = {
     2: {10: 11, 15: 18, 20: 24, 25: 31, 30: 38, 40: 51, 50: 65, 60: 79, 70: 93, 80: 107, 90: 121, 100: 135},
     3: {50: 32, 100: 66, 200: 132, 400: 264},
 }
+
+
+def numerology_of(subcarrier_spacing_hz: float) -> int:
+    """mu of a subcarrier spacing: 15 kHz * 2^mu (TS 38.211 table 4.2-1)."""
+    return round(math.log2(subcarrier_spacing_hz / 15e3))
 
 
 def resource_blocks(numerology: int, bandwidth_mhz: float) -> int:

@@ -13,15 +13,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netgpt.core.errors import ScenarioInvalid
 from netgpt.network.access import Access, Drx, Rrc
 from netgpt.network.activity import Activity
 from netgpt.network.background import BackgroundLoad
 from netgpt.network.cell import Cell, CellProfile
-from netgpt.network.efficiency import ConstantEfficiency, EfficiencyTrace, SampledEfficiency
+from netgpt.network.efficiency import HIGHEST, ConstantEfficiency, EfficiencyTrace, SampledEfficiency
 from netgpt.network.flow import flow_named, flows_with
-from netgpt.network.frame import Frame
+from netgpt.network.frame import Frame, numerology_of
 from netgpt.network.harq import Harq
 from netgpt.network.medium import Backlog, Delivery, Direction, Packet
 from netgpt.network.scenario import AttachSpec, CellSpec, Scenario
@@ -49,7 +50,7 @@ class Radio:
         seed: of all chance on the air.
 
     Raises:
-        ScenarioInvalid: a cell with a bandwidth that its numerology does not have; names the cell's file and line.
+        ScenarioInvalid: values of a cell that do not go together, which a scenario from a file never has.
         UsageError: a trace that cannot be read.
     """
 
@@ -223,15 +224,11 @@ def cell_profile(spec: CellSpec) -> CellProfile:
 
 def _cell(spec: CellSpec, seed: int) -> Cell:
     flows = flows_with(spec.flows)
-    try:
-        return Cell(cell_profile(spec), seed=seed, flow_of=lambda name: flows.get(name) or flow_named(name))
-    except ScenarioInvalid as error:
-        where = f"{spec.place.of('bandwidth')}: " if spec.place.file else ""
-        raise ScenarioInvalid(f"{where}cell {spec.id!r}: {error.message}", hint=error.hint) from error
+    return Cell(cell_profile(spec), seed=seed, flow_of=lambda name: flows.get(name) or flow_named(name))
 
 
 def _access(spec: CellSpec) -> Access:
-    frame = Frame(numerology=round(math.log2(spec.subcarrier_spacing_hz / 15e3)), pattern=spec.tdd)
+    frame = Frame(numerology=numerology_of(spec.subcarrier_spacing_hz), pattern=spec.tdd)
     configured = spec.configured_grant_s is not None
     return Access(
         frame=frame,
@@ -290,4 +287,12 @@ def _sampled(trace: Trace, member: int) -> SampledEfficiency:
     times = np.append(trace.series[name].times_s, trace.period_s)
     step_s = max(float(np.diff(times).min()), _LEAST_STEP_S)
     count = max(round(trace.period_s / step_s), 1)
-    return SampledEfficiency(trace.at(np.arange(count) * step_s + 1e-9, name), step_s)
+    return SampledEfficiency(_sent(trace.at(np.arange(count) * step_s + 1e-9, name), trace), step_s)
+
+
+def _sent(decoded: NDArray[np.float64], trace: Trace) -> NDArray[np.float64]:
+    """What is sent, of what is decoded at the first attempt: a generated trace counts lost blocks as nothing, and a cell loses them itself."""
+    bler = trace.origin.parameters.get("bler_target", 0.0)
+    if not isinstance(bler, float) or not 0 <= bler < 1:
+        return decoded
+    return np.maximum(decoded, np.minimum(decoded / (1 - bler), HIGHEST))

@@ -254,8 +254,17 @@ class AttachSpec:
         ),
     ] = ""
     down_trace: Annotated[str, Key(kind=FILE, meaning="the same for its downlink")] = ""
-    speed_m_per_s: Annotated[float, Key(kind=SPEED, name="speed", least=0, most=300, meaning="how fast it moves")] = 0.0
-    mobility: Annotated[str, Key(kind=TEXT, known=MOBILITIES, meaning="how it moves at that speed")] = "static"
+    speed_m_per_s: Annotated[
+        float,
+        Key(
+            kind=SPEED,
+            name="speed",
+            least=0,
+            most=300,
+            meaning="how fast it moves, for readers: what that does to its channel is in its traces, and to its cell in `handover`",
+        ),
+    ] = 0.0
+    mobility: Annotated[str, Key(kind=TEXT, known=MOBILITIES, meaning="how it moves at that speed, likewise")] = "static"
     handovers: Annotated[tuple[HandoverSpec, ...], Table("handover", "changes of cell, in the order of time", HandoverSpec)] = ()
     member: int = 0  # which of `count` devices, from 0: of a trace for several, each takes its own
     place: Place = field(default=NOWHERE, compare=False, repr=False)

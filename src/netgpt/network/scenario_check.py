@@ -13,11 +13,12 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
-from netgpt.core.errors import NetgptError, UsageError
+from netgpt.core.errors import NetgptError, ScenarioInvalid, UsageError
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.units import parse_duration_s
 from netgpt.network.access import SR_PERIODS
 from netgpt.network.flow import FIVE_QI, FLOWS
+from netgpt.network.frame import numerology_of, resource_blocks
 from netgpt.network.profile import THIS_MACHINE, find_profile
 from netgpt.network.roofline import declare
 from netgpt.network.scenario import AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario, UserSpec
@@ -176,14 +177,26 @@ def _check_cell(cell: CellSpec, scenario: Scenario) -> None:
         raise refusal(cell.place, "tdd", f"{cell.tdd!r} is no TDD pattern", 'write one letter a slot, D, S or U, with a D and a U: "DDDSU"')
     if (cell.configured_grant_s is None) != (cell.configured_grant_bytes is None):
         raise refusal(cell.place, "", f"cell {cell.id!r} has half of a configured grant", "give configured_grant and configured_grant_bytes")
-    if cell.drx_cycle_s is None and (cell.drx_on_s is not None or cell.drx_inactivity_s is not None):
-        raise refusal(cell.place, "", f"cell {cell.id!r} has parts of DRX and no cycle", "add drx_cycle, or leave drx_on and drx_inactivity out")
     try:
         scheduler_named(cell.scheduler)
     except UsageError as error:
         raise refusal(cell.place, "scheduler", f"{error.message} in cell {cell.id!r}", error.hint) from error
+    try:
+        resource_blocks(numerology_of(cell.subcarrier_spacing_hz), cell.bandwidth_hz / 1e6)
+    except ScenarioInvalid as error:
+        raise refusal(cell.place, "bandwidth", f"cell {cell.id!r}: {error.message}", error.hint) from error
+    _check_drx(cell)
     _check_slots(cell)
     _check_flows(cell)
+
+
+def _check_drx(cell: CellSpec) -> None:
+    if cell.drx_cycle_s is None:
+        if cell.drx_on_s is not None or cell.drx_inactivity_s is not None:
+            raise refusal(cell.place, "", f"cell {cell.id!r} has parts of DRX and no cycle", "add drx_cycle, or leave drx_on and drx_inactivity out")
+    elif cell.drx_on_s is not None and cell.drx_on_s > cell.drx_cycle_s:
+        message = f"devices of cell {cell.id!r} listen {cell.drx_on_s:g} s of every {cell.drx_cycle_s:g} s"
+        raise refusal(cell.place, "drx_on", message, "give at most what drx_cycle is")
 
 
 def _check_slots(cell: CellSpec) -> None:

@@ -92,17 +92,23 @@ def _cell(cell: CellSpec) -> tuple[str, ...]:
 
 
 def _radio(attach: AttachSpec) -> tuple[str, ...]:
-    up = attach.up_trace or f"{attach.efficiency_up:g}"
-    down = attach.down_trace or f"{attach.efficiency_down:g}"
+    up = _file_name(attach.up_trace) or f"{attach.efficiency_up:g} bit/s/Hz"
+    down = _file_name(attach.down_trace) or f"{attach.efficiency_down:g} bit/s/Hz"
+    heard = (f"↑ {up}", f"↓ {down}") if attach.up_trace or attach.down_trace else (f"↑ {attach.efficiency_up:g} ↓ {down}",)
     moves = f"{attach.speed_m_per_s * 3.6:.3g} km/h" if attach.speed_m_per_s else ""
     handovers = [f"{change.to} at {format_duration(change.at_s)}" for change in attach.handovers]
-    return tuple(fact for fact in (f"↑ {up} ↓ {down} bit/s/Hz", moves, *handovers) if fact)
+    return tuple(fact for fact in (*heard, moves, *handovers) if fact)
+
+
+def _file_name(trace: str) -> str:
+    """Of a trace that is a file, without its folder."""
+    return trace.rpartition("/")[2]
 
 
 def _link(link: LinkSpec, *, upwards: bool = True) -> tuple[str, ...]:
     """Its rates as seen from the lower end, and its delay."""
-    there = link.up_trace or format_rate(link.up_bps)
-    back = link.down_trace or format_rate(link.down_bps)
+    there = _file_name(link.up_trace) or format_rate(link.up_bps)
+    back = _file_name(link.down_trace) or format_rate(link.down_bps)
     up, down = (there, back) if upwards else (back, there)
     loss = max(link.loss_up, link.loss_down)
     return (f"↑ {up} ↓ {down}", format_duration(link.delay_s), *([f"loss {100 * loss:.3g} %"] if loss else []))

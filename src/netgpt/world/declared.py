@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netgpt.core.errors import ScenarioInvalid
 from netgpt.engine.useful_threads import torch_stack
 from netgpt.models.store import read_decoder_config
 from netgpt.network.profile import THIS_MACHINE, find_profile
 from netgpt.network.roofline import Declared, declare
+from netgpt.network.scenario import NodeSpec
+from netgpt.network.scenario_key import refusal
 from netgpt.network.shape import ModelShape, node_shape
 from netgpt.world.config import EngineConfig
 
@@ -28,6 +31,14 @@ def declared_machine(config: EngineConfig) -> Declared | None:
         return declare(profile, shape, config.precision, slots=config.slots)
     precision = config.precision or PRECISION_OF_DTYPE.get(config.dtype, "")
     return declare(profile, shape, precision, slots=config.slots, stack=torch_stack(config.dtype, shape.weights))
+
+
+def declared_node(node: NodeSpec, config: EngineConfig) -> Declared | None:
+    """The same of a scenario's node, before anything starts: what is wrong is named with its file and line."""
+    try:
+        return declared_machine(config)
+    except ScenarioInvalid as error:
+        raise refusal(node.place, error.param or "profile", f"node {node.id!r}: {error.message}", error.hint) from error
 
 
 def own_shape(model_folder: str) -> ModelShape | None:

@@ -59,6 +59,7 @@ class ControllerRequest:
     listen: Address  # for nodes
     http: Address  # for people
     allowed_hosts: str = ""
+    until_pid: int = 0  # the process with which all ends; 0: none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ class NodeRequest:
     allowed_hosts: str = ""
     wire_version: int = PROTOCOL_VERSION
     policy: str = ""  # who chooses for `auto`; empty: NetGPT
+    until_pid: int = 0  # the process with which all ends; 0: none
 
 
 def parse_address(text: str, param: str) -> Address:
@@ -135,7 +137,7 @@ def run_controller(request: ControllerRequest, *, say: Say, when_ready: WhenRead
         state = RunState(scenario=DEPLOYED, default_node="", engine="", dtype="", timing="real", supervisor=this_process(), processes=())
         return Standing(home=request.home, name=CONTROLLER, stages=[[_controller(request)]], first_state=state)
 
-    keep_up(request.home, plan, say=say, when_ready=when_ready)
+    keep_up(request.home, plan, say=say, when_ready=when_ready, until_pid=request.until_pid)
 
 
 def run_node(request: NodeRequest, *, say: Say, when_ready: WhenReady) -> None:
@@ -165,7 +167,7 @@ def run_node(request: NodeRequest, *, say: Say, when_ready: WhenReady) -> None:
         )
         return Standing(home=request.home, name=joining.node, stages=stages, first_state=state)
 
-    keep_up(request.home, plan, say=say, when_ready=when_ready)
+    keep_up(request.home, plan, say=say, when_ready=when_ready, until_pid=request.until_pid)
 
 
 def _own_stages(request: NodeRequest, joining: Joining, tier: str) -> list[list[ProcessSpec]]:

@@ -23,7 +23,7 @@ from netgpt.network.scenario import NodeSpec, Scenario
 from netgpt.wire.certificates import CONTROLLER as CONTROLLER_NAME
 from netgpt.wire.messages import PROTOCOL_VERSION
 from netgpt.world.config import LOOPBACK, Config, ControllerConfig, DoorConfig, EngineConfig, UpstreamConfig
-from netgpt.world.declared import declared_machine
+from netgpt.world.declared import declared_node
 from netgpt.world.identities import authority_folder, identity_file
 from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
 from netgpt.world.shaping import DirectLinks, Links
@@ -232,11 +232,13 @@ def declared_nodes(scenario: Scenario, build: Build) -> dict[str, str]:
     """What each node's times are those of, by node; none for nodes that run at their own speed.
 
     Raises:
-        ScenarioInvalid: a declared machine has not been measured, or is too small for its model.
+        ScenarioInvalid: a declared machine has not been measured, or is too small for its model; named with file and line.
     """
-    configs = [_engine_config(node, scenario, build) for node in scenario.nodes if not node.asks_upstream]
-    found = {config.node: declared_machine(config) for config in configs if config.timing == "declared"}
-    return {node: str(declared) for node, declared in found.items() if declared}
+    found: dict[str, str] = {}
+    for node in scenario.nodes:
+        if not node.asks_upstream and _timing(node, build) == "declared" and (declared := declared_node(node, _engine_config(node, scenario, build))):
+            found[node.id] = str(declared)
+    return found
 
 
 def _door(node: NodeSpec, ports: PortPlan, build: Build, join_token: Callable[[str], str]) -> ProcessSpec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from netgpt.api.hosts import check_bind
@@ -42,7 +43,7 @@ MOST_DEFAULT_THREADS = 4
 
 
 def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log: bool = False) -> None:
-    """Start the network, call `when_ready` with its state, and keep it up until SIGTERM, SIGHUP or SIGINT.
+    """Start the network, call `when_ready` with its state, and keep it up until SIGTERM, SIGHUP or SIGINT, or the end of `until_pid`.
 
     Args:
         own_log: whether this process's stderr becomes the supervisor's log once it has one.
@@ -55,7 +56,8 @@ def run_network(request: UpRequest, *, say: Say, when_ready: WhenReady, own_log:
     check_emulated(scenario)
     if scenario.cells and request.links == "off":
         say("cells and links are not shaped: what this network says crosses loopback as it is; to shape them: netgpt up --links stream")
-    keep_up(Path(request.home), lambda: _plan(request, scenario), say=say, when_ready=when_ready, own_log=own_log)
+    plan = partial(_plan, request, scenario)
+    keep_up(Path(request.home), plan, say=say, when_ready=when_ready, own_log=own_log, until_pid=request.until_pid)
 
 
 def _plan(request: UpRequest, scenario: Scenario) -> Standing:

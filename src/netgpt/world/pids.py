@@ -74,7 +74,7 @@ def end_processes(pids: Iterable[Pid], *, grace_s: float) -> list[Pid]:
     with ExitStack() as stack:
         handles: dict[int, Pid] = {}
         for pid in pids:
-            if (handle := _open(pid)) is not None:
+            if (handle := open_handle(pid)) is not None:
                 stack.callback(os.close, handle)
                 handles[handle] = pid
         living = set(handles)
@@ -87,7 +87,7 @@ def end_processes(pids: Iterable[Pid], *, grace_s: float) -> list[Pid]:
 
 def wait_for_end(pid: Pid, *, timeout_s: float) -> bool:
     """Whether the process has ended `timeout_s` seconds from now, or earlier."""
-    handle = _open(pid)
+    handle = open_handle(pid)
     if handle is None:
         return True
     try:
@@ -96,8 +96,8 @@ def wait_for_end(pid: Pid, *, timeout_s: float) -> bool:
         os.close(handle)
 
 
-def _open(pid: Pid) -> int | None:
-    """A handle that stays with the process even when its pid is given to another."""
+def open_handle(pid: Pid) -> int | None:
+    """A handle that stays with the process even when its pid is given to another, and is readable once it has ended; None if it has."""
     try:
         handle = os.pidfd_open(pid.number)
     except ProcessLookupError:

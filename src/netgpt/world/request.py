@@ -33,6 +33,7 @@ class UpRequest:
     links: Literal["off", "stream", "packet"] = "off"
     wire_version: int = PROTOCOL_VERSION
     policy: str = ""  # who chooses for `auto`; empty: NetGPT
+    until_pid: int = 0  # the process with which all ends; 0: none
 
 
 def requested_scenario(request: UpRequest) -> Scenario:

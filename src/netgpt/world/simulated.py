@@ -51,7 +51,7 @@ from netgpt.wire.memory_processes import Processes
 from netgpt.wire.memory_transport import MemoryNetwork
 from netgpt.world.assemble import Node, Replay, hash_agreement, make_engine, make_keeper, make_offer, replay_of
 from netgpt.world.config import DoorConfig, EngineConfig
-from netgpt.world.declared import declared_machine
+from netgpt.world.declared import declared_node
 from netgpt.world.described import CONTROLLER, links_of, seed_of
 from netgpt.world.modelled import check_simulated
 from netgpt.world.report import Outcome, summarise
@@ -146,7 +146,7 @@ class SimulatedWorld:
         self._controller = Controller(self.log, TokenGate(self._authority), self.clock)
         self._running: dict[str, _RunningNode] = {}
         self._worked: dict[str, Worked] = {}  # of nodes that have stopped
-        self._machines = {config.node: machine for config in self._engines.values() if (machine := _machine(config))}
+        self._machines = {node.id: machine for node in scenario.nodes if (machine := _machine(node, self._engines[node.id]))}
         self._replays = read_replays(scenario)
         self._prompts = common_prompts(list(self._replays.values()))
         self._traces = {path: read_requests(Path(path)) for path in dict.fromkeys(user.trace for user in scenario.users) if path}
@@ -320,8 +320,8 @@ class SimulatedWorld:
         return cells | compute_figures(self._machines, self._worked)
 
 
-def _machine(config: EngineConfig) -> Declared | None:
-    return declared_machine(config) if config.timing == "declared" else None
+def _machine(node: NodeSpec, config: EngineConfig) -> Declared | None:
+    return declared_node(node, config) if config.timing == "declared" else None
 
 
 def _where(fault: FaultSpec) -> dict[str, str]:
@@ -380,7 +380,13 @@ def _draw_request(user: UserSpec, stream: np.random.Generator, recorded: Sequenc
     if recorded:
         messages = recorded[int(stream.integers(len(recorded)))]
         return ChatRequest(
-            request_id=new_id("chatcmpl", stream), model=user.model, messages=messages, temperature=user.temperature, key=user.key, qos=user.qos
+            request_id=new_id("chatcmpl", stream),
+            model=user.model,
+            messages=messages,
+            temperature=user.temperature,
+            key=user.key,
+            qos=user.qos,
+            service=user.service,
         )
     prompt_tokens = int(stream.integers(user.prompt_tokens[0], user.prompt_tokens[1] + 1))
     prompt = bytes(stream.choice(_PROMPT_LETTERS, prompt_tokens)).decode()

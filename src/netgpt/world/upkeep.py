@@ -1,4 +1,4 @@
-"""Keeps processes up from one home until a signal stops them: the part that all real worlds share.
+"""Keeps processes up from one home until a signal stops them, or another process ends: the part that all real worlds share.
 
 All or nothing: whatever is wrong is found before the first process starts, or stops those that did. When
 this returns or raises, no process and no run file is left. The only writer of `run/state.json`. What the
@@ -13,18 +13,19 @@ import http.client
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from netgpt.core.clock import Clock, WallClock
-from netgpt.core.errors import CertificateRevoked, DeadlineExceeded, NetgptError, NotRunning
+from netgpt.core.errors import CertificateRevoked, DeadlineExceeded, NetgptError, NotRunning, UsageError
 from netgpt.core.storage import DiskStorage
 from netgpt.telemetry.events import EventLog
 from netgpt.telemetry.log import Log
 from netgpt.world.logs import join_library_logs, log_file, rotate_logs
-from netgpt.world.pids import pid_of
+from netgpt.world.pids import open_handle, pid_of
 from netgpt.world.runlock import run_lock
 from netgpt.world.runstate import ENGINE, SUPERVISOR, ProcessState, RunState, write_state
 from netgpt.world.supervisor import ProcessSpec, Supervisor
@@ -49,19 +50,21 @@ class Standing:
     first_state: RunState
 
 
-def keep_up(home: Path, plan: Callable[[], Standing], *, say: Say, when_ready: WhenReady, own_log: bool = False) -> None:
+def keep_up(home: Path, plan: Callable[[], Standing], *, say: Say, when_ready: WhenReady, own_log: bool = False, until_pid: int = 0) -> None:
     """Start what `plan` returns, call `when_ready` with its state, and keep it up until SIGTERM, SIGHUP or SIGINT.
 
     Args:
         plan: called with the home locked and clean; raises what keeps it from starting.
         own_log: whether this process's stderr becomes the supervisor's log once it has one.
+        until_pid: the process whose end is as good as SIGTERM; 0: none.
 
     Raises:
         AlreadyRunning: another network holds the home.
+        UsageError: there is no process `until_pid`.
         NetgptError: what `plan` raises, or what a process died of that no restart helps against.
         KeyboardInterrupt: SIGINT stopped it; everything is stopped.
     """
-    with run_lock(home):
+    with _leash(until_pid) as leash, run_lock(home):
         if left := clear_leftovers(home):
             say(f"stopped {left} processes that a killed supervisor had left")
         standing = plan()
@@ -72,7 +75,7 @@ def keep_up(home: Path, plan: Callable[[], Standing], *, say: Say, when_ready: W
             if own_log:
                 os.dup2(stream.fileno(), sys.stderr.fileno())
             try:
-                asyncio.run(_run(standing, log, say, when_ready))
+                asyncio.run(_run(standing, log, say, when_ready, leash))
             except NetgptError as error:
                 log.error(error.message, code=error.code, hint=error.hint)
                 raise
@@ -81,9 +84,25 @@ def keep_up(home: Path, plan: Callable[[], Standing], *, say: Say, when_ready: W
                 join_library_logs(sys.stderr)
 
 
-async def _run(standing: Standing, log: Log, say: Say, when_ready: WhenReady) -> None:
+@contextmanager
+def _leash(pid: int) -> Iterator[int | None]:
+    """A handle that is readable once that process has ended; None for 0."""
+    if not pid:
+        yield None
+        return
+    process = pid_of(pid)
+    handle = open_handle(process) if process else None
+    if handle is None:
+        raise UsageError(f"no process has the id {pid}", hint="give that of one that runs, or leave it out", param="until_pid")
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+async def _run(standing: Standing, log: Log, say: Say, when_ready: WhenReady, leash: int | None) -> None:
     clock, stop = WallClock(), asyncio.Event()
-    signals = _stop_on_signals(stop)
+    why = _stop_on(stop, leash)
     state = standing.first_state
 
     def publish(processes: Sequence[ProcessState], *, supervisor: str = "") -> None:
@@ -103,8 +122,8 @@ async def _run(standing: Standing, log: Log, say: Say, when_ready: WhenReady) ->
     events.recover()
     supervisor = Supervisor(standing.stages, home=standing.home, clock=clock, publish=publish, record=events.record, log=log, say=say, fatal=FATAL)
     await supervisor.run(stop, when_started=when_started)
-    log.info(f"network {standing.name!r} is down", signal=signals[0].name)
-    if signals[0] == signal.SIGINT:
+    log.info(f"network {standing.name!r} is down", why=why[0])
+    if why[0] == signal.SIGINT.name:
         raise KeyboardInterrupt
 
 
@@ -113,16 +132,23 @@ def this_process() -> ProcessState:
     return ProcessState(name=SUPERVISOR, node=None, tier=None, role=SUPERVISOR, model=None, port=None, state="starting", pid=pid_of(os.getpid()))
 
 
-def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
-    """Let signals set `stop`; the returned list fills with those that came."""
-    came: list[signal.Signals] = []
+def _stop_on(stop: asyncio.Event, leash: int | None) -> list[str]:
+    """Let signals and the end of the leash set `stop`; the returned list fills with what came."""
+    loop, came = asyncio.get_running_loop(), list[str]()
 
-    def on_signal(number: signal.Signals) -> None:
-        came.append(number)
+    def on(what: str) -> None:
+        came.append(what)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+        loop.add_signal_handler(number, on, number.name)
+    if leash is not None:
+
+        def on_end() -> None:
+            loop.remove_reader(leash)
+            on("the end of the process that it was to end with")
+
+        loop.add_reader(leash, on_end)
     return came
 
 
