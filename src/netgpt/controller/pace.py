@@ -2,9 +2,9 @@
 
 A member is heard every `BEAT_INTERVAL_S`, in a network of more than some hundred members less often: each is told to wait until the
 next free place in a row of `BEATS_PER_S` places a second. So heartbeats come evenly spread, and the controller's work
-does not grow with the network. A member waits from the answer to its last heartbeat on, so that its round trip comes on top, which
-behind a satellite is longer than the wait: what all of its last gaps had beyond their waits is granted to it. Devices, whom few depend on, have a row of their own, so that however many there are, edge and
-cloud are heard as often as if they were alone.
+does not grow with the network. Devices, whom few depend on, have a row of their own, so that however many there are, edge and
+cloud are heard as often as if they were alone. A member waits from the answer to its last heartbeat on, so that its round trip comes on
+top, which behind a satellite is longer than the wait: what each of its last gaps had beyond its wait is granted to it.
 """
 
 from __future__ import annotations
