@@ -65,6 +65,30 @@ def test_who_is_silent_too_long_is_told_once_and_expected_again_when_heard() -> 
     assert pace.overdue(0.9) == []
     pace.expect("a", 1.0, 0.2)
     pace.forget("c")
-    assert pace.overdue(2.0) == [("a", 1.0)]
+    assert pace.overdue(2.5) == [], "that it was late may be its round trip: it was never heard twice in time"
+    assert pace.overdue(2.6) == [("a", pytest.approx(1.6))]
     assert pace.overdue(10.34) == []
     assert pace.overdue(10.36) == [("b", 10.36)]
+
+
+def test_a_member_behind_a_satellite_is_granted_its_round_trip_and_no_more() -> None:
+    pace, now_s, trip_s = Pace(), 0.0, 0.7
+    pace.expect("far", now_s, 0.2)
+    now_s += trip_s  # it beats as soon as it has joined
+    for _ in range(10):
+        assert pace.overdue(now_s) == []
+        pace.expect("far", now_s, 0.2)
+        now_s += 0.2 + trip_s
+    pace.expect("far", now_s, 0.2)
+    assert pace.overdue(now_s + lost_after_s(0.2, trip_s) - 0.01) == []
+    assert [node for node, _ in pace.overdue(now_s + lost_after_s(0.2, trip_s) + 0.01)] == ["far"]
+
+
+def test_being_late_once_or_lost_for_long_grants_nothing() -> None:
+    pace, now_s = Pace(), 0.0
+    for gap_s in (0.21, 0.21, 0.21, 0.7, 0.21, 60.0, 0.21):
+        pace.expect("near", now_s, 0.2)
+        pace.overdue(now_s + gap_s)
+        now_s += gap_s
+    pace.expect("near", now_s, 0.2)
+    assert [node for node, _ in pace.overdue(now_s + lost_after_s(0.2) + 0.02)] == ["near"]

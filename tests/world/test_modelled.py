@@ -11,7 +11,7 @@ from netgpt.core.storage import SimulatedStorage
 from netgpt.network.arrivals import with_request_trace
 from netgpt.network.scenario_file import load_scenario, parse_scenario, shipped_scenarios
 from netgpt.world.modelled import MOST_EMULATED_NODES, check_emulated, check_simulated
-from netgpt.world.simulated import simulate
+from netgpt.world.simulated import EVENTS, simulate
 
 TEXT = """
 [[node]]
@@ -103,12 +103,14 @@ def test_campus_runs_everywhere_and_nothing_of_it_is_left_out() -> None:
 def test_every_preset_runs_and_answers_right(name: str) -> None:
     scenario = load_scenario(name)
     busy = replace(scenario, users=tuple(replace(user, requests_per_s=2.0, answer_tokens=(4, 8)) for user in scenario.users))
-    report = simulate(busy, seed=1, duration_s=15, output=SimulatedStorage())
+    events = SimulatedStorage()
+    report = simulate(busy, seed=1, duration_s=15, output=events)
     assert report["answers_wrong"] == 0
     assert report["failed"].keys() <= {"unfinished"}
     assert report["finished"] > 5
     assert report["time_to_first_token_p50_s"] > 2 * scenario.links[0].delay_s, "the cloud answers: prompts and tokens cross the link"
     assert report["left_out"]
+    assert b"node.lost" not in events.read(EVENTS), "whoever is far away is not lost"
 
 
 def test_a_group_of_users_at_a_group_of_nodes_asks_at_every_door() -> None:

@@ -212,6 +212,8 @@ def _binned(args: argparse.Namespace, name: str) -> Trace:
 
 
 def _show(args: argparse.Namespace) -> int:
+    if args.picture is not None and args.picture.suffix not in PICTURES:
+        raise UsageError(f"--picture is {str(args.picture)!r}", hint="give a name that ends in .png or .svg", param="picture")
     trace = _binned(args, _named(args))
     if args.ue is not None:
         trace = dataclasses.replace(trace, series={args.ue: trace.of(args.ue)})
@@ -243,8 +245,6 @@ def _value(value: float, unit: str) -> str:
 
 
 def _draw_picture(name: str, trace: Trace, path: Path) -> None:
-    if path.suffix not in PICTURES:
-        raise UsageError(f"--picture is {str(path)!r}", hint="give a name that ends in .png or .svg", param="picture")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -275,6 +275,8 @@ def _stats(args: argparse.Namespace) -> int:
     from netgpt.network.trace_file import shipped_traces
     from netgpt.network.trace_stats import series_stats
 
+    if args.outage is not None and not args.outage >= 0:
+        raise UsageError(f"--outage is {args.outage:g}", hint="give a value of 0 or more: at or below it nothing is carried", param="outage")
     rows: list[dict[str, Any]] = []
     for name in [args.trace] if args.trace is not None else shipped_traces():
         trace = _binned(args, name)

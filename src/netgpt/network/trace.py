@@ -120,7 +120,8 @@ class Trace:
             UsageError: `every_s` is not above 0, or longer than the trace.
         """
         if not 0 < every_s <= self.period_s:
-            raise UsageError(f"bins of {every_s} s do not fit trace {self.name!r} of {self.period_s:g} s", hint="give a shorter time", param="every")
+            message = f"bins of {every_s:g} s do not fit trace {self.name!r} of {self.period_s:g} s"
+            raise UsageError(message, hint=f"give a time above 0 s and of at most {self.period_s:g} s", param="every")
         count = int(np.floor(self.period_s / every_s + 1e-9))
         edges = np.arange(count + 1, dtype=np.float64) * every_s
         unit = RATE if self.unit == OPPORTUNITY else self.unit

@@ -12,7 +12,7 @@ import lzma
 import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -71,13 +71,18 @@ def load_trace(name_or_path: str, reading: Reading = OURS) -> Trace:
         UsageError: unknown name, or a file that is no sound trace; names file, line and what to do.
         MissingExtra: a Parquet file, and pyarrow is not installed.
     """
-    path = Path(name_or_path)
     if name_or_path in shipped_traces():
         path = Path(str(resources.files("netgpt.network") / "traces" / f"{name_or_path}{SHIPPED_SUFFIX}"))
-    elif not path.is_file():
+        return replace(_read(path, reading), name=name_or_path)
+    path = Path(name_or_path)
+    if not path.is_file():
         raise UsageError(
             f"no trace {name_or_path!r}", hint=did_you_mean(name_or_path, shipped_traces()) + "; or give the path of a file", param="trace"
         )
+    return _read(path, reading)
+
+
+def _read(path: Path, reading: Reading) -> Trace:
     try:
         if path.suffix == ".parquet":
             return _read_parquet(path, reading)
