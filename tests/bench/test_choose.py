@@ -104,7 +104,9 @@ def test_a_cascade_on_known_outcomes_beats_chance_and_is_calibrated() -> None:
 def test_agreement_of_drawn_answers_is_a_score_whose_draws_are_paid_for() -> None:
     plain, stream = made(2000, 2), SeededChance(5).stream("samples")
     sure_N = np.exp([one.logprobs[1] for one in plain.evidence["small"]])
-    samples = [tuple(text if stream.random() < sure else f"other {n}" for n in range(5)) for text, sure in zip(plain.texts["small"], sure_N, strict=True)]
+    samples = [
+        tuple(text if stream.random() < sure else f"other {n}" for n in range(5)) for text, sure in zip(plain.texts["small"], sure_N, strict=True)
+    ]
     judged, costs = replace(plain, samples=tuple(samples)), {"small": 0.1, "large": 1.0}
     figures, curves = cascade_figures(made(2000, 1), judged, costs)
     assert 0.3 < figures["self_consistency_area"] < figures["cascade_area"], "five draws tell less than the probability itself"

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netgpt.bench.matrix import FIRST_S, draw_pictures, row, run, table_of, way_figures
-from netgpt.bench.matrix_data import COLUMN, site_named, told_of, with_data
+from netgpt.bench.matrix import FIRST_S, row, way_figures
+from netgpt.bench.matrix_data import COLUMN, begun_with, site_named, told_of, with_data
 from netgpt.bench.matrix_play import PROFILE, WAYS, Seen, Way, network_of, play, shipped_tokenizer
 from netgpt.cli.main import main
-from netgpt.corpus.book import read_book
 from netgpt.corpus.draw import judged_tasks
-from netgpt.corpus.families import BY_NAME
 from netgpt.learn.evaluate import answer_tasks, grade
 from netgpt.models.checkpoint import load_model
 from netgpt.models.store import find_model, search_path
@@ -56,7 +54,8 @@ def test_the_register_tells_the_one_fact_that_an_answer_begins_with() -> None:
     for task, asked in told:
         value = told_of(*asked).removeprefix(f"{asked.site} = ")
         assert value in task.answer, f"{task.family} does not need its {asked.column}"
-        assert task.question != with_data(task, told_of(*asked))[-1][1]
+        assert with_data(task, told_of(*asked))[-1][1] == f"{asked.site} = {value}\n{task.question}"
+        assert task.answer.startswith(begun_with(task, told_of(*asked)))
     assert all(site_named(task) is None for task in judged_tasks() if task.family in ("book", "terms", "explain", "reverse"))
     with pytest.raises(KeyError):
         told_of("Nowhere", "unit")
@@ -68,7 +67,6 @@ def test_every_way_has_its_network() -> None:
     for way in WAYS:
         site = network_of(way).node("edge")
         assert site.parameters == PROFILE[way.at_site][1]
-    assert BY_NAME and read_book().sites
 
 
 def test_figures_are_of_all_requests_and_gains_are_request_by_request() -> None:
@@ -83,7 +81,8 @@ def test_figures_are_of_all_requests_and_gains_are_request_by_request() -> None:
     assert 0.38 < figures["device_compute_accuracy_gain_low"] < 0.5 < figures["device_compute_accuracy_gain_high"]
     assert figures["device_compute_energy_j_gain"] == -1.5
     assert figures["device_compute_in_time"] == np.mean([one.first_s <= FIRST_S for one in helped])
-    assert row(way, figures)[:3] == ["device", "compute", "0.100 (0.094 to 0.105)"] or row(way, figures)[0] == "device"
+    assert row(way, figures)[:2] == ["device", "compute"]
+    assert row(way, figures)[-1] == "100.0% (96.3% to 100.0%)"
 
 
 def test_a_quick_run_gives_every_cell_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,14 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.bench.conditions import conditions, tell
-from netgpt.bench.matrix_data import site_named
-from netgpt.bench.matrix_play import PROFILE, WAYS, Seen, Way, column_of, network_of, play
+from netgpt.bench.matrix_data import begun_with, site_named, told_of
+from netgpt.bench.matrix_play import PROFILE, WAYS, Seen, Way, column_of, network_of, play, shipped_tokenizer
 from netgpt.bench.measures import resampled
 from netgpt.cli.table import format_table
 from netgpt.core.errors import MissingExtra
 from netgpt.core.statistics import wilson_interval
 from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.corpus.task import Task
+from netgpt.learn.evaluate import go_on, grade
+from netgpt.models.checkpoint import load_model
+from netgpt.models.store import find_model, search_path
 
 SEEDS, QUICK_SEEDS = (1, 2, 3, 4, 5), (1,)
 ONE_IN, QUICK_ONE_IN = 5, 120  # of the judged tasks
@@ -45,7 +48,8 @@ def run(quick: bool) -> dict[str, Any]:
         {"suite": "matrix", "figures": {name: number}, "tables": {"matrix": [row]}, "conditions": {...}}. Flat names, by
         `{device, cloud}_{none, compute, data, both}`: `first_s` and `total_s` are medians over requests, `..._p95` their 95th percentiles,
         `energy_j` the phone's mean, `accuracy`, `in_time` the share within table 1; `..._gain` of a measure is what help changes, request by
-        request. Bounds are of 95 %: Wilson's for shares, else by resampling requests.
+        request. `{device, cloud}_begun_accuracy` is of the told tasks alone, if the network does not tell the model what it knows but begins its
+        answer with it, beside `..._unbegun_accuracy`. Bounds are of 95 %: Wilson's for shares, else by resampling requests.
 
     Raises:
         ModelNotFound: a tier's model is not installed.
@@ -54,7 +58,7 @@ def run(quick: bool) -> dict[str, Any]:
     tasks = judged_tasks()[:: QUICK_ONE_IN if quick else ONE_IN]
     about = conditions(packages=("torch", "numpy"), seeds=list(seeds), mix=read_mix().digest, quick=quick, declared=declared())
     seen = played(tasks, seeds, processes=os.cpu_count() or 1)
-    figures: Figures = {"tasks": len(tasks), "told": sum(site_named(task) is not None for task in tasks)}
+    figures: Figures = {"tasks": len(tasks), "told": sum(site_named(task) is not None for task in tasks), **begun_figures(tasks)}
     for way in WAYS:
         figures |= way_figures(way, seen[way], seen[Way(inference=way.inference)])
     return {"suite": "matrix", "figures": figures, "tables": {"matrix": [row(way, figures) for way in WAYS]}, "conditions": about}
@@ -78,6 +82,21 @@ def played(tasks: Sequence[Task], seeds: Sequence[int], *, processes: int) -> di
             seen[way] = [by_task[task.id] for task in tasks]
             tell(f"{way.name}: {column_of(seen[way], 'right').mean():.1%} of {len(tasks)} right")
     return seen
+
+
+def begun_figures(tasks: Sequence[Task]) -> Figures:
+    """How right the models are where their answers begin with the register's fact, and without, on the tasks that it is of help to."""
+    told = [(task, begun_with(task, told_of(*asked))) for task in tasks if (asked := site_named(task))]
+    helped, begun = [task for task, text in told if text], [shipped_tokenizer().encode(text) for _, text in told if text]
+    figures: Figures = {"begun": len(helped)}
+    for tier in ("device", "cloud"):
+        model = load_model(find_model(f"netgpt-{tier}", search_path(None)), "float32")
+        for name, beginnings in (("begun", begun), ("unbegun", [[] for _ in helped])):
+            replies = go_on(model, shipped_tokenizer(), helped, beginnings)
+            said = [(*ids, *reply.ids) for ids, reply in zip(beginnings, replies, strict=True)]
+            right_N = grade(helped, [shipped_tokenizer().decode(ids).decode("utf-8", errors="replace") for ids in said])
+            figures |= _share(f"{tier}_{name}_accuracy", right_N)
+    return figures
 
 
 def way_figures(way: Way, seen: Sequence[Seen], alone: Sequence[Seen]) -> Figures:
@@ -175,7 +194,9 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
         axis.set(title=label)
         axis.set_xticks([1.5, 6], ["device inference", "cloud inference"])
         axis.grid(alpha=0.3, axis="y")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="help of the network; lines: table 1's targets")
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="help of the network; lines: table 1's targets"
+    )
     path = folder / "matrix.png"
     figure.savefig(path, dpi=80)
     return [path]

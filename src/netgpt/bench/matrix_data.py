@@ -46,3 +46,19 @@ def told_of(site: str, column: str) -> str:
         KeyError: no such site.
     """
     return f"{site} = {getattr(read_book().by_name[site], column)}"
+
+
+def with_data(task: Task, told: str) -> tuple[tuple[str, str], ...]:
+    """The task's conversation with what the register told, on a line of its own above the question.
+
+    No model was trained to read such a line. Of seven places for it, tried on tasks that are not judged, this is the one by which both the device's
+    and the cloud's model gain; docs/bench.md has the figures.
+    """
+    *before, (role, question) = task.messages
+    return (*before, (role, f"{told}\n{question}"))
+
+
+def begun_with(task: Task, told: str) -> str:
+    """The beginning of an answer that states what the register told, where answers of the task's family begin so; else nothing."""
+    site, _, value = told.partition(" = ")
+    return {"tools": f"{site}: use({value})", "route": f"{site} > {value}", "intent": ""}.get(task.family, told)

@@ -148,7 +148,9 @@ def installed_costs() -> dict[str, float]:
     return {card.id: card.parameters / cards[-1].parameters for card in cards}
 
 
-def installed_outcomes(tasks: Sequence[Task], *, samples: int = 0, continues: bool = False, say: Callable[[str], None] = lambda text: None) -> Outcomes:
+def installed_outcomes(
+    tasks: Sequence[Task], *, samples: int = 0, continues: bool = False, say: Callable[[str], None] = lambda text: None
+) -> Outcomes:
     """The installed device, edge and cloud models' answers, greedily decoded in this process: some 50 tasks a second on two cores.
 
     Args:
@@ -205,7 +207,7 @@ def continued_by(decoder: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], 
     from netgpt.learn.evaluate import go_on, grade  # loads torch
 
     kept = [reply.ids[: sure_tokens(Evidence(logprobs=reply.logprobs, runners_up=reply.runners_up))] for reply in begun]
-    replies = go_on(decoder, tokenizer, tasks, kept, anew)
+    replies = go_on(decoder, tokenizer, tasks, kept, [reply.ids for reply in anew])
     texts = [tokenizer.decode((*sure, *reply.ids)).decode("utf-8", errors="replace") for sure, reply in zip(kept, replies, strict=True)]
     made, whole = (np.array([len(reply.ids) for reply in each]) for each in (replies, anew))
     return Continued(right=grade(tasks, texts), made=made, anew=whole)

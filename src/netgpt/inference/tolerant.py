@@ -7,8 +7,8 @@ somebody who waits, and by sparing the large model. Who tolerates delay can have
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-
 from dataclasses import replace
+
 from netgpt.inference.choice import CASCADE
 from netgpt.inference.objective import BATCH
 from netgpt.inference.planning import DIRECT, Decision

@@ -56,23 +56,26 @@ def reply_to_tasks(model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task]) 
     return greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, drafts=drafts)
 
 
-def draw_replies(
-    model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], guesses: Sequence[Reply], temperature: float, seed: int
-) -> list[str]:
+def draw_replies(model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], guesses: Sequence[Reply], temperature: float, seed: int) -> list[str]:
     """The texts of replies drawn at `temperature`; `guesses`, such as the greedy replies, save steps and change nothing."""
     prompts = [render_chat(tokenizer, task.messages) for task in tasks]
     chance = SeededChance(seed).stream("drawn replies")
     drafts = [guess.ids for guess in guesses]
-    replies = drawn_replies(
-        model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, temperature=temperature, chance=chance, drafts=drafts
-    )
+    replies = drawn_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, temperature=temperature, chance=chance, drafts=drafts)
     return [reply_text(tokenizer, reply) for reply in replies]
 
 
-def go_on(model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], begun: Sequence[Sequence[int]], guesses: Sequence[Reply]) -> list[Reply]:
-    """What the model says after the beginnings of replies; `guesses`, whole replies, save steps and change nothing."""
+def go_on(
+    model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], begun: Sequence[Sequence[int]], guesses: Sequence[Sequence[int]] = ()
+) -> list[Reply]:
+    """What the model says after the beginnings of replies.
+
+    Args:
+        guesses: whole replies, which save steps and change nothing; else the wanted answers are the guess.
+    """
     prompts = [[*render_chat(tokenizer, task.messages), *ids] for task, ids in zip(tasks, begun, strict=True)]
-    drafts = [guess.ids[len(ids) :] for guess, ids in zip(guesses, begun, strict=True)]
+    whole = guesses or [[*tokenizer.encode(task.answer), tokenizer.end_id] for task in tasks]
+    drafts = [guess[len(ids) :] for guess, ids in zip(whole, begun, strict=True)]
     return greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, drafts=drafts)
 
 
