@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from netgpt.bench.auto_steps import STEP_CELL
-from netgpt.bench.choose_cascade import cascade_figures, confidence_figures, fitted_price
+from netgpt.bench.choose_cascade import calibrate, cascade_figures, confidence_figures, deferral_scores, fitted_price
+from netgpt.bench.choose_consistency import consistency_figures, result_of, share_reaching
+from netgpt.bench.choose_kept import first_asked, kept_figures
 from netgpt.bench.choose_policy import policy_figures
 from netgpt.bench.choose_route import route_figures
 from netgpt.bench.measures import area_share, auroc, brier_skill, calibration_error
-from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, recorded_outcomes
+from netgpt.bench.outcomes import Continued, Outcomes, calibration_tasks, installed_costs, recorded_outcomes
 from netgpt.cli.main import main
 from netgpt.core.chance import SeededChance
 from netgpt.core.errors import UsageError
@@ -97,6 +99,53 @@ def test_a_cascade_on_known_outcomes_beats_chance_and_is_calibrated() -> None:
     assert confidence["ece"] < 0.04
     assert confidence["auroc"] > 0.75
     assert confidence["brier_skill"] > 0.1
+
+
+def test_agreement_of_drawn_answers_is_a_score_whose_draws_are_paid_for() -> None:
+    plain, stream, costs = made(2000, 2), SeededChance(5).stream("samples"), {"small": 0.1, "large": 1.0}
+    sure_N = np.exp([one.logprobs[1] for one in plain.evidence["small"]])
+    samples = [
+        tuple(text if stream.random() < sure else f"other {n}" for n in range(5)) for text, sure in zip(plain.texts["small"], sure_N, strict=True)
+    ]
+    judged = replace(plain, samples=tuple(samples))
+    scores = deferral_scores(made(400, 1), judged, "small", "large")
+    assert "self_consistency" not in deferral_scores(made(400, 1), plain, "small", "large"), "nobody drew"
+    gain_N = judged.right["large"].astype(float) - judged.right["small"]
+    area = area_share(scores["self_consistency"], gain_N)
+    assert 0.2 < area < area_share(scores["likelihood"], gain_N), "five draws tell less than the probability itself"
+    figures = consistency_figures(judged, scores, costs, 0.97)
+    assert figures["self_consistency_area_low"] < area < figures["self_consistency_area_high"]
+    assert figures["self_consistency_area_within_low"] < figures["self_consistency_area_within_high"]
+    assert figures["self_consistency_samples"] == 5
+    assert figures["self_consistency_cost_at_97"] == pytest.approx(0.6 + figures["self_consistency_large_share_at_97"], abs=1e-3)
+    assert figures["likelihood_cost_at_97"] == pytest.approx(0.1 + figures["likelihood_large_share_at_97"], abs=1e-3)
+    assert len(judged.only(np.arange(3)).samples) == 3
+
+
+def test_results_are_compared_and_not_the_way_to_them() -> None:
+    assert result_of("Bekal = Orbex h6 3, end: 7") == result_of("Bekal = Orbex h6 2, h7 5, end: 7.") == "7"
+    assert result_of("站点：Orbex") == "Orbex"
+    assert result_of('{"sst":4,"area":"coast"}') == '{"sst":4,"area":"coast"}'
+    assert share_reaching(0.75, np.array([3.0, 2.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0, 0.0]), 0.5) == 0.5
+    assert share_reaching(0.9, np.array([3.0, 2.0]), np.array([0.0, 0.0]), 0.5) == 1.0
+
+
+def test_what_keeping_sure_beginnings_does_is_told_of_the_tasks_that_go_up() -> None:
+    judged = made(400, 2)
+    worse = judged.right["large"] & (np.arange(400) % 4 != 0)
+    continued = Continued(right=worse, made=np.full(400, 15), anew=np.full(400, 20))
+    asked_N = np.where(np.arange(400) < 200, 1, 0)
+    figures = kept_figures(replace(judged, continued={"large": continued}), asked_N)
+    assert figures["cascade_kept_tasks"] == 200
+    assert figures["cascade_kept_accuracy"] == pytest.approx(worse[:200].mean(), abs=1e-4)
+    assert figures["cascade_kept_change"] == pytest.approx((worse[:200].mean() - judged.right["large"][:200].mean()), abs=2e-4)
+    assert figures["cascade_kept_change_low"] < figures["cascade_kept_change"] < figures["cascade_kept_change_high"] < 0
+    assert figures["cascade_kept_spared"] == figures["cascade_kept_spared_low"] == 0.25
+    calibration = calibrate(made(400, 1), "small")
+    free, dear = (first_asked(judged, calibration, {"small": 0.1, "large": 1.0}, price) for price in (0.0, 2.0))
+    assert 0 < free.sum() < 400, "sure answers stay, however cheap the larger model"
+    assert dear.sum() == 0
+    assert kept_figures(replace(judged, continued={"large": continued}), dear) == {"cascade_kept_tasks": 0}
 
 
 def test_a_route_on_known_outcomes_leads_chance_and_on_noise_does_not() -> None:

@@ -113,12 +113,14 @@ def make_door(members: Sequence[Member], connections: Mapping[str, Connection], 
 HELLO = ChatRequest(request_id="r", model="cascade", messages=(("user", "hello"),), max_tokens=12, temperature=0, seed=5)
 
 
-def ask_hashes(policy: Policy, request: ChatRequest = HELLO, **breaks: int) -> tuple[str, Finish, dict[str, Connection]]:
-    """One request to three models without weights; `breaks` says after how many replies a node is gone."""
+def ask_hashes(
+    policy: Policy, request: ChatRequest = HELLO, *, busy: tuple[str, ...] = (), **breaks: int
+) -> tuple[str, Finish, dict[str, Connection]]:
+    """One request to three models without weights; `breaks` says after how many replies a node is gone, `busy` which have no free slot."""
 
     async def main() -> tuple[str, Finish, dict[str, Connection]]:
         engines = {f"{tier}1": hash_engine(tier) for tier in TIERS}
-        members = [member(engine, node[:-1]) for node, engine in engines.items()]
+        members = [replace(member(engine, node[:-1]), running=8 if node in busy else 0) for node, engine in engines.items()]
         connections = {node: Connection(EngineService(node, engine, lambda _: ""), breaks.get(node)) for node, engine in engines.items()}
         text, finish, _ = await ask(make_door(members, connections, ByteTokenizer(), policy), request)
         return text, finish, connections
@@ -204,6 +206,43 @@ def test_a_model_that_cannot_be_judged_is_not_asked_unless_it_is_the_largest() -
     _, finish, connections = ask_hashes(Doubter(("hash-device",), blind=("edge1", "cloud1")))
     assert [span.node for span in finish.origin] == ["cloud1"]
     assert not connections["edge1"].calls
+
+
+BATCH = replace(HELLO, service="batch")
+
+
+def test_what_nobody_waits_for_goes_to_the_largest_model_at_once() -> None:
+    text, finish, connections = ask_hashes(Doubter(("hash-device",)), BATCH)
+    assert text == alone("cloud")
+    assert [span.node for span in finish.origin] == ["cloud1"]
+    assert not finish.switches
+    assert not connections["device1"].calls + connections["edge1"].calls, "no failed attempt is paid for"
+    assert "nobody waits for a batch request" in finish.why
+    assert finish.plan["chosen"]["strategy"] == "direct"
+
+
+@pytest.mark.parametrize(
+    ("changed", "busy", "answered"),
+    [
+        ({"privacy": "device-only"}, (), "device1"),
+        ({"privacy": "edge-allowed"}, (), "edge1"),  # the largest that may see it
+        ({"deadline_s": 0.05}, (), "device1"),  # which nobody foresees to keep: the cascade tries
+        ({"max_energy_j": 0.0}, (), "device1"),
+        ({}, ("cloud1",), "device1"),  # no free slot: the cascade spares it
+        ({"service": "critical"}, (), "device1"),
+    ],
+)
+def test_the_cascade_runs_as_ever_where_the_largest_model_may_not_cannot_or_has_no_room(
+    changed: dict[str, object], busy: tuple[str, ...], answered: str
+) -> None:
+    _, finish, _ = ask_hashes(Doubter(()), replace(BATCH, **changed), busy=busy)
+    assert [span.node for span in finish.origin] == [answered]
+
+
+def test_of_a_batch_request_whose_largest_model_breaks_off_the_next_largest_makes_the_rest() -> None:
+    text, finish, _ = ask_hashes(Doubter(()), BATCH, cloud1=4)
+    assert text.startswith(alone("cloud")[:4])
+    assert [(span.node, span.tokens) for span in finish.origin] == [("cloud1", 4), ("edge1", 8)]
 
 
 def test_states_are_read_on_the_doors_own_node_alone_and_cross_no_link() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import ModelInvalid, UsageError
 from netgpt.corpus.draw import held_out_tasks, judged_tasks
 from netgpt.corpus.families import BY_NAME, FAMILIES
 from netgpt.learn.curve import Point, draw_curve, read_curve
-from netgpt.learn.decode import greedy_replies
+from netgpt.learn.decode import drawn_replies, greedy_replies
 from netgpt.learn.evaluate import REPLY_TOKENS, answer_tasks, grade, score_table, tally
 from netgpt.learn.packing import encode_conversation, pack, training_batch
 from netgpt.learn.publish import last_tenth, publish, write_readme
@@ -161,6 +162,27 @@ def test_drafts_change_no_reply(whole: tuple[Path, Outcome], tokenizer: BpeToken
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
             assert one.runners_up == pytest.approx(other.runners_up, abs=1e-4)
             assert all(first >= second for first, second in zip(one.logprobs, one.runners_up, strict=True))
+
+
+def test_drawn_replies_follow_the_models_law_and_do_not_depend_on_guesses(whole: tuple[Path, Outcome], tokenizer: BpeTokenizer) -> None:
+    model = whole[1].model
+    prompts = [render_chat(tokenizer, task.messages) for task in held_out_tasks(FAMILIES[0], 3)]
+
+    def drawn(count: int, limit: int, temperature: float, drafts: Sequence[Sequence[int]] = ()) -> list[tuple[int, ...]]:
+        chance, asked = SeededChance(3).stream("drawn"), [prompt for prompt in prompts for _ in range(count)]
+        made = drawn_replies(model, asked, end_id=tokenizer.end_id, limit=limit, temperature=temperature, chance=chance, drafts=drafts)
+        return [reply.ids for reply in made]
+
+    assert drawn(1, 12, 1e-4) == [reply.ids for reply in greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=12)]
+    plain = drawn(2, 12, 0.7)
+    for drafts in (plain, [[*reply[:4], 7] for reply in plain], [[9] * 20] * 6):
+        assert drawn(2, 12, 0.7, drafts) == plain
+    with torch.inference_mode():
+        law_V = torch.softmax(model(torch.tensor([prompts[0]]))[0, -1].double() / 0.7, -1)
+    firsts = [reply[0] for reply in drawn(600, 1, 0.7)[:600]]
+    for token in law_V.topk(3).indices.tolist():
+        share = float(law_V[token])
+        assert firsts.count(token) / 600 == pytest.approx(share, abs=4 * (share * (1 - share) / 600) ** 0.5)
 
 
 def test_a_published_tokenizer_loads_in_transformers_unchanged(whole: tuple[Path, Outcome], tmp_path: Path, definition: str) -> None:

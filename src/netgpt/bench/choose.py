@@ -30,11 +30,13 @@ from netgpt.models.recording import read_recording
 
 PARTS = ("cascade", "cache", "auto")
 QUICK_ONE_IN, QUICK_A_GRADE = 12, 6
+SAMPLES = 5  # answers of the smallest model that self-consistency compares
 MOST_FALSE_HITS = 0.005  # upper 95 % bound of the cache's share
 COLOURS = {
     "oracle": "black",
     "cascade": "tab:red",
     "likelihood": "tab:blue",
+    "self_consistency": "tab:cyan",
     "route": "tab:purple",
     "random": "tab:gray",
     "policy": "tab:green",
@@ -114,7 +116,7 @@ def missed(figures: Mapping[str, Any]) -> list[str]:
 
 def _installed(quick: bool) -> tuple[Outcomes, Outcomes, Mapping[str, float]]:
     fitted_on = installed_outcomes(calibration_tasks(QUICK_A_GRADE) if quick else calibration_tasks(), say=tell)
-    judged = installed_outcomes(judged_tasks()[:: QUICK_ONE_IN if quick else 1], say=tell)
+    judged = installed_outcomes(judged_tasks()[:: QUICK_ONE_IN if quick else 1], samples=SAMPLES, continues=True, say=tell)
     return fitted_on, judged, installed_costs()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from netgpt.bench.choose_consistency import CONSISTENCY, consistency, consistency_figures
+from netgpt.bench.choose_kept import first_asked, kept_figures
 from netgpt.bench.measures import Figures, Floats, area_share, auroc, brier_skill, calibration_error, deferral_curve, resampled, rounded
 from netgpt.bench.outcomes import Outcomes, Verdicts
 from netgpt.core.chance import SeededChance
@@ -155,9 +157,14 @@ def cascade_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, f
     figures |= {"cascade_area_low": rounded(low), "cascade_area_high": rounded(high)}
     low, high = resampled(len(judged), lambda places: area_share(score_N[places], gain_N[places], groups_N[places]), name="within")
     figures |= {"cascade_area_within_low": rounded(low), "cascade_area_within_high": rounded(high)}
+    if CONSISTENCY in scores:
+        figures |= consistency_figures(judged, scores, costs, TARGET_SHARE)
     calibrations = calibrations_of(fitted_on)
     outlooks = walks(judged, calibrations, costs)
-    figures |= _kept_figures(fitted_on, judged, outlooks, costs)
+    price = fitted_price(fitted_on, costs).price
+    figures |= _priced_figures(price, judged, outlooks)
+    if judged.continued:
+        figures |= kept_figures(judged, first_asked(judged, calibrations.models[small], costs, price))
     curves = {name: deferral_curve(score_N, gain_N, float(judged.right[small].mean())) for name, score_N in (*scores.items(), ("oracle", gain_N))}
     curves["walk"] = [[rounded(one.cost), rounded(one.accuracy)] for one in outlooks]
     return figures, curves
@@ -170,18 +177,19 @@ def deferral_scores(fitted_on: Outcomes, judged: Outcomes, small: str, large: st
     expected = calibration.expected(features, judged.beside(small))
     plain = calibration.expected(features, None)
     likelihood_N = np.array([float(np.mean(one.logprobs)) for one in judged.evidence[small]])
+    drawn = {CONSISTENCY: -consistency(judged.texts[small], judged.samples)} if judged.samples else {}
     return {
         "cascade": expected[large] - expected[small],
         "evidence": plain[large] - plain[small] + 1e-6 * (calibration.others[large].scores(features) - calibration.right.scores(features)),
         "likelihood": -likelihood_N,  # length-normalised
         "margin": -np.array([float(one.margins.min()) for one in judged.evidence[small]]),
+        **drawn,
         "random": SeededChance(0).stream("random deferral").random(len(judged)),
     }
 
 
-def _kept_figures(fitted_on: Outcomes, judged: Outcomes, outlooks: Sequence[Outlook], costs: Mapping[str, float]) -> Figures:
+def _priced_figures(price: float, judged: Outcomes, outlooks: Sequence[Outlook]) -> Figures:
     """At the price that was fitted for 97 % of the largest model's accuracy, and at the one that hindsight would take."""
-    price = fitted_price(fitted_on, costs).price
     at = min(outlooks, key=lambda one: abs(one.price - price))
     best = float(judged.right[judged.models[-1]].mean())
     hindsight = price_for_accuracy(outlooks, TARGET_SHARE * best)

@@ -67,7 +67,9 @@ def brier_skill(probability_N: Floats, right_N: Verdicts) -> float:
 
 
 def deferral_curve(score_N: Floats, gain_N: Floats, base: float, points: int = 41) -> list[list[float]]:
-    order = np.argsort(-score_N, kind="stable")
+    """(Share deferred, accuracy); equal scores in random order."""
+    mixed_N = SeededChance(0).stream("equal scores").permutation(len(gain_N))
+    order = mixed_N[np.argsort(-score_N[mixed_N], kind="stable")]
     accuracy = base + np.concatenate(([0.0], np.cumsum(gain_N[order]))) / len(gain_N)
     places = np.linspace(0, len(gain_N), points).round().astype(int)
     return [[rounded(place / len(gain_N)), rounded(float(accuracy[place]))] for place in places]

@@ -6,7 +6,7 @@ From a recording of any models (`netgpt record`), or from the models that are in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,17 +17,33 @@ from netgpt.corpus.draw import held_out_tasks, judged_tasks, read_mix
 from netgpt.corpus.families import FAMILIES
 from netgpt.corpus.task import GRADES, Task
 from netgpt.inference.confidence import Evidence, spoken
+from netgpt.inference.escalation import sure_tokens
 from netgpt.inference.surface import surface_of
 from netgpt.models.recording import Recorded, Recording
 from netgpt.models.store import find_model, read_card, search_path
 
 if TYPE_CHECKING:
+    from netgpt.learn.decode import Reply
     from netgpt.models.decoder import Decoder
+    from netgpt.models.tokenizer import Tokenizer
 
 TIERS = ("device", "edge", "cloud")
 CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 60
+SAMPLE_TEMPERATURE = 0.7  # of answers that are drawn to see whether they agree, as in arXiv 2203.11171
 
 Verdicts = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued:
+    """What a larger model made of the smallest one's sure beginnings (`escalation.sure_tokens`), beside what it says anew. Shapes (N,)."""
+
+    right: Verdicts
+    made: NDArray[np.int64]  # tokens that it decoded
+    anew: NDArray[np.int64]  # and that its own answer has
+
+    def only(self, places: NDArray[np.int64]) -> Continued:
+        return Continued(right=self.right[places], made=self.made[places], anew=self.anew[places])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +59,8 @@ class Outcomes:
     prompt_tokens: NDArray[np.int64]  # shape (N,), as the smallest model counts
     surface: NDArray[np.float64]  # shape (N, len(SURFACE)), of the conversations
     states: NDArray[np.float64]  # shape (N, S), the smallest model's, of prompt and answer (`Embed`); S is 0 where they are not known
+    continued: dict[str, Continued] = field(default_factory=dict)  # by larger model, going on after what the smallest was sure of
+    samples: tuple[tuple[str, ...], ...] = ()  # of each task, what the smallest model said when its answer was drawn; () where nobody drew
 
     def __len__(self) -> int:
         return len(self.families)
@@ -64,6 +82,8 @@ class Outcomes:
             prompt_tokens=self.prompt_tokens[places],
             surface=self.surface[places],
             states=self.states[places],
+            continued={model: one.only(places) for model, one in self.continued.items()},
+            samples=tuple(self.samples[i] for i in places) if self.samples else (),
         )
 
     def beside(self, model: str) -> NDArray[np.float64]:
@@ -128,13 +148,19 @@ def installed_costs() -> dict[str, float]:
     return {card.id: card.parameters / cards[-1].parameters for card in cards}
 
 
-def installed_outcomes(tasks: Sequence[Task], *, say: Callable[[str], None] = lambda text: None) -> Outcomes:
+def installed_outcomes(
+    tasks: Sequence[Task], *, samples: int = 0, continues: bool = False, say: Callable[[str], None] = lambda text: None
+) -> Outcomes:
     """The installed device, edge and cloud models' answers, greedily decoded in this process: some 50 tasks a second on two cores.
+
+    Args:
+        samples: answers of the smallest model to draw besides, for each task, at `SAMPLE_TEMPERATURE`.
+        continues: whether the larger models also go on after what the smallest was sure of.
 
     Raises:
         ModelNotFound: a tier's model is not installed.
     """
-    from netgpt.learn.evaluate import grade, reply_text, reply_to_tasks  # loads torch
+    from netgpt.learn.evaluate import draw_replies, grade, reply_text, reply_to_tasks  # loads torch
     from netgpt.models.checkpoint import load_model
     from netgpt.models.tokenizer import BpeTokenizer, render_chat
 
@@ -144,12 +170,19 @@ def installed_outcomes(tasks: Sequence[Task], *, say: Callable[[str], None] = la
     texts: dict[str, tuple[str, ...]] = {}
     evidence: dict[str, tuple[Evidence, ...]] = {}
     states = np.zeros((len(tasks), 0))
+    drawn: list[list[str]] = []
+    continued: dict[str, Continued] = {}
+    begun: list[Reply] = []
     for model in models:
         decoder = load_model(find_model(model, search_path(None)), "float32")
         replies = reply_to_tasks(decoder, tokenizer, tasks)
         if model == models[0]:
             prompts = [render_chat(tokenizer, task.messages) for task in tasks]
             states = states_of(decoder, prompts, [spoken(reply.ids, tokenizer.stop_ids) for reply in replies])
+            drawn = [draw_replies(decoder, tokenizer, tasks, replies, SAMPLE_TEMPERATURE, seed) for seed in range(samples)]
+            begun = replies
+        elif continues:
+            continued[model] = continued_by(decoder, tokenizer, tasks, begun, replies)
         texts[model] = tuple(reply_text(tokenizer, reply) for reply in replies)
         right[model] = grade(tasks, texts[model])
         evidence[model] = tuple(Evidence(logprobs=reply.logprobs, runners_up=reply.runners_up) for reply in replies)
@@ -164,7 +197,20 @@ def installed_outcomes(tasks: Sequence[Task], *, say: Callable[[str], None] = la
         prompt_tokens=np.array([len(render_chat(tokenizer, task.messages)) for task in tasks]),
         surface=np.array([surface_of(task.messages) for task in tasks]),
         states=states,
+        continued=continued,
+        samples=tuple(zip(*drawn, strict=True)),
     )
+
+
+def continued_by(decoder: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], begun: Sequence[Reply], anew: Sequence[Reply]) -> Continued:
+    """What a larger model makes of the sure beginnings of a smaller one's replies. `anew`: its own replies."""
+    from netgpt.learn.evaluate import go_on, grade  # loads torch
+
+    kept = [reply.ids[: sure_tokens(Evidence(logprobs=reply.logprobs, runners_up=reply.runners_up))] for reply in begun]
+    replies = go_on(decoder, tokenizer, tasks, kept, [reply.ids for reply in anew])
+    texts = [tokenizer.decode((*sure, *reply.ids)).decode("utf-8", errors="replace") for sure, reply in zip(kept, replies, strict=True)]
+    made, whole = (np.array([len(reply.ids) for reply in each]) for each in (replies, anew))
+    return Continued(right=grade(tasks, texts), made=made, anew=whole)
 
 
 def states_of(decoder: Decoder, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> NDArray[np.float64]:

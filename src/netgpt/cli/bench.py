@@ -23,6 +23,7 @@ SUITES: dict[str, tuple[str, str]] = {
     "gateway": ("netgpt.bench.gateway", "what a door adds to a request to an upstream, beside LiteLLM, vllm-router and sglang-router"),
     "hardware": ("netgpt.bench.hardware", "how far modelled times are off published ones, and off this machine"),
     "links": ("netgpt.bench.links", "what radio access costs small packets beside a slot-by-slot reference, and what the link shaper adds"),
+    "matrix": ("netgpt.bench.matrix", "what a phone gains from a network that computes for it, tells it what it knows, or both: the AI-phone matrix"),
     "models": ("netgpt.bench.models", "how right the tiers' models are, beside controls, and where they err together"),
     "overload": ("netgpt.bench.overload", "goodput and a polite key's latency while another floods a door with three times its capacity"),
     "worlds": ("netgpt.bench.worlds", "whether a simulated and an emulated run of the same requests agree, at declared timing"),
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=f"with {COMPARE}: two results that --json printed")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and tiers: under a minute")
     parser.add_argument("--json", action="store_true", help="print figures and conditions as JSON")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (choose, links, models)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw what the suite draws into this folder (choose, links, matrix, models)")
     parser.add_argument("--traces", type=Path, metavar="DIR", help="measured link traces in Mahimahi's format, for links: NAME.up, NAME.down")
     parser.add_argument(
         "--part",
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         json.dump(report, sys.stdout, indent=2)
         print()
     else:
+        if hasattr(suite, "table_of"):
+            print(suite.table_of(report), end="\n\n")
         _show(report)
     for failure in report.get("failures", ()):
         print(f"failed: {failure}", file=sys.stderr)

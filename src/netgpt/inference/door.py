@@ -13,7 +13,7 @@ import numpy as np
 
 from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
-from netgpt.core.errors import DeadlineExceeded, NetgptError
+from netgpt.core.errors import DeadlineExceeded, NetgptError, NotSupported
 from netgpt.inference.admission import Admission, Lane
 from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.direct import direct
@@ -31,6 +31,7 @@ from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Accept, Hold, Step, Strategy
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
+from netgpt.inference.tolerant import idle_largest, straight_to, tolerates_delay
 from netgpt.inference.visit import Visit, Visits
 from netgpt.models.generation import Sampling
 from netgpt.models.tokenizer import Tokenizer
@@ -222,7 +223,9 @@ class Door:
         return request.deadline_s or self._limits.deadline_s
 
     def _plan(self, request: ChatRequest, nodes: Sequence[Member], visit: Visit) -> Decision | None:
-        """What `auto` chooses; None where the request names a tier."""
+        """What `auto` chooses, and where a cascade goes at once; None where the model's name says all."""
+        if tolerates_delay(request):
+            return self._straight_up(request, nodes)
         if request.model != AUTO:
             return None
         deadline_s, ahead = self._deadline_s(request), self._ahead(nodes)
@@ -231,10 +234,23 @@ class Door:
             self._prober.watch(nodes)
         return decision
 
+    def _straight_up(self, request: ChatRequest, nodes: Sequence[Member]) -> Decision | None:
+        """The largest model alone; None where it has no room, or does not keep the request's limits: the cascade runs as ever."""
+        largest = idle_largest(nodes)
+        if not largest:
+            return None
+        self._prober.watch(nodes)
+        try:
+            return straight_to(largest, self.plan(request))
+        except (DeadlineExceeded, NotSupported):
+            return None
+
     def _way(self, request: ChatRequest, nodes: Sequence[Member], decision: Decision | None) -> tuple[Strategy, Sequence[Member]]:
         """How the request is answered, and by whom. A cascade that was chosen runs over its own nodes, if all of them are still there."""
         if decision is None:
             return self._strategies.get(request.model, direct), nodes
+        if request.model == CASCADE:  # should the largest model be lost, the next largest goes on
+            return direct, [nodes[0], *sorted(nodes[1:], key=lambda node: -node.parameters)]
         way = decision.chosen.prediction.candidate
         chain = [node for name in way.nodes for node in nodes if node.id == name]
         if way.strategy != CASCADE or len(chain) < len(way.nodes) or chain[0] is not nodes[0]:

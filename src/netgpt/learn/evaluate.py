@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from netgpt.core.chance import SeededChance
 from netgpt.core.statistics import wilson_interval
 from netgpt.corpus.families import BY_NAME
 from netgpt.corpus.task import Task
-from netgpt.learn.decode import Reply, greedy_replies
+from netgpt.learn.decode import Reply, drawn_replies, greedy_replies
 from netgpt.models.decoder import Decoder
 from netgpt.models.tokenizer import Tokenizer, render_chat
 
@@ -52,6 +53,29 @@ def reply_to_tasks(model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task]) 
     """The model's greedy replies."""
     prompts = [render_chat(tokenizer, task.messages) for task in tasks]
     drafts = [[*tokenizer.encode(task.answer), tokenizer.end_id] for task in tasks]
+    return greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, drafts=drafts)
+
+
+def draw_replies(model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], guesses: Sequence[Reply], temperature: float, seed: int) -> list[str]:
+    """The texts of replies drawn at `temperature`; `guesses`, such as the greedy replies, save steps and change nothing."""
+    prompts = [render_chat(tokenizer, task.messages) for task in tasks]
+    chance = SeededChance(seed).stream("drawn replies")
+    drafts = [guess.ids for guess in guesses]
+    replies = drawn_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, temperature=temperature, chance=chance, drafts=drafts)
+    return [reply_text(tokenizer, reply) for reply in replies]
+
+
+def go_on(
+    model: Decoder, tokenizer: Tokenizer, tasks: Sequence[Task], begun: Sequence[Sequence[int]], guesses: Sequence[Sequence[int]] = ()
+) -> list[Reply]:
+    """What the model says after the beginnings of replies.
+
+    Args:
+        guesses: whole replies, which save steps and change nothing; else the wanted answers are the guess.
+    """
+    prompts = [[*render_chat(tokenizer, task.messages), *ids] for task, ids in zip(tasks, begun, strict=True)]
+    whole = guesses or [[*tokenizer.encode(task.answer), tokenizer.end_id] for task in tasks]
+    drafts = [guess[len(ids) :] for guess, ids in zip(whole, begun, strict=True)]
     return greedy_replies(model, prompts, end_id=tokenizer.end_id, limit=REPLY_TOKENS, drafts=drafts)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 from netgpt.controller.gate import TokenGate
 from netgpt.controller.service import Controller
 from netgpt.core.chance import SeededChance
-from netgpt.core.clock import VirtualClock, run_virtual
+from netgpt.core.clock import Clock, VirtualClock, run_virtual
 from netgpt.core.errors import NetgptError, ScenarioInvalid
 from netgpt.core.ids import new_id
 from netgpt.core.scheduling import TaskGroup, TaskOwner, first_error
@@ -35,7 +35,7 @@ from netgpt.inference.door import Door
 from netgpt.inference.request import ChatRequest, Delta, Finish
 from netgpt.models.generation import Sampling
 from netgpt.models.recording import read_recording
-from netgpt.models.tokenizer import ByteTokenizer, render_chat
+from netgpt.models.tokenizer import ByteTokenizer, Tokenizer, render_chat
 from netgpt.network.arrivals import poisson_arrivals, read_requests, traced_arrivals
 from netgpt.network.link import Ways
 from netgpt.network.offer import Offer
@@ -60,6 +60,7 @@ from netgpt.world.spent import Worked, cell_figures, compute_figures
 EVENTS, REPORT = "events.jsonl", "report.json"
 TOKEN_TTL_S = 60.0
 JOINS_AT_ONCE = 250  # so that a narrow link carries each well within a call's deadline
+MakeEngine = Callable[[EngineConfig, Clock], Engine]
 _PROMPT_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 
 
@@ -119,13 +120,26 @@ class SimulatedWorld:
     """Nodes, controller, users and faults of one scenario. Runs under the virtual loop only."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, storage: Storage, *, home: str = "", offers: Mapping[str, Offer] | None = None, policy: str = ""
+        self,
+        scenario: Scenario,
+        seed: int,
+        storage: Storage,
+        *,
+        home: str = "",
+        offers: Mapping[str, Offer] | None = None,
+        policy: str = "",
+        make: MakeEngine | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """Args:
         offers: what nodes say of themselves in place of what is true, by node.
         policy: who chooses for `auto`, by name; empty: NetGPT.
+        make: makes the nodes' engines; None: the described ones, which have no weights. Others must not wait for a wall clock.
+        tokenizer: of all nodes' models, where `make` is given; None: bytes. The scenario's own users ask in bytes alone.
         """
         check_simulated(scenario)
+        self._make = make
+        self._tokenizer = tokenizer or ByteTokenizer()
         self._offers = offers or {}
         self._policy = policy
         self.scenario = scenario
@@ -192,15 +206,16 @@ class SimulatedWorld:
 
     async def _start_node(self, spec: NodeSpec) -> None:
         transport = self.network.transport(spec.id)
-        engine = make_engine(self._engines[spec.id], self.clock, replay=self._replays.get(spec.id))
-        keeper = make_keeper(engine, ByteTokenizer(), self.clock, entries=spec.cache_entries)
-        offer = self._offers.get(spec.id) or make_offer(self._engines[spec.id])
+        config = self._engines[spec.id]
+        engine = self._make(config, self.clock) if self._make else make_engine(config, self.clock, replay=self._replays.get(spec.id))
+        keeper = make_keeper(engine, self._tokenizer, self.clock, entries=spec.cache_entries)
+        offer = self._offers.get(spec.id) or make_offer(config)
         service = EngineService(spec.id, engine, self._authority.identify, keeper=keeper, offer=offer)
         await transport.listen(_engine_address(spec.id), service.handle)
         node = Node(
             _door_config(spec, self._authority.issue(spec.id, TOKEN_TTL_S), self._home, self._policy),
             transport=transport,
-            tokenizer=ByteTokenizer(),
+            tokenizer=self._tokenizer,
             clock=self.clock,
             chance=self.chance,
             metrics=Metrics(),
