@@ -87,11 +87,11 @@ class Prober:
             estimates.probed(member, small_s, clock.now_s())
             if unusual:
                 await self._probe_rate(member, small_s, own)
-            estimates.hear(member.id, PROBE)
+            estimates.hear(member.id, PROBE, clock.now_s())
         except NetgptError:
             estimates.probed(member, DEADLINE_S, clock.now_s())
         finally:
-            estimates.hear(member.id, PROBE, answered=False)
+            estimates.forget(member.id, PROBE)
             self._under_way.discard(member.id)
 
     async def _probe_rate(self, member: Member, small_s: float, own: Callable[[str], int]) -> None:
