@@ -13,6 +13,7 @@ import uvloop
 
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptError, NodeUnreachable, NotSupported, Overloaded, UsageError
+from netgpt.core.scheduling import TaskGroup
 from netgpt.engine.openai_engine import OpenAIEngine
 from netgpt.engine.openai_http import parse_base_url
 from netgpt.engine.openai_request import Upstream as Settings
@@ -96,13 +97,13 @@ def test_it_says_when_its_own_slots_get_free_as_far_as_it_can_know() -> None:
             assert load.step_s > 0
             assert load.prompt_token_s == 0, "it is for the upstream to know what a prompt takes"
             upstream.scripts = [[STREAM, HANG], [STREAM, HANG]]
-            asking = [asyncio.create_task(collect(engine)) for _ in range(2)]
-            while engine.load().running < 2:
-                await asyncio.sleep(0)
-            assert engine.load().free_s[0] > 0
-            for task in asking:
-                task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            async with TaskGroup() as tasks:
+                asking = [tasks.create_task(collect(engine)) for _ in range(2)]
+                while engine.load().running < 2:
+                    await asyncio.sleep(0)
+                assert engine.load().free_s[0] > 0
+                for task in asking:
+                    task.cancel()
             assert engine.load().free_s == (0.0, 0.0)
             await engine.close()
 

@@ -83,14 +83,15 @@ def test_the_engine_says_when_its_slots_get_free() -> None:
         assert free == 0.0
         assert 30 * load.step_s < busy, "no answer has ended before its limit yet"
         await anext(streams[1])
-        waiting = asyncio.create_task(written(engine, Generate(session="d", ids=PROMPT, max_tokens=80)))
-        before = engine.load().free_s
-        await asyncio.sleep(0)
-        assert engine.load().waiting == 1
-        assert engine.load().free_s[0] >= before[0], "who waits takes the first slot"
-        for stream in streams:
-            await stream.aclose()
-        assert len(await waiting) == 80
+        async with TaskGroup() as tasks:
+            waiting = tasks.create_task(written(engine, Generate(session="d", ids=PROMPT, max_tokens=80)))
+            before = engine.load().free_s
+            await asyncio.sleep(0)
+            assert engine.load().waiting == 1
+            assert engine.load().free_s[0] >= before[0], "who waits takes the first slot"
+            for stream in streams:
+                await stream.aclose()
+            assert len(await waiting) == 80
         assert engine.load().free_s == (0.0, 0.0)
 
     with_engine(scenario, slots=2)
