@@ -25,7 +25,7 @@ def test_doors_plan_by_the_pace_that_real_models_have_measured_of_themselves(net
     assert {one["nodes"][0] for one in candidates} == {"cloud1", "edge1", "device1"}
     if network.environment["NETGPT_ENGINE"] == "torch":
         assert {one["sources"]["time"] for one in candidates} <= {"told", "learnt"}
-        assert max(one["token_s"] for one in candidates) < 0.02, "what is taken for granted of a node that says nothing"
+        assert len({one["token_s"] for one in candidates}) == 3, "each its own; of nodes that say nothing the same is taken for granted"
 
 
 def test_no_door_loads_torch_when_it_plans(network: RunningNetwork) -> None:
