@@ -38,7 +38,7 @@ def _draw_winners(Figure: Any, rows: Rows, folder: Path) -> Path:
             width = 1 / len(seeds)
             x, y = rtts.index(row["rtt_s"]) + width * seeds.index(row["seed"]), uplinks.index(row["up_bps"])
             axis.bar(x, 1, width, y, align="edge", color=TIERS[row["winner"]], edgecolor="white", alpha=0.6)
-            axis.text(x + width / 2, y + 0.5, f"{100 * row['regret']:.0f}", ha="center", va="center", fontsize="small")
+            axis.text(x + width / 2, y + 0.5, str(round(100 * row["regret"])), ha="center", va="center", fontsize="small")
         axis.set(title=f"load {load:g}", xlabel="round trip to the cloud, ms", xlim=(0, len(rtts)), ylim=(0, len(uplinks)))
         axis.set_xticks(np.arange(len(rtts)) + 0.5, [f"{1e3 * rtt:g}" for rtt in rtts])
         axis.set_yticks(np.arange(len(uplinks)) + 0.5, [f"{up / 1e6:g}" for up in uplinks])
