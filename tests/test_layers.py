@@ -63,6 +63,12 @@ def test_a_process_without_a_model_loads_no_torch(modules: str) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_choosing_loads_no_torch() -> None:
+    told = "import sys; from netgpt.bench.auto_steps import decision_ms; assert decision_ms(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 def test_the_wall_clock_is_read_in_one_place() -> None:
     readers = [named(path) for path in SOURCES if "time.time" in attributes(path) | imported(path) or "datetime.now" in attributes(path)]
     assert readers == ["src/netgpt/core/clock.py"]

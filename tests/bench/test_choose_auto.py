@@ -1,6 +1,6 @@
 """The grid on which `auto` is judged: what it holds, that the truth is hidden, and how figures come from cells."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from netgpt.bench.auto_cells import (
     OFF,
     RTTS_S,
     UPLINKS_BPS,
+    Cell,
     asks_of,
     bearable_per_s,
     cells,
@@ -19,7 +20,7 @@ from netgpt.bench.auto_cells import (
     told_offers,
 )
 from netgpt.bench.auto_play import MEASURES, CellFigures
-from netgpt.bench.cell_log import CellLog
+from netgpt.bench.cell_log import CellLog, play_all
 from netgpt.bench.choose_auto import QUICK_SEEDS, SEEDS, row, summary
 from netgpt.bench.choose_pictures import front, trade_offs
 from netgpt.network.offer import pace_of
@@ -81,18 +82,40 @@ def test_regret_is_what_auto_costs_more_than_the_best_fixed_choice():
     assert (told["device_wins"], told["edge_wins"], told["cloud_wins"]) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
 
 
+def log_of(folder: Path | None, about: str = "40 requests") -> CellLog[CellFigures]:
+    return CellLog(folder, "auto", about, encode=asdict, decode=CellFigures.of_row)
+
+
 def test_cells_outlive_a_run_that_is_cut_off_and_are_no_one_elses(tmp_path: Path):
     one = figures(1.0, device=3.0, edge=1.0, cloud=2.0)
-    log = CellLog(tmp_path, "40 requests")
-    log.add(one)
+    log = log_of(tmp_path)
+    log.add(CELL.name, one)
     assert log.path is not None
     with log.path.open("ab") as file:
-        file.write(b'{"cell": {"rtt')  # torn
-    again = CellLog(tmp_path, "40 requests")
-    assert again.done == {CELL: one}
-    assert not CellLog(tmp_path, "12 requests").done, "asked for otherwise, played anew"
-    again.remove()
+        file.write(b'{"cell": "rtt')  # torn
+    assert log_of(tmp_path).done == {CELL.name: one}
+    assert not log_of(tmp_path, "12 requests").done, "asked for otherwise, played anew"
+    log_of(tmp_path).remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_grid_that_was_cut_off_goes_on_where_it_was(tmp_path: Path):
+    grid = cells((3,))[:4]
+    played = []
+
+    def play(cell: Cell) -> CellFigures:
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        played.append(cell)
+        return replace(figures(1.0, device=3.0, edge=1.0, cloud=2.0), cell=cell)
+
+    with pytest.raises(KeyboardInterrupt):
+        play_all(grid, play, log_of(tmp_path), part="auto")
+    first, played[:] = list(played), []
+    found = play_all(grid, play, log_of(tmp_path), part="auto")
+    assert [one.cell for one in found] == grid
+    assert [*first, *played] == grid, "none was played twice"
+    assert not list(tmp_path.iterdir()), "when all are done nothing is kept"
 
 
 def test_what_no_other_way_beats_is_on_the_front():

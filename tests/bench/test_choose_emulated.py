@@ -1,9 +1,11 @@
 """The emulated grid: scenarios that can be read, the same requests for every way to choose, and figures from replies."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from netgpt.bench.choose import run
 from netgpt.bench.choose_emulated import ENTRY, LOADS, RTTS_S, UPLINKS_BPS, WAYS, Cell, Went, asks_of, cells, failures, scenario_text, summary, went
 from netgpt.inference.objective import OBJECTIVES, cost_s
 from netgpt.network.scenario_file import parse_scenario
@@ -66,3 +68,14 @@ def test_regret_is_against_the_best_tier_of_each_cell():
     assert figures["emulated_overruns"] == 2 / 80
     assert not failures({"emulated_overruns": 0.0})
     assert "did not keep up" in failures({"emulated_overruns": 0.5})[0]
+
+
+def test_the_quick_part_of_the_bench_plays_one_cell_in_a_real_network(tmp_path: Path):
+    report = run(True, parts=("emulated",), kept=tmp_path)
+    figures = report["figures"]
+    assert figures["emulated_cells"] == 1
+    assert figures["emulated_requests"] > 0
+    assert -0.5 < figures["emulated_regret_median"] < 5
+    assert [set(WAYS) <= set(cell) for cell in report["tables"]["emulated_cells"]] == [True]
+    assert all("did not keep up" in failure for failure in report["failures"]), "this machine may be busy"
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ import uvloop
 
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptError, NodeUnreachable, NotSupported, Overloaded, UsageError
+from netgpt.core.scheduling import TaskGroup
 from netgpt.engine.openai_engine import OpenAIEngine
 from netgpt.engine.openai_http import parse_base_url
 from netgpt.engine.openai_request import Upstream as Settings
@@ -78,6 +79,32 @@ def test_what_comes_together_is_passed_on_together() -> None:
             words, end = await collect(engine)
             assert (words.data, words.made) == (b"one two three", 3)
             assert (end.finish, end.made, end.prompt_tokens) == ("stop", 0, 5)
+            await engine.close()
+
+    run(main())
+
+
+def test_it_says_when_its_own_slots_get_free_as_far_as_it_can_know() -> None:
+    async def main() -> None:
+        async with serving(Upstream()) as upstream:
+            engine = OpenAIEngine(settings(upstream), WallClock(), key=KEY, tier="cloud", slots=2)
+            await engine.look()
+            assert engine.load().free_s == ()
+            for _ in range(2):
+                await collect(engine)
+            load = engine.load()
+            assert load.free_s == (0.0, 0.0)
+            assert load.step_s > 0
+            assert load.prompt_token_s == 0, "it is for the upstream to know what a prompt takes"
+            upstream.scripts = [[STREAM, HANG], [STREAM, HANG]]
+            async with TaskGroup() as tasks:
+                asking = [tasks.create_task(collect(engine)) for _ in range(2)]
+                while engine.load().running < 2:
+                    await asyncio.sleep(0)
+                assert engine.load().free_s[0] > 0
+                for task in asking:
+                    task.cancel()
+            assert engine.load().free_s == (0.0, 0.0)
             await engine.close()
 
     run(main())

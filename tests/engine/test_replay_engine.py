@@ -213,3 +213,20 @@ def test_joint_outcomes_are_counted_over_common_tasks():
     assert pair.phi_low is not None
     assert pair.phi_high is not None
     assert pair.phi_low < pair.phi < pair.phi_high
+
+
+def test_it_says_when_its_slots_get_free_in_recorded_time() -> None:
+    async def main() -> None:
+        recorded = engine(slots=2)
+        assert recorded.load().free_s == ()
+        await collect(recorded, Generate(session="a", ids=PROMPT, max_tokens=40))
+        assert recorded.load().free_s == (0.0, 0.0)
+        assert recorded.load().prompt_token_s == pytest.approx(0.5 / len(PROMPT))
+        stream = recorded.generate(Generate(session="b", ids=PROMPT, max_tokens=40))
+        await anext(stream)
+        free, busy = recorded.load().free_s
+        assert free == 0.0
+        assert 0.1 < busy < 1.0
+        await stream.aclose()
+
+    run_virtual(main())

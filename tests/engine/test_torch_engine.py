@@ -69,6 +69,49 @@ def test_a_stop_id_ends_the_generation_and_is_included(sampling: Sampling) -> No
     with_engine(scenario)
 
 
+def test_the_engine_says_when_its_slots_get_free() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        assert (engine.load().free_s, engine.load().step_s) == ((), 0.0)
+        await written(engine, Generate(session="a", ids=PROMPT, max_tokens=20))
+        load = engine.load()
+        assert load.free_s == (0.0, 0.0)
+        assert load.step_s > 0
+        assert load.prompt_token_s > 0
+        streams = [engine.generate(Generate(session=name, ids=PROMPT, max_tokens=80)) for name in ("b", "c")]
+        await anext(streams[0])
+        free, busy = engine.load().free_s
+        assert free == 0.0
+        assert 30 * load.step_s < busy, "no answer has ended before its limit yet"
+        await anext(streams[1])
+        async with TaskGroup() as tasks:
+            waiting = tasks.create_task(written(engine, Generate(session="d", ids=PROMPT, max_tokens=80)))
+            before = engine.load().free_s
+            await asyncio.sleep(0)
+            assert engine.load().waiting == 1
+            assert engine.load().free_s[0] >= before[0], "who waits takes the first slot"
+            for stream in streams:
+                await stream.aclose()
+            assert len(await waiting) == 80
+        assert engine.load().free_s == (0.0, 0.0)
+
+    with_engine(scenario, slots=2)
+
+
+def test_what_is_no_answer_teaches_no_pace_and_is_not_left_behind() -> None:
+    async def scenario(engine: TorchEngine) -> None:
+        await written(engine, Generate(session="a", ids=PROMPT, max_tokens=20))
+        known = engine.load()
+        await engine.prefill(Prefill(session="b", ids=PROMPT))
+        await engine.verify(Verify(session="b", keep=len(PROMPT), ids=(), drafts=(1, 2)))
+        await engine.embed(Embed(session="c", ids=PROMPT))
+        with pytest.raises(SessionNotFound):
+            await written(engine, Generate(session="none", keep=4, ids=PROMPT, max_tokens=4))
+        load = engine.load()
+        assert (load.step_s, load.prompt_token_s, load.free_s) == (known.step_s, known.prompt_token_s, (0.0, 0.0))
+
+    with_engine(scenario, slots=2)
+
+
 def test_logprobs_are_of_the_raw_logits() -> None:
     async def scenario(engine: TorchEngine) -> None:
         parts = await collect(engine, Generate(session="a", ids=PROMPT, max_tokens=6, top_logprobs=3, sampling=WARM))

@@ -8,11 +8,11 @@ from netgpt.engine.workload import Job, Workload
 PROMPT_TOKEN_S, STEP_S = 0.001, 0.05
 
 
-async def answer(workload: Workload, clock: VirtualClock, job: Job, tokens: int) -> None:
-    """So many tokens of an answer that has a slot, at the paces above."""
-    for _ in range(tokens):
+async def answer(workload: Workload, clock: VirtualClock, job: Job, tokens: int, *, ends: bool = False) -> None:
+    """So many tokens of an answer that has a slot, at the paces above; `ends`: it says itself that these are all."""
+    for left in reversed(range(tokens)):
         await clock.sleep(STEP_S if job.made else PROMPT_TOKEN_S * job.prompt)
-        job.add(1)
+        job.add(1, ends=ends and not left)
 
 
 async def measured(slots: int = 2) -> tuple[Workload, VirtualClock]:
@@ -80,10 +80,45 @@ def test_answers_that_end_early_are_expected_to_end_early() -> None:
         for _ in range(60):
             with workload.enter(100, 100) as job:
                 job.start()
-                await answer(workload, clock, job, 10)
+                await answer(workload, clock, job, 10, ends=True)
         with workload.enter(100, 100) as job:
             job.start()
             await answer(workload, clock, job, 5)
             assert workload.free_s()[0] == pytest.approx(5 * STEP_S, rel=0.2)
+
+    run_virtual(main())
+
+
+def test_answers_that_their_clients_leave_might_have_been_longer() -> None:
+    async def main() -> None:
+        workload, clock = await measured(slots=1)
+        for _ in range(60):
+            with workload.enter(100, 100) as job:
+                job.start()
+                await answer(workload, clock, job, 10)
+        with workload.enter(100, 100) as job:
+            job.start()
+            await answer(workload, clock, job, 5)
+            assert workload.free_s()[0] == pytest.approx(95 * STEP_S)
+
+    run_virtual(main())
+
+
+def test_where_prompts_do_not_hold_each_other_up_each_slot_is_a_thing_of_its_own() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        workload = Workload(2, clock, serial=False)
+        with workload.enter(1, 20) as job:
+            job.start()
+            await clock.sleep(0.3)
+            job.add(1)
+            await answer(workload, clock, job, 19)
+        with workload.enter(1, 10) as first, workload.enter(1, 30) as second:
+            first.start()
+            second.start()
+            await clock.sleep(0.1)
+            assert workload.free_s() == pytest.approx((0.2 + 10 * STEP_S, 0.2 + 30 * STEP_S))
+            with workload.enter(1, 5):
+                assert workload.free_s() == pytest.approx((0.2 + 10 * STEP_S + 0.3 + 5 * STEP_S, 0.2 + 30 * STEP_S))
 
     run_virtual(main())

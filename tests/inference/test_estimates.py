@@ -134,13 +134,25 @@ def test_what_is_overdue_counts_until_something_younger_is_heard_of():
     estimates.view(CLOUD, 0.0, own=0)
     estimates.ask("cloud1", "first", 0.0, 0.2)
     assert estimates.view(CLOUD, 0.3, own=0).late_s == 0
-    assert estimates.view(CLOUD, 2.0, own=0).late_s == pytest.approx(2.0 - 0.3 - 0.1)
+    assert estimates.view(CLOUD, 2.0, own=0).late_s == pytest.approx(2.0 - 0.2)
     estimates.ask("cloud1", "second", 2.0, 0.2)
-    estimates.hear("cloud1", "second")
+    estimates.hear("cloud1", "second", 2.1)
     assert estimates.view(CLOUD, 2.1, own=0).late_s == 0, "one answer of one that was asked later: the first is an exception"
     estimates.ask("cloud1", "third", 2.2, 0.2)
-    estimates.hear("cloud1", "third", answered=False)
+    estimates.forget("cloud1", "third")
     assert estimates.view(CLOUD, 9.0, own=0).late_s == 0
+
+
+def test_who_is_under_way_is_taken_to_be_as_late_as_who_came_last():
+    estimates = Estimates("device1")
+    estimates.view(CLOUD, 0.0, own=0)
+    estimates.ask("cloud1", "first", 0.0, 0.2)
+    estimates.ask("cloud1", "second", 1.4, 0.2)
+    estimates.hear("cloud1", "first", 1.5)
+    assert estimates.view(CLOUD, 1.6, own=0).late_s == pytest.approx(1.3), "the second is not overdue yet, but why should it do better?"
+    estimates.hear("cloud1", "second", 1.65)
+    estimates.ask("cloud1", "third", 1.7, 0.2)
+    assert estimates.view(CLOUD, 1.8, own=0).late_s == 0, "it did"
 
 
 def test_waits_of_late_fade_into_what_the_load_lets_expect():

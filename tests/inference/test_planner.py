@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from netgpt.core.clock import WallClock
 from netgpt.core.errors import InvalidRequest
 from netgpt.inference.planner import PLANS_A_TRY, Battery, Planner, told
 from netgpt.inference.request import ChatRequest, Finish, Span
@@ -85,7 +86,7 @@ def test_trials_keep_to_their_budget():
 def test_a_request_that_is_overdue_sends_the_next_one_elsewhere():
     planner = Planner("device1")
     decision = planner.plan(REQUEST, NODES, {}, 0.0, deadline_s=60)
-    with planner.follow(REQUEST, decision, 0.0) as followed:
+    with planner.follow(REQUEST, decision, 0.0, WallClock()) as followed:
         assert planned(planner, 0.2) == "cloud1"
         assert planned(planner, 3.0) == "edge1"
         followed.heard()

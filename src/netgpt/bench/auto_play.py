@@ -60,6 +60,17 @@ class CellFigures:
     def regret(self, who: str) -> float:
         return self.j_s[who] / self.best_fixed_s - 1
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> CellFigures:
+        """What `dataclasses.asdict` and JSON have made of one."""
+        fields = {name: _frozen(value) for name, value in row.items()}
+        cell = {name: _frozen(value) for name, value in fields["cell"].items()}
+        return cls(**(fields | {"cell": Cell(**cell)}))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
 
 Act = Callable[[SimulatedWorld], None]
 

@@ -16,6 +16,7 @@ from netgpt.world.simulated import SimulatedWorld
 
 DECISIONS = 400
 STEP_AT_S, STEP_REQUESTS, STEP_PER_S = 8.0, 64, 4.0
+STEP_SEEDS = (1, 2, 3, 4, 5)
 STEP_CELL = Cell(
     rtt_s=0.02,
     up_bps=50e6,

@@ -1,8 +1,9 @@
-"""Who should answer: how well NetGPT's policies choose, beside random, baselines and the oracle. Three parts make one result.
+"""Who should answer: how well NetGPT's policies choose, beside random, baselines and the oracle. Several parts make one result.
 
 `cascade`: policies are fitted on held-out tasks that are not judged (`outcomes.calibration_tasks`) and judged on the frozen mix; with a
 recording, on one half of its tasks and on the other. Answers are decoded greedily, once for each model; every policy is judged on these.
-`cache` is in `choose_cache`, `auto` in `choose_auto`. A policy of another package is judged by `choose_policy`.
+`cache` is in `choose_cache`, `auto` in `choose_auto`, `foresight` in `choose_foresight`, `emulated` in `choose_emulated`. A policy of another
+package is judged by `choose_policy`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 from netgpt.bench.auto_steps import STEP_CELL
 from netgpt.bench.choose_auto import auto_figures
 from netgpt.bench.choose_cascade import cascade_figures, confidence_figures
+from netgpt.bench.choose_emulated import emulated_figures
+from netgpt.bench.choose_foresight import foresight_figures
 from netgpt.bench.choose_pictures import draw_auto
 from netgpt.bench.choose_policy import policy_figures
 from netgpt.bench.choose_route import route_figures
@@ -28,7 +31,8 @@ from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.inference.policy import check_policy, policy_named
 from netgpt.models.recording import read_recording
 
-PARTS = ("cascade", "cache", "auto")
+DEFAULT_PARTS = ("cascade", "cache", "auto", "foresight")
+PARTS = (*DEFAULT_PARTS, "emulated")
 QUICK_ONE_IN, QUICK_A_GRADE = 12, 6
 SAMPLES = 5  # answers of the smallest model that self-consistency compares
 MOST_FALSE_HITS = 0.005  # upper 95 % bound of the cache's share
@@ -46,44 +50,53 @@ COLOURS = {
 def run(
     quick: bool,
     *,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = DEFAULT_PARTS,
     recording: Path | None = None,
     models: Sequence[str] = (),
     policy: str = "",
     kept: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge the policies: some 20 minutes on two cores, in all about two if `quick`.
+    """Judge the policies: some 20 minutes on two cores, in all about two if `quick`; `emulated`, which must be asked for, takes 11 more.
 
     Args:
-        parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`).
+        parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`), how well
+            first tokens can be foretold at all (`foresight`), `auto` over real processes and shaped links (`emulated`).
         recording: for `cascade`: outcomes of other models, named by `models`, the smallest first, whose calls cost the same.
         policy: of another package, by name, judged beside NetGPT's own by `cascade` and `auto`.
-        kept: folder where `auto` keeps the cells that are done, so that a run that was cut off goes on; empty again at its end.
+        kept: folder where grids keep the cells that are done, so that a run that was cut off goes on; empty again at its end.
 
     Returns:
         {"suite": "choose", "figures": {name: number}, "tables": {...}, "conditions": {...}, "failures": [...]}: flat names of all parts.
 
     Raises:
         ModelNotFound: a tier's model is not installed.
+        NetgptError: a network of `emulated` does not start, or lost a request.
         UsageError: the recording cannot be used; the policy is unknown, or fails.
     """
     check_policy(policy)
     facts = {"parts": list(parts), "quick": quick, **({"policy": policy} if policy else {})}
-    about = conditions(packages=("numpy",), source=recording.name if recording else "installed models", mix=read_mix().digest, **facts)
+    source = recording.name if recording else "installed models"
+    about = conditions(packages=("numpy", "grpcio", "uvloop"), source=source, mix=read_mix().digest, **facts)
     report: dict[str, Any] = {"suite": "choose", "figures": {}, "tables": {}, "conditions": about, "failures": []}
     for place, part in enumerate(parts, 1):
         tell(f"part {place} of {len(parts)}: {part}")
         match part:
             case "cascade":
-                made = _cascade_part(quick, recording, models, policy)
+                made = *_cascade_part(quick, recording, models, policy), []
             case "cache":
-                made = _cache_part(quick)
+                made = *_cache_part(quick), []
+            case "auto":
+                made = *auto_figures(quick, processes=len(os.sched_getaffinity(0)), policy=policy, kept=kept), []
+            case "foresight":
+                made = foresight_figures(quick, processes=len(os.sched_getaffinity(0)), kept=kept), {}, []
             case _:
-                made = auto_figures(quick, processes=os.cpu_count() or 1, policy=policy, kept=kept)
-        report["figures"] |= made[0]
-        report["tables"] |= made[1]
+                made = emulated_figures(quick, kept=kept)
+        figures, tables, worthless = made
+        report["figures"] |= figures
+        report["tables"] |= tables
+        report["failures"] += worthless
     if not quick:
-        report["failures"] = missed(report["figures"])
+        report["failures"] += missed(report["figures"])
     return report
 
 

@@ -6,7 +6,8 @@ A pure function of the seed but for the time that a decision takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy as np
 
 from netgpt.bench.auto_cells import FIXED, LOADS, Cell, cells
 from netgpt.bench.auto_play import MEASURES, CellFigures, judge
-from netgpt.bench.auto_steps import STEPS, decision_ms, reaction_s
-from netgpt.bench.cell_log import CellLog
+from netgpt.bench.auto_steps import STEP_SEEDS, STEPS, decision_ms, reaction_s
+from netgpt.bench.cell_log import CellLog, play_all
 from netgpt.bench.conditions import tell
 from netgpt.inference.policy import policy_named
 
@@ -37,7 +38,7 @@ def auto_figures(
     Returns:
         Flat names: `regret_...` of auto, `device_regret_...` and so on beside it (median, p95, max over cells; shares of the best fixed choice's
         J), `..._error_median` and `_p95` of predictions over all requests, the first ones too, and of cells of the lowest load,
-        `step_change_reaction_s` (the longest), `decision_p99_ms` (processor time). And the cells, one row each.
+        `step_change_reaction_s` (the longest), `decision_ms_p99` (processor time). And the cells, one row each.
 
     Raises:
         UsageError: the policy fails.
@@ -45,32 +46,19 @@ def auto_figures(
     grid = cells(tuple(seeds) or (QUICK_SEEDS if quick else SEEDS), thin=THIN if quick else 1)
     found = judged(grid, QUICK_REQUESTS if quick else REQUESTS, processes=processes, policy=policy, kept=kept)
     tell("auto: step changes, and how long a decision takes")
-    reactions_s = [reaction_s(act, seed) for act in STEPS.values() for seed in ((1,) if quick else (1, 2, 3))]
+    reactions_s = [reaction_s(act, seed) for act in STEPS.values() for seed in (STEP_SEEDS[:1] if quick else STEP_SEEDS)]
     timed_ms = decision_ms()
     figures = summary(found) | {"step_change_reaction_s": round(max(reactions_s), 3)}
-    figures |= {"decision_p50_ms": round(float(np.median(timed_ms)), 4), "decision_p99_ms": round(float(np.percentile(timed_ms, 99)), 4)}
+    figures |= {"decision_ms_p50": round(float(np.median(timed_ms)), 4), "decision_ms_p99": round(float(np.percentile(timed_ms, 99)), 4)}
     return figures, {"cells": [row(one) for one in found]}
 
 
 def judged(grid: Sequence[Cell], requests: int, *, processes: int, policy: str = "", kept: Path | None = None) -> list[CellFigures]:
-    """Every cell, in the grid's order. Each is kept as soon as it is done; when all are, nothing is."""
+    """Every cell, in the grid's order."""
     about = f"{requests} {policy} {policy_named(policy).source() if policy else ''}"
-    log = CellLog(kept, about)
-    left = [cell for cell in grid if cell not in log.done]
+    log = CellLog(kept, "auto", about, encode=asdict, decode=CellFigures.of_row)
     tell(f"auto: {len(grid)} cells, {requests} requests each by {len(WAYS) + bool(policy)} ways to choose")
-    if len(left) < len(grid):
-        tell(f"auto: {len(grid) - len(left)} of them were played by an earlier run that was cut off ({log.path})")
-    with ProcessPoolExecutor(processes) as pool:
-        try:
-            for future in as_completed([pool.submit(judge, cell, requests, policy) for cell in left]):
-                log.add(future.result())
-                if len(log.done) % 4 == 0 or len(log.done) == len(grid):
-                    tell(f"auto: {len(log.done)} of {len(grid)} cells")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    log.remove()
-    return [log.done[cell] for cell in grid]
+    return play_all(grid, partial(judge, requests=requests, policy=policy), log, part="auto", processes=processes)
 
 
 def row(one: CellFigures) -> dict[str, Any]:

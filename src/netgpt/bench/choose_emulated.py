@@ -8,20 +8,21 @@ single tier. Results that came later than declared are counted: where a machine 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvloop
 
 from netgpt.bench.auto_cells import EDGE_SHARE, ENTRY, FIXED, MACHINES, QUALITIES, bearable_per_s, power_w
-from netgpt.bench.conditions import MOST_OVERRUNS, conditions, tell
+from netgpt.bench.cell_log import CellLog, play_all
+from netgpt.bench.conditions import MOST_OVERRUNS, tell
 from netgpt.bench.http_load import Target, ask_at
 from netgpt.bench.worlds_runs import SETTLE_S, emulated_network
 from netgpt.core.chance import SeededChance
@@ -34,11 +35,12 @@ RTTS_S = (0.01, 0.04, 0.12)  # from device to cloud
 UPLINKS_BPS = (2e6, 50e6)
 LOADS = (0.2, 0.6)  # of what edge and cloud can bear
 SEED = 1
-REQUESTS_PER_S, WINDOW_S = 1.5, 9.0
+REQUESTS_PER_S, WINDOW_S, QUICK_WINDOW_S = 1.5, 9.0, 3.0
 PAUSE_S = 1.0  # after each way's requests, for what is still being heard of
 PROMPT_TOKENS, ANSWER_TOKENS = (32, 192), (8, 24)
 OTHERS_PROMPT, OTHERS_ANSWER = (64, 256), (16, 48)
 WAYS = ("auto", *FIXED)
+Played = dict[str, list["Went"]]  # a cell's user requests, by way to choose
 LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", dtype=np.uint8)
 
 _NODE = """[[node]]
@@ -173,7 +175,7 @@ def went(cell: Cell, reply: Mapping[str, Any]) -> Went:
     )
 
 
-def play(cell: Cell, window_s: float = WINDOW_S) -> dict[str, list[Went]]:
+def play(cell: Cell, window_s: float) -> Played:
     """Every way to choose, one after the other, in one network; `auto` first, while its door knows nothing yet.
 
     Raises:
@@ -218,34 +220,34 @@ def failures(figures: Mapping[str, float]) -> list[str]:
     return [f"{late:.1%} of the tokens came later than declared: this machine did not keep up"] if late > MOST_OVERRUNS else []
 
 
-def run(quick: bool, *, window_s: float = WINDOW_S) -> dict[str, Any]:
-    """The whole grid, some 11 minutes on two idle cores; two cells, if `quick`.
+def emulated_figures(quick: bool, *, kept: Path | None = None) -> tuple[dict[str, float], dict[str, Any], list[str]]:
+    """The whole grid, some 11 minutes on two idle cores; one cell for a shorter time, if `quick`.
+
+    Args:
+        kept: folder for cells that are done, until all are.
 
     Returns:
-        {"suite": "choose_emulated", "figures": {...}, "tables": {"cells": [...]}, "conditions": {...}, "failures": [...]}.
+        Figures as `summary` has them, {"emulated_cells": [a row for each]}, and what makes the run worthless.
+
+    Raises:
+        NetgptError: a network does not start, or a request was lost.
     """
-    grid = cells()[:: 8 if quick else 1]
-    about = conditions(packages=("grpcio", "uvloop"), seed=SEED, window_s=window_s)
-    found = []
-    for cell in grid:
-        tell(cell.name)
-        found.append((cell, play(cell, window_s)))
-    figures = summary(found)
+    grid, window_s = (cells()[:1], QUICK_WINDOW_S) if quick else (cells(), WINDOW_S)
+    tell(f"emulated: {len(grid)} cells, {len(WAYS)} ways to choose for {window_s:g} s each")
+    log = CellLog[Played](kept, "emulated", f"{window_s} {SEED}", encode=_encoded, decode=_decoded)
+    found = list(zip(grid, play_all(grid, partial(play, window_s=window_s), log, part="emulated"), strict=True))
     rows = [
         {"cell": cell.name, "service": cell.service, "qualities": cell.qualities, "nodes": sorted({one.node for one in ways["auto"]})}
         | {way: round(float(np.mean([one.cost_s for one in seen])), 4) for way, seen in ways.items()}
         for cell, ways in found
     ]
-    return {"suite": "choose_emulated", "figures": figures, "tables": {"cells": rows}, "conditions": about, "failures": failures(figures)}
+    figures = summary(found)
+    return figures, {"emulated_cells": rows}, failures(figures)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two cells")
-    parser.add_argument("--window", type=float, default=WINDOW_S, metavar="SECONDS", help="of requests, for each way to choose")
-    args = parser.parse_args()
-    sys.stdout.write(json.dumps(run(args.quick, window_s=args.window), indent=2) + "\n")
+def _encoded(played: Played) -> dict[str, list[dict[str, Any]]]:
+    return {way: [asdict(one) for one in seen] for way, seen in played.items()}
 
 
-if __name__ == "__main__":
-    main()
+def _decoded(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Played:
+    return {way: [Went(**one) for one in seen] for way, seen in rows.items()}

@@ -7,27 +7,28 @@ off by, no report from a node can mend. Both are judged on the nodes that `auto`
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from netgpt.bench.auto_cells import EDGE_SHARE, ENTRY, LOADS, Ask, Cell, asks_of, cells, machine
 from netgpt.bench.auto_play import Seen, play
-from netgpt.bench.choose_auto import REQUESTS, SEEDS
+from netgpt.bench.cell_log import CellLog, play_all
+from netgpt.bench.choose_auto import QUICK_REQUESTS, QUICK_SEEDS, REQUESTS, SEEDS
+from netgpt.bench.conditions import tell
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.world.simulated import SimulatedWorld
 
 FIRST_PIECE_BYTES = 80  # with the first token
 DOWN_FACTOR = 4  # of the uplink's rate
+THIN, QUICK_THIN = 5, 16  # every so many-th cell of `choose_auto`'s grid
 Outlook = Mapping[str, tuple[float, ...]]  # when each slot gets free, by node
+Found = list[tuple[float, float, float]]  # of each request of a cell: see `errors_of`
 
 
-def errors_of(cell: Cell, requests: int) -> list[tuple[float, float, float]]:
+def errors_of(cell: Cell, requests: int) -> Found:
     """(error of the prediction, of the oracle, whether it came within the time told for 19 in 20) for each request; shares of what happened."""
     asks = asks_of(cell, requests)
     states: dict[int, Outlook] = {}
@@ -55,45 +56,36 @@ def foreseen_s(cell: Cell, ask: Ask, seen: Seen, free_s: Sequence[float]) -> flo
     return chosen["held_s"] + rtt_s + up_s + down_s + wait_s + machine(tier).prefill_s(prompt)
 
 
-def summary(found: Mapping[Cell, Sequence[tuple[float, float, float]]]) -> dict[str, float]:
+def summary(found: Mapping[Cell, Found]) -> dict[str, float]:
     """Figures over all requests, and of each load.
 
     Returns:
-        `ttft_error_...` and `oracle_ttft_error_...`: median, p95, and the share that is off by more than 30 %; `ttft_within_p95`: how many came
-        within the time that is told to hold 19 times in 20.
+        `foresight_ttft_error_...` and `foresight_oracle_error_...`: median, p95, and the share that is off by more than 30 %;
+        `foresight_ttft_within_p95`: how many came within the time that is told to hold 19 times in 20.
     """
-    figures: dict[str, float] = {"cells": len(found), "requests": sum(map(len, found.values()))}
+    figures: dict[str, float] = {"foresight_cells": len(found), "foresight_requests": sum(map(len, found.values()))}
     for suffix, loads in (("", LOADS), *((f"_load_{100 * load:.0f}", (load,)) for load in LOADS)):
         pairs = [pair for cell, pairs in found.items() if cell.load in loads for pair in pairs]
         if not pairs:
             continue
         *both, within = zip(*pairs, strict=True)
-        figures[f"ttft_within_p95{suffix}"] = round(float(np.mean(within)), 4)
-        for name, errors in zip(("ttft_error", "oracle_ttft_error"), both, strict=True):
+        figures[f"foresight_ttft_within_p95{suffix}"] = round(float(np.mean(within)), 4)
+        for name, errors in zip(("foresight_ttft_error", "foresight_oracle_error"), both, strict=True):
             figures[f"{name}_median{suffix}"] = round(float(np.median(errors)), 4)
             figures[f"{name}_p95{suffix}"] = round(float(np.percentile(errors, 95)), 4)
             figures[f"{name}_above_30{suffix}"] = round(float(np.mean(np.array(errors) > 0.3)), 4)
     return figures
 
 
-def figures(thin: int = 1, *, seeds: Sequence[int] = SEEDS, processes: int = 2) -> dict[str, float]:
-    """Over every `thin`-th cell of `choose_auto`'s grid; a minute of processor time for 20 cells."""
-    grid = cells(seeds, thin=thin)
-    judged = partial(errors_of, requests=REQUESTS)
-    if processes == 1:
-        return summary({cell: judged(cell) for cell in grid})
-    with ProcessPoolExecutor(processes) as pool:
-        return summary(dict(zip(grid, pool.map(judged, grid), strict=True)))
+def foresight_figures(quick: bool, *, processes: int = 2, kept: Path | None = None) -> dict[str, float]:
+    """Over every fifth cell of `choose_auto`'s grid, a minute of processor time; three cells and fewer requests, if `quick`.
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--thin", type=int, default=1, metavar="N", help="every Nth cell (default: all)")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seed", type=int, nargs="+", default=SEEDS)
-    args = parser.parse_args()
-    sys.stdout.write(json.dumps(figures(args.thin, seeds=args.seed, processes=args.processes), indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    Args:
+        kept: folder for cells that are done, until all are.
+    """
+    grid = cells(QUICK_SEEDS, thin=QUICK_THIN) if quick else cells(SEEDS, thin=THIN)
+    requests = QUICK_REQUESTS if quick else REQUESTS
+    tell(f"foresight: {len(grid)} cells, {requests} requests each")
+    log = CellLog[Found](kept, "foresight", str(requests), encode=list, decode=lambda rows: [tuple(row) for row in rows])
+    found = play_all(grid, partial(errors_of, requests=requests), log, part="foresight", processes=processes)
+    return summary(dict(zip(grid, found, strict=True)))

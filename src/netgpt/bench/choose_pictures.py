@@ -38,7 +38,7 @@ def _draw_winners(Figure: Any, rows: Rows, folder: Path) -> Path:
             width = 1 / len(seeds)
             x, y = rtts.index(row["rtt_s"]) + width * seeds.index(row["seed"]), uplinks.index(row["up_bps"])
             axis.bar(x, 1, width, y, align="edge", color=TIERS[row["winner"]], edgecolor="white", alpha=0.6)
-            axis.text(x + width / 2, y + 0.5, f"{100 * row['regret']:.0f}", ha="center", va="center", fontsize="small")
+            axis.text(x + width / 2, y + 0.5, str(round(100 * row["regret"])), ha="center", va="center", fontsize="small")
         axis.set(title=f"load {load:g}", xlabel="round trip to the cloud, ms", xlim=(0, len(rtts)), ylim=(0, len(uplinks)))
         axis.set_xticks(np.arange(len(rtts)) + 0.5, [f"{1e3 * rtt:g}" for rtt in rtts])
         axis.set_yticks(np.arange(len(uplinks)) + 0.5, [f"{up / 1e6:g}" for up in uplinks])
@@ -62,7 +62,8 @@ def _draw_pareto(Figure: Any, rows: Rows, folder: Path) -> Path:
             colour = WAYS[way]
             filled = colour if (service, way) in front(points) else "none"
             axis.scatter(means[name], means[QUALITY], marker=MARKERS[service], s=60, facecolors=filled, edgecolors=colour)
-        axis.set(xlabel=label, xscale="symlog" if name == "payload_bytes" else "log")
+        axis.set_xlabel(label)
+        _label_few(axis, logarithmic=name != "payload_bytes")
         axis.grid(alpha=0.3)
     first = figure.axes[0]
     first.set_ylabel("share of answers that are right, as stated")
@@ -74,6 +75,19 @@ def _draw_pareto(Figure: Any, rows: Rows, folder: Path) -> Path:
     path = folder / "pareto.png"
     figure.savefig(path, dpi=80)
     return path
+
+
+def _label_few(axis: Any, *, logarithmic: bool) -> None:
+    """Ticks at 1, 2 and 5 of each decade, or a handful of round ones from zero: no label lies on another."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    if logarithmic:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def trade_offs(rows: Rows) -> dict[tuple[str, str], dict[str, float]]:

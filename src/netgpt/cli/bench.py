@@ -31,7 +31,8 @@ SUITES: dict[str, tuple[str, str]] = {
 
 
 COMPARE = "compare"
-PARTS = ("cascade", "cache", "auto")  # of choose
+DEFAULT_PARTS = ("cascade", "cache", "auto", "foresight")  # of choose
+PARTS = (*DEFAULT_PARTS, "emulated")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=PARTS,
         default=[],
-        help="of choose, again for each: escalation, kept answers, who answers first (default: all)",
+        help="of choose, again for each: escalation, kept answers, who answers first, what can be foretold of that (default: these four), and the "
+        "same over real processes and shaped links",
     )
     parser.add_argument(
         "--policy", metavar="NAME", default="", help="of choose: a policy to judge beside NetGPT's own: an installed one, or MODULE:NAME"
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 def _more(args: argparse.Namespace) -> dict[str, Any]:
     """What one suite alone takes."""
     if args.suite == "choose":
-        parts = tuple(args.part) or (PARTS[:1] if args.recording else PARTS)
+        parts = tuple(args.part) or (PARTS[:1] if args.recording else DEFAULT_PARTS)
         return {
             "parts": parts,
             "recording": args.recording,
@@ -102,7 +104,7 @@ def _more(args: argparse.Namespace) -> dict[str, Any]:
 
 def _show(report: dict[str, Any]) -> None:
     figures = report["figures"]
-    names = [name for name in figures if not name.endswith(("_min", "_max", "_low", "_high"))]
+    names = [name for name in figures if not (name.endswith(("_min", "_max", "_low", "_high")) and name.rpartition("_")[0] in figures)]
     print(
         format_table(
             ["FIGURE", "VALUE", "FROM", "TO"],

@@ -22,6 +22,7 @@ from netgpt.engine.openai_probe import listed_names, probe
 from netgpt.engine.openai_request import Probed, Upstream, generate_body, split_text
 from netgpt.engine.openai_talk import Talk
 from netgpt.engine.threads import Slots, check_no_grammar
+from netgpt.engine.workload import Workload
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
 
@@ -60,6 +61,7 @@ class OpenAIEngine:
         self._server = OpenAIServer(upstream.url, key=key, connect_s=upstream.connect_s)
         self._tier, self._parameters, self._context_tokens = tier, parameters, context_tokens
         self._slots = Slots(upstream.model or upstream.url, slots, queue)
+        self._workload = Workload(slots, clock, serial=False)  # what prompts wait for there, nobody tells
         self._probed: Probed | None = None
         self._down: NetgptError | None = NodeUnreachable(f"{self._server.url} has not been asked yet", hint="wait a second")
         self._doubted = False
@@ -105,7 +107,13 @@ class OpenAIEngine:
     def load(self) -> Load:
         """Raises what is wrong with the upstream, if it cannot be asked now."""
         self._known()
-        return Load(running=self._slots.running, waiting=self._slots.waiting, slots=self._slots.count)
+        return Load(
+            running=self._slots.running,
+            waiting=self._slots.waiting,
+            slots=self._slots.count,
+            free_s=self._workload.free_s(),
+            step_s=self._workload.step_s,
+        )
 
     # ---- whether it is there
 
@@ -173,27 +181,30 @@ class OpenAIEngine:
         probed = self._known()
         answer, tail = self._check(request, probed)
         arrival_s = self._clock.now_s()
-        async with self._slots:
-            body = generate_body(probed, request, answer)
-            queue_s = self._clock.now_s() - arrival_s
-            for attempt in range(self._upstream.retries + 1):
-                talk = Talk(self._upstream, self._server, self._clock, request, body, queue_s=queue_s, tail=tail)
-                try:
-                    with talk:
-                        while (tokens := await talk.next()) is not None:
-                            yield tokens
-                    return
-                except (NodeUnreachable, Overloaded) as error:
-                    pause_s = _pause_s(error, attempt)
-                    if talk.began or attempt == self._upstream.retries or pause_s is None:
-                        if isinstance(error, NodeUnreachable):
-                            self._doubt()
-                        raise
-                    await self._clock.sleep(pause_s)
-                except (AuthenticationFailed, ModelNotFound) as error:
-                    lost = _as_lost(error)
-                    self._doubt(lost)
-                    raise lost from None
+        with self._workload.enter(1, request.max_tokens) as job:
+            async with self._slots:
+                job.start()
+                body = generate_body(probed, request, answer)
+                queue_s = self._clock.now_s() - arrival_s
+                for attempt in range(self._upstream.retries + 1):
+                    talk = Talk(self._upstream, self._server, self._clock, request, body, queue_s=queue_s, tail=tail)
+                    try:
+                        with talk:
+                            while (tokens := await talk.next()) is not None:
+                                job.add(tokens.made, ends=tokens.finish == "stop")
+                                yield tokens
+                        return
+                    except (NodeUnreachable, Overloaded) as error:
+                        pause_s = _pause_s(error, attempt)
+                        if talk.began or attempt == self._upstream.retries or pause_s is None:
+                            if isinstance(error, NodeUnreachable):
+                                self._doubt()
+                            raise
+                        await self._clock.sleep(pause_s)
+                    except (AuthenticationFailed, ModelNotFound) as error:
+                        lost = _as_lost(error)
+                        self._doubt(lost)
+                        raise lost from None
 
     def _check(self, request: Generate, probed: Probed) -> tuple[str, bytes]:
         """The answer so far, as text and the bytes of an unfinished character; raises NotSupported."""

@@ -24,6 +24,7 @@ from typing import Literal
 from netgpt.core.clock import Clock
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar, check_no_penalties
+from netgpt.engine.workload import Workload
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import (
     Capabilities,
@@ -152,6 +153,7 @@ class ReplayEngine:
         self._clock = clock
         self._timing = timing
         self._slots = Slots(card.id, slots, queue)
+        self._workload = Workload(slots, clock, serial=False)  # each answer has its own recorded time
         self._threads: Threads[int] = Threads()
         said = sum(len(script.ids) for script in scripts.values())
         self._bytes_a_token = max(said / max(sum(len(script.starts) for script in scripts.values()), 1), 1.0)
@@ -161,29 +163,32 @@ class ReplayEngine:
         check_no_grammar(self.card, request)
         check_no_penalties(self.card, request)
         arrival_s = self._clock.now_s()
-        async with self._slots:
-            start_s = due_s = self._clock.now_s()
-            thread = self._resume(request)
-            try:
-                script, place = self._find(thread.items)
-                left = request.max_tokens
-                first_s = wait_s = self._first_wait_s(script, request.keep, len(thread.items) - place)
-                while True:
-                    due_s += wait_s
-                    await self._until(due_s)
-                    tokens = _step(script, place, left, request, position=thread.tokens)
-                    thread.items.extend(tokens.ids)
-                    place, left = place + len(tokens.ids), left - len(tokens.ids)
-                    finish = _finish(script, place, left, tokens, request)
-                    if finish:
-                        timings = self._timings(arrival_s, start_s, first_s)
-                        yield replace(tokens, finish=finish, timings=timings, cached=request.keep)
-                        return
-                    yield tokens
-                    wait_s = _gap_s(script, place)
-            finally:
-                if not request.hold:
-                    self._threads.drop(request.session, thread)
+        with self._workload.enter(len(request.ids), request.max_tokens) as job:
+            async with self._slots:
+                job.start()
+                start_s = due_s = self._clock.now_s()
+                thread = self._resume(request)
+                try:
+                    script, place = self._find(thread.items)
+                    left = request.max_tokens
+                    first_s = wait_s = self._first_wait_s(script, request.keep, len(thread.items) - place)
+                    while True:
+                        due_s += wait_s
+                        await self._until(due_s)
+                        tokens = _step(script, place, left, request, position=thread.tokens)
+                        thread.items.extend(tokens.ids)
+                        place, left = place + len(tokens.ids), left - len(tokens.ids)
+                        finish = _finish(script, place, left, tokens, request)
+                        job.add(len(tokens.ids), ends=finish == "stop")
+                        if finish:
+                            timings = self._timings(arrival_s, start_s, first_s)
+                            yield replace(tokens, finish=finish, timings=timings, cached=request.keep)
+                            return
+                        yield tokens
+                        wait_s = _gap_s(script, place)
+                finally:
+                    if not request.hold:
+                        self._threads.drop(request.session, thread)
 
     def _timings(self, arrival_s: float, start_s: float, first_s: float) -> Timings:
         recorded = self._timing == "recorded"
@@ -227,6 +232,9 @@ class ReplayEngine:
             held_tokens=self._threads.held_tokens,
             capacity_tokens=self._slots.count * self.card.context_tokens,
             sessions=self._threads.names,
+            free_s=self._workload.free_s(),
+            step_s=self._workload.step_s,
+            prompt_token_s=self._workload.prompt_token_s,
         )
 
     async def close(self) -> None:

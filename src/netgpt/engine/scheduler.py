@@ -22,6 +22,7 @@ from netgpt.engine.decode import FusedDecoder
 from netgpt.engine.grammar import Grammars, Matcher
 from netgpt.engine.sampling import Shift
 from netgpt.engine.sessions import Session, SessionTable
+from netgpt.engine.workload import Job, Workload
 from netgpt.models.generation import Embed, Embedding, Generate, Held, Prefill, Timings, Tokens, Verdict, Verify
 
 Wanted = Generate | Verify | Prefill | Embed
@@ -34,6 +35,7 @@ class Call:
 
     request: Wanted
     arrival_s: float
+    job: Job  # the call as work that is left to do
     start_s: float = 0.0
     run: Run | None = None  # once admitted
     cached: int = 0  # tokens found in KV
@@ -75,6 +77,7 @@ class Scheduler:
         self._clock = clock
         self._queue = queue
         self._grammars = grammars
+        self.workload = Workload(slots, clock)
         self._call_duration_s = 1.0  # moving average, for Retry-After
         self._interrupted = False
         self._woken = asyncio.Event()
@@ -100,7 +103,8 @@ class Scheduler:
             )
         self._sessions.enter_epoch(request.session, request.epoch)
         self._end(request.session, "taken over by a newer call")
-        call = Call(request=request, arrival_s=self._clock.now_s())
+        most = request.max_tokens if isinstance(request, Generate) else 0
+        call = Call(request=request, arrival_s=self._clock.now_s(), job=self.workload.enter(len(request.ids), most))
         self.waiting.append(call)
         if not len(self._tasks):
             self._tasks.spawn(self._serve(), name=f"engine of {self._name}")
@@ -126,6 +130,7 @@ class Scheduler:
         for call in (*self.running, *self.waiting):
             call.news.put_nowait(self._closed_error())
             call.left.set()
+            call.job.leave()
         self.running.clear()
         self.waiting.clear()
         await self._tasks.close()
@@ -167,7 +172,9 @@ class Scheduler:
     def _release_closed(self) -> None:
         for call in [call for call in self.running if call.is_closed]:
             self._leave(call)
-        self.waiting = deque(call for call in self.waiting if not call.is_closed)
+        for call in [call for call in self.waiting if call.is_closed]:
+            self.waiting.remove(call)
+            call.job.leave()
 
     def _admit(self) -> None:
         """Start waiting calls, first come first served, while there is a slot and room in KV."""
@@ -180,7 +187,9 @@ class Scheduler:
                 call.run = self._start(call)
             except NetgptError as error:
                 call.news.put_nowait(error)
+                call.job.leave()
                 continue
+            call.job.start(call.run.missing)
             self.running.append(call)
 
     def _start(self, call: Call) -> Run:
@@ -236,6 +245,7 @@ class Scheduler:
             if run.draws:
                 call.news.put_nowait(_tokens(call, request, run, timings))
                 call.told += len(run.draws)
+                call.job.add(len(run.draws), ends=run.finish == "stop")
                 run.draws = []
         elif run.finish:
             call.news.put_nowait(_reply(request, run, timings))
@@ -251,6 +261,7 @@ class Scheduler:
         """Give the slot back; park the session, or free it."""
         self.running.remove(call)
         call.left.set()
+        call.job.leave()
         if call.run is not None:
             call.run.abandon()
             self._sessions.park(call.run.session)

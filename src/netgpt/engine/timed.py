@@ -96,7 +96,7 @@ class TimedEngine:
                                 self._join(pace)
                                 steps -= 1  # the prompt itself tells the first token
                             await self._step(pace, steps, asked_s)
-                            job.add(made)
+                            job.add(made, ends=bool(reply.finish))
                             yield self._stamped(reply, pace, Timings(queue_s=waited_s, prefill_s=prefill_s), arrival_s)
                             asked_s = self._clock.now_s()
                 finally:

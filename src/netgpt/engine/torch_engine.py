@@ -15,6 +15,7 @@ from netgpt.core.errors import ContextLengthExceeded, InvalidRequest, NetgptErro
 from netgpt.engine.decode import FusedDecoder
 from netgpt.engine.grammar import Grammars
 from netgpt.engine.kv import kv_bytes_per_token
+from netgpt.engine.own_pace import measured_pace
 from netgpt.engine.sampling import check_penalties, check_sampling
 from netgpt.engine.scheduler import Scheduler
 from netgpt.engine.sessions import SessionTable
@@ -26,6 +27,7 @@ from netgpt.models.grammar import check_grammar
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import read_card
 from netgpt.models.tokenizer import Tokenizer
+from netgpt.network.offer import Pace
 
 DEFAULT_KV_BYTES = 2**30  # for all sessions, where the capacity is not given
 
@@ -55,6 +57,8 @@ class TorchEngine:
         tokenizer: Callable[[], Tokenizer] | None = None,
     ) -> None:
         self.card = card
+        self._model = model
+        self._clock = WallClock() if clock is None else clock
         self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, grammar=tokenizer is not None, embed=True, penalties=True)
         default_tokens = max(card.context_tokens, DEFAULT_KV_BYTES // kv_bytes_per_token(model.config, model.dtype))
         self._vocabulary = model.config.vocab_size
@@ -64,7 +68,7 @@ class TorchEngine:
             self._sessions,
             name=card.id,
             compute=compute,
-            clock=WallClock() if clock is None else clock,
+            clock=self._clock,
             slots=slots,
             queue=queue,
             grammars=None if tokenizer is None else Grammars(tokenizer, self._vocabulary),
@@ -162,7 +166,12 @@ class TorchEngine:
             self._sessions.drop(session)
         return Held(session=request.session, tokens=len(session.tokens))
 
+    def measure_pace(self) -> Pace | None:
+        """How fast the model is on this machine while nothing else runs; to be asked before the first call. See `measured_pace`."""
+        return measured_pace(self._model, self._clock)
+
     def load(self) -> Load:
+        workload = self._scheduler.workload
         return Load(
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting),
@@ -170,6 +179,9 @@ class TorchEngine:
             held_tokens=self._sessions.held_tokens,
             capacity_tokens=self._sessions.capacity_tokens,
             sessions=self._sessions.names,
+            free_s=workload.free_s(),
+            step_s=workload.step_s,
+            prompt_token_s=workload.prompt_token_s,
         )
 
     async def close(self) -> None:

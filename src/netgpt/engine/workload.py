@@ -7,6 +7,7 @@ Nobody can know how long an answer will be; those that an engine has made say wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from heapq import heapify, heapreplace
 
 from netgpt.core.clock import Clock
@@ -18,28 +19,36 @@ MEMORY_S = 2.0  # a step this old weighs 1/e of a new one
 class Job:
     """One answer: a context, from its arrival to its end."""
 
-    __slots__ = ("_workload", "last_s", "made", "most", "prompt", "started_s")
+    __slots__ = ("_workload", "ended", "last_s", "made", "most", "prompt", "started_s")
 
     def __init__(self, workload: Workload, prompt: int, most: int) -> None:
         self._workload = workload
         self.prompt = prompt  # tokens to be computed
         self.most = most  # tokens that it may have
         self.made = 0
+        self.ended = False  # of itself; else whoever leaves it might have had more
         self.started_s = self.last_s = math.nan  # when it got its slot, and its last token so far
 
     def __enter__(self) -> Job:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._workload.leave(self)
+        self.leave()
 
-    def start(self) -> None:
-        """It has a slot."""
+    def start(self, prompt: int | None = None) -> None:
+        """It has a slot; `prompt` tokens are left to be computed, where that is less than was thought."""
         self.started_s = self._workload.clock.now_s()
+        if prompt is not None:
+            self.prompt = max(prompt, 1)
 
-    def add(self, tokens: int) -> None:
-        """It has so many tokens more, just now."""
+    def add(self, tokens: int, *, ends: bool = False) -> None:
+        """It has so many tokens more, just now; `ends`: the last ones."""
+        self.ended = ends
         self._workload.add(self, tokens)
+
+    def leave(self) -> None:
+        """It is not under way any more."""
+        self._workload.leave(self)
 
 
 class _Mean:
@@ -62,7 +71,11 @@ class _Mean:
 class Workload:
     """The answers that an engine makes and those that wait, in the order of their arrival."""
 
-    def __init__(self, slots: int, clock: Clock) -> None:
+    def __init__(self, slots: int, clock: Clock, *, serial: bool = True) -> None:
+        """Args:
+        serial: prompts are computed one after the other, and decoding waits meanwhile; else each is computed as if it were alone.
+        """
+        self._serial = serial
         self._slots = slots
         self.clock = clock
         self._jobs: dict[Job, None] = {}
@@ -80,7 +93,7 @@ class Workload:
         """It has so many tokens more, just now."""
         now_s = self.clock.now_s()
         if not job.made:
-            began_s = max(job.started_s, self._prompt_end_s)
+            began_s = max(job.started_s, self._prompt_end_s) if self._serial else job.started_s
             self._prompt_token.add(max(now_s - began_s, 0.0), job.prompt, now_s)
             self._prompt_end_s = now_s
         elif tokens:
@@ -92,7 +105,7 @@ class Workload:
         """It has ended, or nobody waits for it any more."""
         self._jobs.pop(job, None)
         if job.made:
-            self._lengths.add("", "", job.made, cut=job.made >= job.most)
+            self._lengths.add("", "", job.made, cut=job.made >= job.most or not job.ended)
 
     @property
     def step_s(self) -> float:
@@ -110,24 +123,36 @@ class Workload:
             return ()
         now_s = self.clock.now_s()
         held = [job for job in self._jobs if not math.isnan(job.started_s)]
-        fresh = [job for job in held if not job.made]
-        prompts_s = sum(job.prompt for job in fresh) * self._prompt_token.value
-        if fresh:  # the first of them is under way
-            prompts_s -= min(now_s - max(min(job.started_s for job in fresh), self._prompt_end_s), fresh[0].prompt * self._prompt_token.value)
-        ends_s = [prompts_s + max(self._left_s(job) - (0.0 if job in fresh else now_s - job.last_s), 0.0) for job in held]
-        ends_s = sorted([*ends_s, *[prompts_s] * (self._slots - len(held))])[: max(self._slots, 1)]
+        prompts_s = self._prompts_s([job for job in held if not job.made], now_s) if self._serial else 0.0
+        ends_s = sorted([*[prompts_s + self._rest_s(job, now_s) for job in held], *[prompts_s] * (self._slots - len(held))])[: max(self._slots, 1)]
         for job in self._jobs:
             if math.isnan(job.started_s):
                 self._place(job, ends_s)
         return tuple(sorted(ends_s))
 
+    def _prompts_s(self, fresh: Sequence[Job], now_s: float) -> float:
+        """Until all prompts that have a slot are computed; the first of them is under way."""
+        if not fresh:
+            return 0.0
+        begun_s = now_s - max(min(job.started_s for job in fresh), self._prompt_end_s)
+        first_s = fresh[0].prompt * self._prompt_token.value
+        return sum(job.prompt for job in fresh) * self._prompt_token.value - min(begun_s, first_s)
+
+    def _rest_s(self, job: Job, now_s: float) -> float:
+        """What a job with a slot still takes, beside prompts that hold all up."""
+        if job.made:
+            return max(self._left_s(job) - (now_s - job.last_s), 0.0)
+        own_s = 0.0 if self._serial else max(job.prompt * self._prompt_token.value - (now_s - job.started_s), 0.0)
+        return own_s + self._left_s(job)
+
     def _left_s(self, job: Job) -> float:
         return self._lengths.left("", "", job.made, job.most) * self._step.value
 
     def _place(self, job: Job, ends_s: list[float]) -> None:
-        """Let a job that waits take the slot that gets free first; decoding of the others waits for its prompt."""
+        """Let a job that waits take the slot that gets free first; decoding of the others waits for its prompt, if prompts hold it up."""
         prompt_s = job.prompt * self._prompt_token.value
         start_s = min(ends_s)
-        ends_s[:] = [end_s + prompt_s if end_s > start_s else end_s for end_s in ends_s]
+        if self._serial:
+            ends_s[:] = [end_s + prompt_s if end_s > start_s else end_s for end_s in ends_s]
         heapify(ends_s)
         heapreplace(ends_s, start_s + prompt_s + self._left_s(job))

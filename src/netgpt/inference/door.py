@@ -166,7 +166,7 @@ class Door:
             if decision is not None:
                 visit.planned(request, plan := told(decision, request.service))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
-            with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s) as followed:
+            with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s, self._clock) as followed:
                 prompt_ids = render_prompt(self._tokenizer, request)
                 fit = self._fit(nodes, request, len(prompt_ids))
                 session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)

@@ -103,6 +103,7 @@ class NodeEstimates:
         self.ends_s: dict[str, float] = {}  # of this door's requests there, on their way, or waiting here to go there: when each is expected to end
         self.asked: dict[str, tuple[float, float]] = {}  # what has not been heard of: since when, and how long it was to take
         self.heard_of_s = -1.0  # when the youngest call began of which something was heard
+        self.heard_late_s = 0.0  # and how late that came
         self.up, self.down = _up_line(), _down_line()
         self.probes = 0
 
@@ -168,10 +169,15 @@ class Estimates:
         if (known := self._nodes.get(node)) is not None:
             known.ends_s.pop(call, None)
 
-    def hear(self, node: str, call: str, *, answered: bool = True) -> None:
-        """It was heard of, or, not `answered`, it is not waited for any more."""
-        if (known := self._nodes.get(node)) is not None and (since := known.asked.pop(call, None)) is not None and answered:
-            known.heard_of_s = max(known.heard_of_s, since[0])
+    def hear(self, node: str, call: str, now_s: float) -> None:
+        """It was heard of."""
+        if (known := self._nodes.get(node)) is not None and (asked := known.asked.pop(call, None)) is not None and asked[0] >= known.heard_of_s:
+            known.heard_of_s, known.heard_late_s = asked[0], _lateness_s(now_s - asked[0], asked[1])
+
+    def forget(self, node: str, call: str) -> None:
+        """It is not waited for any more."""
+        if (known := self._nodes.get(node)) is not None:
+            known.asked.pop(call, None)
 
     def probed(self, member: Member, took_s: float, now_s: float) -> None:
         """A round trip that cost the node no work."""
@@ -250,7 +256,7 @@ class Estimates:
             offer=offer,
             quality=quality,
             quality_from="card" if member.quality else "assumed",
-            pace_from="learnt" if learnt else "told" if told else "assumed",
+            pace_from="learnt" if learnt else "told" if told or known.step_s else "assumed",
             way_from="measured" if known.rtt.count else "assumed",
             network_spread=known.rtt.spread(now_s),
             pace_spread=max(known.prefill.spread(now_s), known.step.spread(now_s)),
@@ -311,11 +317,16 @@ def _trust(queue: Level, now_s: float) -> float:
 
 
 def _late_s(known: NodeEstimates, now_s: float) -> float:
-    """How long the oldest call is overdue, unless something was heard of a younger one."""
+    """How late what is asked next will be, while calls are under way: as the oldest of these is, or as what was heard last."""
     for since_s, expected_s in known.asked.values():
         if since_s > known.heard_of_s:
-            return max(now_s - since_s - PATIENCE * expected_s - GRACE_S, 0.0)
+            return max(_lateness_s(now_s - since_s, expected_s), known.heard_late_s)
     return 0.0
+
+
+def _lateness_s(taken_s: float, expected_s: float) -> float:
+    """How much longer than expected something takes, once that is more than chance."""
+    return taken_s - expected_s if taken_s > PATIENCE * expected_s + GRACE_S else 0.0
 
 
 def utilisation(pace: Pace, running: float) -> float:

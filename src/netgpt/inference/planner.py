@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from netgpt.core.clock import Clock
 from netgpt.core.value import value
 from netgpt.inference.climbing import Climbing
 from netgpt.inference.estimates import Estimates, NodeView, Sample
@@ -60,22 +61,22 @@ class Battery:
 class Followed:
     """A request on its way to the node that was chosen: a context, from the choice to the end. Overdue ones say something of their node."""
 
-    __slots__ = ("_call", "_estimates", "_node")
+    __slots__ = ("_call", "_clock", "_estimates", "_node")
 
-    def __init__(self, estimates: Estimates, node: str, call: str) -> None:
-        self._estimates, self._node, self._call = estimates, node, call
+    def __init__(self, estimates: Estimates, node: str, call: str, clock: Clock) -> None:
+        self._estimates, self._node, self._call, self._clock = estimates, node, call, clock
 
     def heard(self) -> None:
         """The first token is there."""
         if self._node:
-            self._estimates.hear(self._node, self._call)
+            self._estimates.hear(self._node, self._call, self._clock.now_s())
 
     def __enter__(self) -> Followed:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._node:
-            self._estimates.hear(self._node, self._call, answered=False)
+            self._estimates.forget(self._node, self._call)
             self._estimates.end(self._node, self._call)
 
 
@@ -157,15 +158,15 @@ class Planner:
                 self._last.popitem(last=False)
         return decision
 
-    def follow(self, request: ChatRequest, decision: Decision | None, now_s: float) -> Followed:
-        """Watch over a request from now on; without a decision nothing is watched."""
+    def follow(self, request: ChatRequest, decision: Decision | None, since_s: float, clock: Clock) -> Followed:
+        """Watch over a request that came then; without a decision nothing is watched."""
         if decision is None:
-            return Followed(self.estimates, "", "")
+            return Followed(self.estimates, "", "", clock)
         told = decision.chosen.prediction
         node = told.candidate.nodes[0]
-        self.estimates.ask(node, request.request_id, now_s, told.ttft_s)
-        self.estimates.send(node, request.request_id, now_s, told.ttft_s, told.total_s)
-        return Followed(self.estimates, node, request.request_id)
+        self.estimates.ask(node, request.request_id, since_s, told.ttft_s)
+        self.estimates.send(node, request.request_id, since_s, told.ttft_s, told.total_s)
+        return Followed(self.estimates, node, request.request_id, clock)
 
     def preview(
         self,

@@ -23,7 +23,8 @@ STALE_S = 0.4
 BUSY_STALE_S = 0.1  # where the next request may have to wait,
 MOST_PROBES_PER_S = 50  # though all doors together ask a node no more often
 ACTIVE_S = 5.0
-DEADLINE_S = 2.0  # of each call; a way that takes longer counts as this long
+DEADLINE_S = 2.0  # of each call
+TOO_LONG_S = 4.0  # as this long counts one that has not ended by then: what is late is as late again, on average
 PADDING = bytes(1200)  # one packet
 PROBE = "probe"  # stands for itself among the calls of which nothing has been heard
 MOST_NODES = 8  # watched at once, the best candidates first
@@ -87,19 +88,19 @@ class Prober:
             estimates.probed(member, small_s, clock.now_s())
             if unusual:
                 await self._probe_rate(member, small_s, own)
-            estimates.hear(member.id, PROBE)
+            estimates.hear(member.id, PROBE, clock.now_s())
         except NetgptError:
-            estimates.probed(member, DEADLINE_S, clock.now_s())
+            estimates.probed(member, TOO_LONG_S, clock.now_s())
         finally:
-            estimates.hear(member.id, PROBE, answered=False)
+            estimates.forget(member.id, PROBE)
             self._under_way.discard(member.id)
 
     async def _probe_rate(self, member: Member, small_s: float, own: Callable[[str], int]) -> None:
-        """How much longer a call with padding takes; one that does not end in time takes at least until then."""
+        """How much longer a call with padding takes; one that does not end in time counts as too long."""
         try:
             large_s = await self._call(member, PADDING, own)
         except DeadlineExceeded:
-            large_s = DEADLINE_S
+            large_s = TOO_LONG_S
         self._estimates.probed_rate(member, large_s - small_s, len(PADDING), self._clock.now_s())
 
     async def _call(self, member: Member, padding: bytes, own: Callable[[str], int]) -> float:

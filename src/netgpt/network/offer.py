@@ -1,7 +1,7 @@
 """What a node says of its own work: how fast it is, what it draws, what it costs. Data that travels with its membership.
 
-Told, not measured: whoever plans with it corrects it by what answers really took. A node that runs at its machine's own
-speed says nothing of its pace.
+Told: whoever plans with it corrects it by what answers really took. A node declares its machine, or has measured itself, or
+says nothing of its pace.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def pace_of(declared: Declared) -> Pace:
 
 
 def offer_of(declared: Declared | None, *, price_prompt: float = 0.0, price_answer: float = 0.0, quality: float = 0.0) -> Offer:
-    """What a node says that is declared to be that machine; None: one that keeps its own pace, which it does not know."""
+    """What a node says that is declared to be that machine; None: one that keeps its own pace, of which this says nothing."""
     told = Offer(price_prompt=price_prompt, price_answer=price_answer, quality=quality)
     if declared is None:
         return told

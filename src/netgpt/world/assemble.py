@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 from netgpt.api.hosts import reached_at
 from netgpt.core.chance import Chance
@@ -34,7 +34,7 @@ from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.recording import Recording, read_recording
 from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
-from netgpt.network.offer import Offer, offer_of
+from netgpt.network.offer import Offer, Pace, offer_of
 from netgpt.network.scenario import TIERS
 from netgpt.network.shape import node_shape
 from netgpt.node.certification import certify, keep_renewed
@@ -47,6 +47,13 @@ from netgpt.world.config import DoorConfig, EngineConfig
 from netgpt.world.declared import declared_machine
 
 HASH_CONTEXT_TOKENS = 2048
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """An engine that can find out how fast it is on this machine."""
+
+    def measure_pace(self) -> Pace | None: ...
 
 
 def make_tokenizer(config: DoorConfig | EngineConfig) -> Tokenizer:
@@ -71,6 +78,11 @@ def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = N
     return TimedEngine(engine, declared, clock) if declared else engine
 
 
+def measure_pace(engine: Engine) -> Pace | None:
+    """How fast an engine is that keeps its own pace and can say so: some tenths of a second of work, before anybody asks."""
+    return engine.measure_pace() if isinstance(engine, Measurable) else None
+
+
 def make_keeper(engine: Engine, tokenizer: Tokenizer | None, clock: Clock, *, entries: int) -> AnswerCache | None:
     """What keeps answers at a node; None if it is to keep none.
 
@@ -80,10 +92,15 @@ def make_keeper(engine: Engine, tokenizer: Tokenizer | None, clock: Clock, *, en
     return AnswerCache(clock, entries=entries, embed=engine_embedder(engine, tokenizer)) if entries else None
 
 
-def make_offer(config: EngineConfig) -> Offer:
-    """What a node says of its work: the pace of the machine that it is declared to be, and its prices."""
+def make_offer(config: EngineConfig, own: Pace | None = None) -> Offer:
+    """What a node says of its work: the pace of the machine that it is declared to be, and its prices.
+
+    Args:
+        own: the pace that its engine has measured, of one that keeps its own.
+    """
     declared = declared_machine(config) if config.timing == "declared" else None
-    return offer_of(declared, price_prompt=config.price_prompt, price_answer=config.price_answer, quality=config.quality)
+    offer = offer_of(declared, price_prompt=config.price_prompt, price_answer=config.price_answer, quality=config.quality)
+    return offer if declared else replace(offer, pace=own)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

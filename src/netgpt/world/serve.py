@@ -94,13 +94,14 @@ async def serve_controller(config: ControllerConfig, ready: Ready, stop: asyncio
 async def serve_engine(config: EngineConfig, ready: Ready, stop: asyncio.Event) -> None:
     """One model, behind gRPC. The only process that loads torch, and only if its model needs it."""
     from netgpt.node.service import EngineService
-    from netgpt.world.assemble import make_engine, make_keeper, make_offer, make_tokenizer
+    from netgpt.world.assemble import make_engine, make_keeper, make_offer, make_tokenizer, measure_pace
 
     clock = WallClock()
     engine, tokenizer = make_engine(config, clock), make_tokenizer(config)
+    offer = make_offer(config, measure_pace(engine))
     check = make_check(config.identity_file, config.network_key_file)
     keeper = make_keeper(engine, tokenizer, clock, entries=config.cache_entries)
-    service = EngineService(config.node, engine, check, tokenizer, version=config.wire_version, keeper=keeper, offer=make_offer(config))
+    service = EngineService(config.node, engine, check, tokenizer, version=config.wire_version, keeper=keeper, offer=offer)
     listener = await make_transport(config.identity_file).listen(address(config.host, config.port), service.handle)
     try:
         ready({"port": _port(listener.address)})
