@@ -27,6 +27,7 @@ INERT: dict[str, tuple[object, ...]] = {
     "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
+    "compress": (False,),  # a raw prompt has no parts
 }
 
 
