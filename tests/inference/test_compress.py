@@ -44,6 +44,11 @@ def test_system_the_ends_of_the_question_and_numbers_that_it_names_stay() -> Non
     assert texts(ASKED, fixed=False) == ["A12 fan failed.", "The weather was fine all day.", "A12 fan failed.", "C33 mast tilted."]
 
 
+def test_questions_of_passages_in_between_are_not_the_question() -> None:
+    said = (("user", "Hello? Read.\nWhat is A? It is B.\nWhat is C? D.\nAnd now? What is it?"),)
+    assert texts(said, fixed=True) == ["Hello?", "And now?", "What is it?"]
+
+
 def test_what_tools_say_and_blocks_of_code_are_not_cut_up() -> None:
     called = (("user", "Which? One. Two."), ("assistant", "<tool_call>{}. x</tool_call>"), ("user", "<tool_response>\n1. a. b.\n</tool_response>"))
     assert texts(called, fixed=False) == ["One."], "the question is what came before the call"

@@ -1,8 +1,8 @@
-"""Who should answer: how well NetGPT's policies choose, beside random, baselines and the oracle. Three parts make one result.
+"""Who should answer: how well NetGPT's policies choose, beside random, baselines and the oracle. Four parts make one result.
 
 `cascade`: policies are fitted on held-out tasks that are not judged (`outcomes.calibration_tasks`) and judged on the frozen mix; with a
 recording, on one half of its tasks and on the other. Answers are decoded greedily, once for each model; every policy is judged on these.
-`cache` is in `choose_cache`, `auto` in `choose_auto`. A policy of another package is judged by `choose_policy`.
+`cache` is in `choose_cache`, `auto` in `choose_auto`, `fidelity` in `choose_fidelity`. A policy of another package is judged by `choose_policy`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.inference.policy import check_policy, policy_named
 from netgpt.models.recording import read_recording
 
-PARTS = ("cascade", "cache", "auto")
+PARTS = ("cascade", "cache", "auto", "fidelity")
 QUICK_ONE_IN, QUICK_A_GRADE = 12, 6
 MOST_FALSE_HITS = 0.005  # upper 95 % bound of the cache's share
 COLOURS = {
@@ -53,7 +53,8 @@ def run(
     """Judge the policies: some 20 minutes on two cores, in all about two if `quick`.
 
     Args:
-        parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`).
+        parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`),
+            asking with less (`fidelity`).
         recording: for `cascade`: outcomes of other models, named by `models`, the smallest first, whose calls cost the same.
         policy: of another package, by name, judged beside NetGPT's own by `cascade` and `auto`.
         kept: folder where `auto` keeps the cells that are done, so that a run that was cut off goes on; empty again at its end.
@@ -76,6 +77,8 @@ def run(
                 made = _cascade_part(quick, recording, models, policy)
             case "cache":
                 made = _cache_part(quick)
+            case "fidelity":
+                made = _fidelity_part(quick)
             case _:
                 made = auto_figures(quick, processes=os.cpu_count() or 1, policy=policy, kept=kept)
         report["figures"] |= made[0]
@@ -104,6 +107,13 @@ def _cache_part(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
 
     figures, tables = cache_figures(quick)
     return figures, {f"cache_{name}": table for name, table in tables.items()}
+
+
+def _fidelity_part(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    from netgpt.bench.choose_fidelity import fidelity_figures  # loads torch
+
+    figures, tables = fidelity_figures(quick)
+    return {f"fidelity_{name}": value for name, value in figures.items()}, {f"fidelity_{name}": table for name, table in tables.items()}
 
 
 def missed(figures: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ one scale for each group, symmetric; arithmetic stays at 32 bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,12 +33,13 @@ from netgpt.models.store import find_model, search_path
 from netgpt.models.tokenizer import BpeTokenizer, render_chat
 
 TIERS = ("device", "edge", "cloud")
-RATES = (0.75, 0.5, 0.25)
+RATES = (0.75, 0.5)
 METHODS = ("information", "words", "random")
 SEED = 61
-LONG_TASKS, PADDED_TASKS = 360, 720
+LONG_TASKS, PADDED_TASKS = 120, 480
 PADDED_TOKENS = 320  # that the passages beside a task have, at least
 QUICK_ONE_IN = 12
+PRECISION_ONE_IN = 5  # of the judged tasks
 SCORE_ROWS = 512  # of one step: a prompt's logits are wide
 GROUPS = {"int8": (128, 8), "int4": (32, 4)}  # weights that share a scale, and their bits
 
@@ -75,16 +76,31 @@ def fidelity_figures(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         asked = {("whole", 1.0): Shortened(tasks=tuple(tasks), stayed=1.0)}
         asked |= {(method, rate): shortened(tasks, method, rate, models["device"], tokenizer) for method in METHODS for rate in RATES}
         if name == "padded":
-            asked["bare", 1.0] = Shortened(tasks=tuple(bare), stayed=float("nan"))
+            asked["bare", 1.0] = Shortened(tasks=tuple(bare), stayed=_tokens(bare, tokenizer) / _tokens(tasks, tokenizer))
         rows += _judged(name, bare if name == "padded" else tasks, asked, models, tokenizer)
-    figures |= {f"{row['set']}_{row['method']}_{row['rate']:g}_{row['tier']}": row["right"] for row in rows}
-    for tier in TIERS:
-        for rate in RATES:
-            factors = [row for row in rows if row["tier"] == tier and row["rate"] == rate and row["method"] == "information"]
-            figures |= {f"factor_{tier}_{rate:g}": min(row["factor"] for row in factors)}
-    precise = precision_rows(judged_tasks()[:: 4 * step], models, tokenizer)
-    figures |= {f"precision_{row['precision']}_{row['tier']}": row["factor"] for row in precise}
-    return figures, {"compressed": rows, "precision": precise}
+    precise = precision_rows(judged_tasks()[:: PRECISION_ONE_IN * step], models, tokenizer)
+    return figures | figures_of(rows, precise), {"compressed": rows, "precision": precise}
+
+
+def figures_of(rows: Sequence[Mapping[str, Any]], precise: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The rows' shares and intervals under flat names, and the factors that `auto` reckons with: of the two sets the lower one."""
+    figures: dict[str, float] = {}
+    for row in rows:
+        name = f"{row['set']}_{row['method']}_{row['rate']:g}_{row['tier']}"
+        figures |= {name: row["right"], f"{name}_low": row["right_low"], f"{name}_high": row["right_high"]}
+    for tier, rate in dict.fromkeys((row["tier"], row["rate"]) for row in rows if row["method"] == METHODS[0]):
+        found = [row for row in rows if (row["tier"], row["rate"], row["method"]) == (tier, rate, METHODS[0])]
+        worst = min(found, key=lambda row: row["factor"])
+        name = f"factor_{tier}_{rate:g}"
+        figures |= {name: worst["factor"], f"{name}_low": worst["factor_low"], f"{name}_high": worst["factor_high"]}
+    for row in precise:
+        name = f"precision_{row['precision']}_{row['tier']}"
+        figures |= {name: row["factor"], f"{name}_low": row["factor_low"], f"{name}_high": row["factor_high"]}
+    return figures
+
+
+def _tokens(tasks: Sequence[Task], tokenizer: BpeTokenizer) -> int:
+    return sum(len(render_chat(tokenizer, task.messages)) for task in tasks)
 
 
 def _judged(
@@ -215,13 +231,13 @@ def quantised(tier: str, precision: str) -> Decoder:
     size, bits = GROUPS[precision]
     for name, weight in model.named_parameters():
         if weight.dim() == 2 and "layers" in name:
-            weight.copy_(_rounded(weight, size, bits))
+            weight.copy_(rounded_weights(weight, size, bits))
         elif weight.dim() == 2 and precision == "int4":
-            weight.copy_(_rounded(weight, size, 8))
+            weight.copy_(rounded_weights(weight, size, 8))
     return model
 
 
-def _rounded(weight_OI: torch.Tensor, size: int, bits: int) -> torch.Tensor:
+def rounded_weights(weight_OI: torch.Tensor, size: int, bits: int) -> torch.Tensor:
     """Each run of `size` weights of a row to `2^bits - 1` levels about 0."""
     most = 2 ** (bits - 1) - 1
     parts: list[torch.Tensor] = []

@@ -30,7 +30,7 @@ SUITES: dict[str, tuple[str, str]] = {
 
 
 COMPARE = "compare"
-PARTS = ("cascade", "cache", "auto")  # of choose
+PARTS = ("cascade", "cache", "auto", "fidelity")  # of choose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=PARTS,
         default=[],
-        help="of choose, again for each: escalation, kept answers, who answers first (default: all)",
+        help="of choose, again for each: escalation, kept answers, who answers first, asking with less (default: all)",
     )
     parser.add_argument(
         "--policy", metavar="NAME", default="", help="of choose: a policy to judge beside NetGPT's own: an installed one, or MODULE:NAME"

@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from netgpt.core.value import value
@@ -62,11 +63,18 @@ def parts_of(messages: Messages) -> list[Part]:
         fixed = role not in ("user", "assistant") or place > asked or _TAGGED.search(content) is not None
         parts = [Part(place, start, end, fixed) for start, end in _spans(content)]
         if place == asked:
-            question = [part for part in parts if part is parts[-1] or _QUESTION.search(content[part.start : part.end])]
+            question = _question(parts, content)
             parts = [part._replace(fixed=fixed or part is parts[0] or part in question) for part in parts]
         found += parts
     numbers = {number for part in question for number in _numbers(part.text(messages))}
     return [part if part.fixed or numbers.isdisjoint(_numbers(part.text(messages))) else part._replace(fixed=True) for part in found]
+
+
+def _question(parts: Sequence[Part], content: str) -> list[Part]:
+    """The last part, and the questions right before it or with which the message begins: others may be a passage's own."""
+    asks = [_QUESTION.search(content[part.start : part.end]) is not None for part in parts]
+    before, after = list(takewhile(lambda pair: pair[1], zip(parts, asks, strict=True))), zip(parts[-2::-1], asks[-2::-1], strict=True)
+    return [part for part, _ in before] + [part for part, _ in takewhile(lambda pair: pair[1], after)] + list(parts[-1:])
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
