@@ -9,7 +9,7 @@ one scale for each group, symmetric; arithmetic stays at 32 bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,10 +33,12 @@ from netgpt.models.store import find_model, search_path
 from netgpt.models.tokenizer import BpeTokenizer, render_chat
 
 TIERS = ("device", "edge", "cloud")
-RATES = (0.75, 0.5)
+SETS = LONG, PADDED = ("long", "padded")
 METHODS = ("information", "words", "random")
+WAYS = (("information", 0.75), ("information", 0.5), ("words", 0.5), ("random", 0.75), ("random", 0.5))  # with the share that stays
+ONE_IN = {"device": 1, "edge": 1, "cloud": 4}  # tasks that each is asked: the cloud's replies take longest
 SEED = 61
-LONG_TASKS, PADDED_TASKS = 120, 480
+LONG_TASKS, PADDED_TASKS = 120, 500
 PADDED_TOKENS = 320  # that the passages beside a task have, at least
 QUICK_ONE_IN = 12
 PRECISION_ONE_IN = 5  # of the judged tasks
@@ -64,22 +66,29 @@ def fidelity_figures(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         ModelNotFound: a tier's model is not installed.
     """
-    models = {tier: load_model(find_model(f"netgpt-{tier}", search_path(None)), "float32") for tier in TIERS}
-    tokenizer = BpeTokenizer.load(find_model("netgpt-device", search_path(None)))
-    step = QUICK_ONE_IN if quick else 1
-    bare = judged_sample()[::step]
-    sets = {"long": long_tasks()[::step], "padded": padded(bare, tokenizer)}
-    figures: dict[str, Any] = {"tasks_long": len(sets["long"]), "tasks_padded": len(bare)}
-    rows: list[dict[str, Any]] = []
-    for name, tasks in sets.items():
-        tell(f"fidelity: {len(tasks)} tasks, {name}")
-        asked = {("whole", 1.0): Shortened(tasks=tuple(tasks), stayed=1.0)}
-        asked |= {(method, rate): shortened(tasks, method, rate, models["device"], tokenizer) for method in METHODS for rate in RATES}
-        if name == "padded":
-            asked["bare", 1.0] = Shortened(tasks=tuple(bare), stayed=_tokens(bare, tokenizer) / _tokens(tasks, tokenizer))
-        rows += _judged(name, bare if name == "padded" else tasks, asked, models, tokenizer)
-    precise = precision_rows(judged_tasks()[:: PRECISION_ONE_IN * step], models, tokenizer)
+    rows, precise, figures = list[dict[str, Any]](), list[dict[str, Any]](), dict[str, Any]()
+    for tier in TIERS:
+        step = ONE_IN[tier] * (QUICK_ONE_IN if quick else 1)
+        made = compressed_rows(tier, step)
+        figures |= {f"tasks_{name}_{tier}": next(row["tasks"] for row in made if row["set"] == name) for name in SETS}
+        rows += made
+        precise += precision_rows(tier, judged_tasks()[:: PRECISION_ONE_IN * step])
     return figures | figures_of(rows, precise), {"compressed": rows, "precision": precise}
+
+
+def compressed_rows(tier: str, step: int = 1) -> list[dict[str, Any]]:
+    """How the tier's model answers every `step`th task of both sets, whole and shortened in all ways."""
+    tokenizer = BpeTokenizer.load(find_model("netgpt-device", search_path(None)))
+    reader, model = (load_model(find_model(f"netgpt-{name}", search_path(None)), "float32") for name in ("device", tier))
+    bare = judged_sample()[::step]
+    rows: list[dict[str, Any]] = []
+    for name, tasks in zip(SETS, (long_tasks()[::step], padded(bare, tokenizer)), strict=True):
+        asked = {("whole", 1.0): Shortened(tasks=tuple(tasks), stayed=1.0)}
+        asked |= {way: shortened(tasks, *way, reader, tokenizer) for way in WAYS}
+        if name == PADDED:
+            asked["bare", 1.0] = Shortened(tasks=tuple(bare), stayed=_tokens(bare, tokenizer) / _tokens(tasks, tokenizer))
+        rows += _judged(name, tier, model, bare if name == PADDED else tasks, asked, tokenizer)
+    return rows
 
 
 def figures_of(rows: Sequence[Mapping[str, Any]], precise: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -104,18 +113,18 @@ def _tokens(tasks: Sequence[Task], tokenizer: BpeTokenizer) -> int:
 
 
 def _judged(
-    name: str, tasks: Sequence[Task], asked: dict[tuple[str, float], Shortened], models: dict[str, Decoder], tokenizer: BpeTokenizer
+    name: str, tier: str, model: Decoder, tasks: Sequence[Task], asked: Mapping[tuple[str, float], Shortened], tokenizer: BpeTokenizer
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for tier, model in models.items():
-        right = {way: right_of(model, tokenizer, made.tasks, tasks) for way, made in asked.items()}
-        whole = right["whole", 1.0]
-        for (method, rate), verdicts in right.items():
-            low, high = wilson_interval(int(verdicts.sum()), len(verdicts))
-            row = {"set": name, "tier": tier, "method": method, "rate": rate, "stayed": rounded(asked[method, rate].stayed)}
-            row |= {"right": rounded(verdicts.mean()), "right_low": rounded(low), "right_high": rounded(high)}
-            rows.append(row | factor_of(verdicts, whole, f"{name} {tier} {method} {rate}"))
-        tell(f"fidelity: {name}, {tier}: {whole.mean():.1%} right whole")
+    whole = np.zeros(0, dtype=np.bool_)
+    for (method, rate), made in asked.items():
+        verdicts = right_of(model, tokenizer, made.tasks, tasks)
+        whole = whole if len(whole) else verdicts
+        low, high = wilson_interval(int(verdicts.sum()), len(verdicts))
+        row = {"set": name, "tier": tier, "method": method, "rate": rate, "stayed": rounded(made.stayed), "tasks": len(tasks)}
+        row |= {"right": rounded(verdicts.mean()), "right_low": rounded(low), "right_high": rounded(high)}
+        rows.append(row | factor_of(verdicts, whole, f"{name} {tier} {method} {rate}"))
+        tell(f"fidelity: {name}, {tier}, {method} {rate:g}: {verdicts.mean():.1%} of {len(tasks)} right")
     return rows
 
 
@@ -207,20 +216,19 @@ def right_of(model: Decoder, tokenizer: BpeTokenizer, asked: Sequence[Task], tas
     return grade(tasks, [reply_text(tokenizer, reply) for reply in reply_to_tasks(model, tokenizer, asked)])
 
 
-def precision_rows(tasks: Sequence[Task], models: dict[str, Decoder], tokenizer: BpeTokenizer) -> list[dict[str, Any]]:
-    """The share right with weights in each precision, beside 32-bit ones."""
-    ways: dict[str, Callable[[str], Decoder]] = {"bf16": lambda tier: load_model(find_model(f"netgpt-{tier}", search_path(None)), "bfloat16")}
-    ways |= {name: lambda tier, name=name: quantised(tier, name) for name in GROUPS}
+def precision_rows(tier: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """The share right with the tier's weights in each precision, beside 32-bit ones."""
+    tokenizer, folder = BpeTokenizer.load(find_model("netgpt-device", search_path(None))), find_model(f"netgpt-{tier}", search_path(None))
+    whole = right_of(load_model(folder, "float32"), tokenizer, tasks, tasks)
     rows: list[dict[str, Any]] = []
-    for tier, model in models.items():
-        whole = right_of(model, tokenizer, tasks, tasks)
-        for name, made in ways.items():
-            verdicts = right_of(made(tier), tokenizer, tasks, tasks)
-            low, high = wilson_interval(int(verdicts.sum()), len(verdicts))
-            row = {"tier": tier, "precision": name, "tasks": len(tasks), "right_fp32": rounded(whole.mean()), "right": rounded(verdicts.mean())}
-            row |= {"right_low": rounded(low), "right_high": rounded(high)}
-            rows.append(row | factor_of(verdicts, whole, f"{tier} {name}"))
-        tell(f"fidelity: precisions of {tier} judged")
+    for name in ("bf16", *GROUPS):
+        model = load_model(folder, "bfloat16") if name == "bf16" else quantised(tier, name)
+        verdicts = right_of(model, tokenizer, tasks, tasks)
+        low, high = wilson_interval(int(verdicts.sum()), len(verdicts))
+        row = {"tier": tier, "precision": name, "tasks": len(tasks), "right_fp32": rounded(whole.mean()), "right": rounded(verdicts.mean())}
+        row |= {"right_low": rounded(low), "right_high": rounded(high)}
+        rows.append(row | factor_of(verdicts, whole, f"{tier} {name}"))
+        tell(f"fidelity: {tier} in {name}: {verdicts.mean():.1%} of {len(tasks)} right, {whole.mean():.1%} in fp32")
     return rows
 
 
