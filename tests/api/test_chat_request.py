@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from netgpt.api.chat_request import ReplyForm, parse_chat, parse_form
 from netgpt.core.errors import InvalidRequest, NotSupported
-from netgpt.inference.request import CacheWish, ChatRequest
+from netgpt.inference.request import CacheWish, ChatRequest, CompressWish
 from netgpt.models.generation import Penalties
 
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
@@ -80,6 +80,12 @@ def test_null_means_not_given() -> None:
         ({"deadline_s": float("inf")}, "deadline_s"),
         ({"presence_penalty": 2.1}, "presence_penalty"),
         ({"frequency_penalty": "1"}, "frequency_penalty"),
+        ({"compress": "allways"}, "compress"),
+        ({"compress": 1}, "compress"),
+        ({"compress": {"ratio": 0.5}}, "compress"),
+        ({"compress": {"rate": "half"}}, "compress.rate"),
+        ({"compress": {"rate": 0}}, "compress.rate"),
+        ({"compress": {"when": 1}}, "compress.when"),
         ({"cache": True}, "cache"),
         ({"cache": {"max_age": 3}}, "cache"),
         ({"cache": {"match": "fuzzy"}}, "cache.match"),
@@ -104,6 +110,14 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, object], param: str)
         parse(**fields)
     assert caught.value.param == param
     assert caught.value.hint
+
+
+def test_leave_to_shorten_the_prompt_is_given_in_a_word_or_an_object() -> None:
+    assert parse().compress is None
+    assert parse(compress=False).compress is None
+    assert parse(compress=True).compress == parse(compress="always").compress == CompressWish(when="always")
+    assert parse(compress="auto").compress == parse(compress={}).compress == CompressWish(when="auto")
+    assert parse(compress={"when": "always", "rate": 0.25}).compress == CompressWish(when="always", rate=0.25)
 
 
 def test_leave_to_keep_an_answer_arrives() -> None:

@@ -19,7 +19,7 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.decode import FusedDecoder, Segment
 from netgpt.engine.torch_engine import TorchEngine
 from netgpt.models.checkpoint import save_model
-from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Tokens, Verify
+from netgpt.models.generation import GREEDY, Embed, Generate, Prefill, Rollback, Sampling, Score, Tokens, Verify
 
 from .torch_models import decode_alone, tiny_card, tiny_decoder, with_engine_of
 
@@ -415,5 +415,26 @@ def test_what_cannot_be_embedded_is_refused() -> None:
         for ids, error in (((), InvalidRequest), ((50,), InvalidRequest), ((1,) * 97, ContextLengthExceeded)):
             with pytest.raises(error):
                 await engine.embed(Embed(session="s", ids=ids))
+
+    with_engine(scenario)
+
+
+def test_scores_are_the_readable_models_log_probabilities_also_beside_others_and_in_several_steps() -> None:
+    texts = [PROMPT, (7,), tuple(n % 50 for n in range(90)), tuple(n % 49 for n in range(90))]
+
+    async def scenario(engine: TorchEngine) -> None:
+        async with TaskGroup() as tasks:
+            answer = tasks.create_task(written(engine, Generate(session="g", ids=PROMPT, max_tokens=20)))
+            read = [tasks.create_task(engine.score(Score(session=f"r{n}", ids=ids))) for n, ids in enumerate(texts)]
+        assert answer.result() == decode_alone(MODEL, PROMPT, 20, GREEDY)
+        for ids, scores in zip(texts, (task.result() for task in read), strict=True):
+            with torch.inference_mode():
+                logprobs_TV = DECODER(torch.tensor([ids]))[0].log_softmax(dim=-1)
+            wanted = [logprobs_TV[place, token].item() for place, token in enumerate(ids[1:])]
+            assert list(scores.logprobs) == pytest.approx(wanted, abs=1e-4)
+        assert engine.load().sessions == ()
+        for ids, error in (((), InvalidRequest), ((50,), InvalidRequest), ((1,) * 97, ContextLengthExceeded)):
+            with pytest.raises(error):
+                await engine.score(Score(session="s", ids=ids))
 
     with_engine(scenario)

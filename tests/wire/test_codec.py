@@ -31,6 +31,8 @@ from netgpt.models.generation import (
     Remembered,
     Rollback,
     Sampling,
+    Score,
+    Scores,
     Text,
     Timings,
     Tokens,
@@ -41,15 +43,16 @@ from netgpt.models.generation import (
 )
 from netgpt.models.grammar import Form, Grammar
 from netgpt.network.member import Changes, Member, Snapshot
-from netgpt.network.offer import Offer, Pace
+from netgpt.network.offer import Offer, Pace, Variant
 from netgpt.wire import schema
 from netgpt.wire.codec import decode, encode
 from netgpt.wire.messages import CALLS, Beat, Certified, Certify, Empty, Fault, Heartbeat, Hello, Join, Joined, Leave, Stats, Welcome
 
 KINDS: tuple[type, ...] = (
     Sampling, Penalties, Turn, Text, Form, Grammar, Generate, TopLogprobs, Timings, Tokens, Verify, Verdict, Prefill, Held, Rollback,
-    Embed, Embedding, Recall, Recalled, Remember, Remembered, Capabilities, Load,
-    ModelCard, Pace, Offer, Member, Snapshot, Changes, Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
+    Embed, Embedding, Score, Scores, Recall, Recalled, Remember, Remembered, Capabilities, Load,
+    ModelCard, Pace, Variant, Offer, Member, Snapshot, Changes,
+    Hello, Welcome, Join, Joined, Certify, Certified, Heartbeat, Beat, Leave, Empty, Stats, Fault,
 )  # fmt: skip
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {

@@ -13,7 +13,7 @@ from netgpt.api.chat_request import ReplyForm
 from netgpt.api.reply import to_json
 from netgpt.core.errors import NetgptError
 from netgpt.core.value import value
-from netgpt.inference.request import CacheUse, Delta, Finish, Span, Vectors
+from netgpt.inference.request import CacheUse, Compression, Delta, Finish, Span, Vectors
 
 LEAST_LOGPROB = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot hold
 DONE = b"data: [DONE]\n\n"
@@ -112,6 +112,8 @@ def account(head: ReplyHead, finishes: Sequence[Finish]) -> dict[str, Any]:
         told["counted_by"] = _counted_by(finishes)
     if uses := [finish.cache for finish in finishes if finish.cache]:
         told["cache"] = cache_use(uses[0])
+    if (compression := first.compression) is not None:
+        told["compress"] = compression_told(compression)
     if len(finishes) > 1:
         told["choices"] = [
             {"index": index, "origin": origin(finish.origin), "switches": list(finish.switches), "seed": finish.seed}
@@ -128,6 +130,23 @@ def cache_use(use: CacheUse) -> dict[str, Any]:
     if use.result == "hit":
         told |= {"match": use.match, "age_s": round(use.age_s, 3)} | ({"similarity": round(use.similarity, 4)} if use.match == "semantic" else {})
     return told
+
+
+def compression_told(compression: Compression) -> dict[str, Any]:
+    """What became of the request's `compress`."""
+    told: dict[str, Any] = {
+        "fidelity": compression.fidelity,
+        "prompt_tokens": compression.prompt_tokens,
+        "left_out_tokens": compression.left_out_tokens,
+    }
+    if compression.why:
+        return told | {"why": compression.why}
+    return told | {
+        "left_out_parts": compression.left_out_parts,
+        "rate": compression.rate,
+        "by": compression.by,
+        "took_s": round(compression.took_s, 6),
+    }
 
 
 def timing(finishes: Sequence[Finish | Vectors]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """From the JSON of a chat completion to a `ChatRequest`: pure, strict about types, explicit about limits.
 
 What would change the answer and is not implemented is refused, not ignored, also where it is no parameter of OpenAI's. What is unknown is
-ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s`, `cache`, `service`, `max_cost` and `max_energy_j` are NetGPT's own.
+ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s`, `cache`, `compress`, `service`, `max_cost` and `max_energy_j`
+are NetGPT's own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from netgpt.api.cache_wish import read_cache
+from netgpt.api.compress_wish import read_compress
 from netgpt.api.fields import as_object, count, flag, number, refuse_unsupported, required_text, seed, text, whole, wrong
 from netgpt.api.response_format import read_format
 from netgpt.api.tool_calls import CallFormat
@@ -98,6 +100,7 @@ def parse_chat(body: object, request_id: str, key: str = "") -> ChatRequest:
         logprobs=flag(fields, "logprobs"),
         top_logprobs=_top_logprobs(fields),
         cache=read_cache(fields, tools=tools is not None),
+        compress=read_compress(fields),
         **answer_fields(fields),
     )
 

@@ -28,6 +28,7 @@ INERT: dict[str, tuple[object, ...]] = {
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     **FOREIGN,
+    "compress": (False,),  # a raw prompt has no parts
 }
 
 

@@ -21,6 +21,9 @@ from netgpt.inference.choice import AUTO
 from netgpt.inference.objective import INTERACTIVE, SERVICES
 from netgpt.inference.request import (
     CACHE_MATCHES,
+    COMPRESS_AUTO,
+    COMPRESS_WHEN,
+    LEAST_RATE,
     LEAST_TOP_P,
     MAX_BIAS,
     MAX_BIASES,
@@ -34,6 +37,7 @@ from netgpt.inference.request import (
     MAX_TOP_LOGPROBS,
     MIN_DEADLINE_S,
     MOST_BUDGET,
+    USUAL_RATE,
 )
 from netgpt.models.tokenizer import ROLES
 from netgpt.node.session import PRIVACY_LEVELS
@@ -150,6 +154,16 @@ def cache() -> Schema:
     })  # fmt: skip
 
 
+def compress() -> Schema:
+    """Leave to shorten the prompt."""
+    when = {"type": "string", "enum": list(COMPRESS_WHEN), "description": "`auto`: where `auto` expects that it is worth it."}
+    more = {"type": "object", "additionalProperties": False}
+    rate = number(LEAST_RATE, 1, "The share of the prompt's tokens that stays at least.", default=USUAL_RATE)
+    more |= {"properties": {"when": optional({**when, "default": COMPRESS_AUTO}), "rate": rate}}
+    about = "Leave to leave out of the prompt what tells least; `true` is `always`. Without it, the prompt stays whole."
+    return optional({"anyOf": [{"type": "boolean"}, when, more], "description": about})
+
+
 def model(served: Served) -> Schema:
     return {"type": "string", "enum": list(served.models), "description": "A tier's model, or `auto`: as the planner chooses."}
 
@@ -198,6 +212,7 @@ def chat_body(served: Served) -> Schema:
             "top_logprobs": whole(0, MAX_TOP_LOGPROBS, "Likeliest alternatives at each token; needs `logprobs`.", default=0),
             **callable_tools(),
             "response_format": response_format(),
+            "compress": compress(),
             **inert(chat_request.INERT),
         },
         "allOf": [OPTIONS_NEED_STREAM, TOP_NEEDS_LOGPROBS, CHOICE_NEEDS_TOOLS, ONE_LIMIT],

@@ -90,6 +90,9 @@ def _account() -> Schema:
     use = {**record(result={"type": "string", "enum": ["hit", "miss", "merged", "refused"]}, node={"type": ["string", "null"]})}
     use["properties"] |= {"why": TEXT, "match": TEXT, "age_s": NUMBER, "similarity": NUMBER}
     fields["properties"] |= {"cache": {**use, "description": "What became of the request's `cache`."}}
+    compress = record(fidelity={"type": "string", "enum": ["whole", "compressed"]}, prompt_tokens=WHOLE, left_out_tokens=WHOLE)
+    compress["properties"] |= {"why": TEXT, "left_out_parts": WHOLE, "rate": NUMBER, "by": TEXT, "took_s": NUMBER}
+    fields["properties"] |= {"compress": {**compress, "description": "What became of the request's `compress`."}}
     fields["properties"] |= {"switches": many(TEXT), "seed": {"type": "integer"}, "plan": part("Plan"), "choices": many({"type": "object"})}
     return {**fields, "description": "How the answer came about."}
 
@@ -99,6 +102,8 @@ def _candidate() -> Schema:
     fields = record(
         strategy=TEXT,
         nodes=many(TEXT),
+        variants=many({**TEXT, "description": "In which precision each node's model is asked; empty: as it runs there."}),
+        fidelity={"type": "string", "enum": ["whole", "compressed"], "description": "Of the prompt."},
         cost_s={"type": "number", "description": "J: what is weighed, in seconds."},
         ttft_s=seconds,
         ttft_p95_s={**seconds, "description": "So late the first token comes one time in twenty."},
@@ -106,6 +111,7 @@ def _candidate() -> Schema:
         wait_s={**seconds, "description": "Of it: behind others at the node."},
         token_s=seconds,
         total_s=seconds,
+        prompt_tokens={**WHOLE, "description": "As it is asked; expected."},
         answer_tokens={**NUMBER, "description": "Expected."},
         up_bytes=WHOLE,
         down_bytes=WHOLE,

@@ -2,8 +2,8 @@
 
 `cascade`: policies are fitted on held-out tasks that are not judged (`outcomes.calibration_tasks`) and judged on the frozen mix; with a
 recording, on one half of its tasks and on the other. Answers are decoded greedily, once for each model; every policy is judged on these.
-`cache` is in `choose_cache`, `auto` in `choose_auto`, `foresight` in `choose_foresight`, `emulated` in `choose_emulated`. A policy of another
-package is judged by `choose_policy`.
+`cache` is in `choose_cache`, `auto` in `choose_auto`, `foresight` in `choose_foresight`, `fidelity` in `choose_fidelity`, `emulated` in
+`choose_emulated`. A policy of another package is judged by `choose_policy`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.inference.policy import check_policy, policy_named
 from netgpt.models.recording import read_recording
 
-DEFAULT_PARTS = ("cascade", "cache", "auto", "foresight")
+DEFAULT_PARTS = ("cascade", "cache", "auto", "foresight", "fidelity")
 PARTS = (*DEFAULT_PARTS, "emulated")
 QUICK_ONE_IN, QUICK_A_GRADE = 12, 6
 SAMPLES = 5  # answers of the smallest model that self-consistency compares
@@ -60,7 +60,7 @@ def run(
 
     Args:
         parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`), how well
-            first tokens can be foretold at all (`foresight`), `auto` over real processes and shaped links (`emulated`).
+            first tokens can be foretold at all (`foresight`), asking with less (`fidelity`), `auto` over processes and shaped links (`emulated`).
         recording: for `cascade`: outcomes of other models, named by `models`, the smallest first, whose calls cost the same.
         policy: of another package, by name, judged beside NetGPT's own by `cascade` and `auto`.
         kept: folder where grids keep the cells that are done, so that a run that was cut off goes on; empty again at its end.
@@ -89,6 +89,8 @@ def run(
                 made = *auto_figures(quick, processes=len(os.sched_getaffinity(0)), policy=policy, kept=kept), []
             case "foresight":
                 made = foresight_figures(quick, processes=len(os.sched_getaffinity(0)), kept=kept), {}, []
+            case "fidelity":
+                made = *_fidelity_part(quick), []
             case _:
                 made = emulated_figures(quick, kept=kept)
         figures, tables, worthless = made
@@ -119,6 +121,13 @@ def _cache_part(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
 
     figures, tables = cache_figures(quick)
     return figures, {f"cache_{name}": table for name, table in tables.items()}
+
+
+def _fidelity_part(quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    from netgpt.bench.choose_fidelity import fidelity_figures  # loads torch
+
+    figures, tables = fidelity_figures(quick)
+    return {f"fidelity_{name}": value for name, value in figures.items()}, {f"fidelity_{name}": table for name, table in tables.items()}
 
 
 def missed(figures: Mapping[str, Any]) -> list[str]:

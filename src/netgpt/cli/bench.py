@@ -31,7 +31,7 @@ SUITES: dict[str, tuple[str, str]] = {
 
 
 COMPARE = "compare"
-DEFAULT_PARTS = ("cascade", "cache", "auto", "foresight")  # of choose
+DEFAULT_PARTS = ("cascade", "cache", "auto", "foresight", "fidelity")  # of choose
 PARTS = (*DEFAULT_PARTS, "emulated")
 
 
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=PARTS,
         default=[],
-        help="of choose, again for each: escalation, kept answers, who answers first, what can be foretold of that (default: these four), and the "
-        "same over real processes and shaped links",
+        help="of choose, again for each: escalation, kept answers, who answers first, what can be foretold of that, asking with less (default: these "
+        "five), and who answers first over real processes and shaped links",
     )
     parser.add_argument(
         "--policy", metavar="NAME", default="", help="of choose: a policy to judge beside NetGPT's own: an installed one, or MODULE:NAME"

@@ -79,7 +79,7 @@ def render(events: Sequence[Mapping[str, Any]]) -> str:
     if plan:
         lines.append(f"{plan['service']}: {plan['why']}")
         if second := plan["runner_up"]:
-            lines.append(f"next best: {' > '.join(second['nodes'])}, J {second['cost_s']:.3g} s against {plan['chosen']['cost_s']:.3g} s")
+            lines.append(f"next best: {way(second)}, J {second['cost_s']:.3g} s against {plan['chosen']['cost_s']:.3g} s")
     elif finished:
         lines.append(f"{finished['model']} was named: nothing was chosen")
     if finished:
@@ -88,6 +88,13 @@ def render(events: Sequence[Mapping[str, Any]]) -> str:
     if failed:
         lines.append(f"failed: {failed['code']}")
     return "\n".join(lines)
+
+
+def way(one: Mapping[str, Any]) -> str:
+    """A candidate's nodes, with their variants, and what became of the prompt."""
+    variants = one.get("variants") or [""] * len(one["nodes"])
+    places = " > ".join(f"{node}@{variant}" if variant else node for node, variant in zip(one["nodes"], variants, strict=True))
+    return f"{places}, compressed" if one.get("fidelity") == "compressed" else places
 
 
 def _compared(told: Mapping[str, Any], finished: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ from netgpt.inference.objective import SERVICES
 from netgpt.inference.request import DEFAULT_PRIVACY
 from netgpt.node.session import PRIVACY_LEVELS
 
-HEADINGS = ("WAY", "J (s)", "FIRST TOKEN", "PER TOKEN", "IN ALL", "BYTES", "ENERGY", "COST", "QUALITY", "KNOWN FROM", "LEFT OUT")
+HEADINGS = ("WAY", "VARIANT", "PROMPT", "J (s)", "FIRST TOKEN", "PER TOKEN", "IN ALL", "BYTES", "ENERGY", "COST", "QUALITY", "KNOWN FROM", "LEFT OUT")
+
+COMPRESS = ("never", "auto", "always")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deadline", type=float, metavar="SECONDS", help="after which the answer is of no use")
     parser.add_argument("--max-cost", type=float, metavar="COST", help="in the unit of the nodes' prices")
     parser.add_argument("--max-energy", type=float, metavar="JOULES", help="of the entry node's energy")
+    parser.add_argument(
+        "--compress", choices=COMPRESS, default=COMPRESS[0], help="whether what tells least may be left out of the question (default: never)"
+    )
     parser.add_argument("--json", action="store_true", help="print the door's whole reply as JSON")
 
 
@@ -35,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     limits = {"deadline_s": args.deadline, "max_cost": args.max_cost, "max_energy_j": args.max_energy}
     body = request_body(args, [{"role": "user", "content": args.question}]) | {"service": args.service, "privacy": args.privacy}
     body |= {name: value for name, value in limits.items() if value is not None}
+    body |= {} if args.compress == COMPRESS[0] else {"compress": {"when": args.compress}}
     with DoorClient(find_door(args.home, url=args.url, node=args.node), find_key(args.home, url=args.url)) as client:
         plan = client.plan(body)
     if args.json:
@@ -66,8 +72,11 @@ def shown(one: Mapping[str, Any]) -> list[object]:
 
     way = " > ".join(one["nodes"]) if one["strategy"] == "direct" else f"{one['strategy']} {' > '.join(one['nodes'])}"
     sources = one["sources"]
+    variants = one.get("variants", [])
     return [
         way,
+        " > ".join(variant or "as it is" for variant in variants) if any(variants) else "as it is",
+        f"{one.get('fidelity', 'whole')}, {one['prompt_tokens']}" if "prompt_tokens" in one else one.get("fidelity", "whole"),
         f"{one['cost_s']:.3f}",
         *(format_duration(one[name]) for name in ("ttft_s", "token_s", "total_s")),
         format_bytes(one["up_bytes"] + one["down_bytes"]),

@@ -171,6 +171,21 @@ class EmbedRun(Run):
         return tuple(value for pair in zip(self.sums, self.lasts, strict=True) for one in pair for value in F.normalize(one, dim=0).tolist())
 
 
+@dataclass(eq=False, kw_only=True, slots=True)
+class ScoreRun(Run):
+    """Notes how likely each token was that the session has already; draws nothing."""
+
+    logprobs: list[float] = field(default_factory=list)  # of each token but the first
+
+    def read(self, model: FusedDecoder, hidden_TD: Tensor) -> None:
+        """Take the predictions of the next tokens' rows."""
+        first = len(self.logprobs) + 1
+        said = self.session.tokens[first : first + len(hidden_TD)]
+        if said:
+            logprobs_TV = model.logits(hidden_TD[: len(said)]).log_softmax(dim=-1)
+            self.logprobs += logprobs_TV.gather(1, torch.tensor(said)[:, None]).squeeze(1).tolist()
+
+
 def burst(model: FusedDecoder, runs: Sequence[Run], clock: Clock, is_interrupted: Callable[[], bool]) -> None:
     """Step all `runs` until one has news, `BURST_S` have passed, or `is_interrupted()`, which is asked after each step."""
     start_s = clock.now_s()
@@ -216,6 +231,8 @@ def advance(model: FusedDecoder, runs: Sequence[Run]) -> None:
     for run, hidden_TD in zip(runs, hidden_ND.split([len(segment.ids) for segment in segments]), strict=True):
         if isinstance(run, EmbedRun):
             run.add(model.normed(hidden_TD))
+        elif isinstance(run, ScoreRun):
+            run.read(model, hidden_TD)
     _deal(runs, wanted, model, hidden_ND)
 
 

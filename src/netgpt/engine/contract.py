@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Score, Scores, Tokens, Verdict, Verify
 
 
 class Engine(Protocol):
@@ -51,6 +51,15 @@ class Engine(Protocol):
         Raises:
             NotSupported: this engine makes none (`capabilities.embed`).
             ContextLengthExceeded, Overloaded, InvalidRequest: as of `generate`; or the parts are not all of the tokens.
+        """
+        ...
+
+    async def score(self, request: Score) -> Scores:
+        """How likely each token is, given those before it.
+
+        Raises:
+            NotSupported: this engine does not say (`capabilities.reads`).
+            ContextLengthExceeded, Overloaded, InvalidRequest: as of `generate`.
         """
         ...
 

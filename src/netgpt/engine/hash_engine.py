@@ -24,6 +24,7 @@ from netgpt.engine.sampling import Shift, check_penalties
 from netgpt.engine.threads import Slots, Thread, Threads, check_fits, check_no_grammar
 from netgpt.models.card import ModelCard
 from netgpt.models.generation import (
+    GREEDY,
     Capabilities,
     Embed,
     Embedding,
@@ -33,6 +34,8 @@ from netgpt.models.generation import (
     Prefill,
     Rollback,
     Sampling,
+    Score,
+    Scores,
     Timings,
     Tokens,
     TopLogprobs,
@@ -49,6 +52,7 @@ END_SHARE = 1 / 96  # of reference tokens that end the turn
 EMBEDDING_SIZE = 64
 LARGEST_EXPONENT = 700.0  # that has a power of e
 EMBEDDING_TOKENS = 3  # that vote together
+LEAST_PROBABILITY = 1e-9  # of a token that the law does not give
 
 
 def mix(value: int) -> int:
@@ -125,7 +129,7 @@ class HashEngine:
 
     def __init__(self, card: ModelCard, clock: Clock, *, agreement: float = 1.0, slots: int = 16, queue: int = 256) -> None:
         self.card = card
-        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, embed=True, penalties=True)
+        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, embed=True, penalties=True, reads=True)
         self._clock = clock
         self._law = HashLaw(card.id, agreement)
         self._slots = Slots(card.id, slots, queue)
@@ -171,8 +175,8 @@ class HashEngine:
         top = ()
         if request.top_logprobs:
             ranked = sorted(((probability, token), (1 - probability, other)), reverse=True)[: request.top_logprobs]
-            top = (TopLogprobs(ids=tuple(i for _, i in ranked), logprobs=tuple(math.log(max(p, 1e-9)) for p, _ in ranked)),)
-        return Tokens(epoch=request.epoch, position=position, ids=(token,), logprobs=(math.log(max(probability, 1e-9)),), top=top)
+            top = (TopLogprobs(ids=tuple(i for _, i in ranked), logprobs=tuple(math.log(max(p, LEAST_PROBABILITY)) for p, _ in ranked)),)
+        return Tokens(epoch=request.epoch, position=position, ids=(token,), logprobs=(math.log(max(probability, LEAST_PROBABILITY)),), top=top)
 
     async def prefill(self, request: Prefill) -> Held:
         check_fits(self.card, request.ids, request.keep, 0)
@@ -187,7 +191,7 @@ class HashEngine:
             logprobs: list[float] = []
             for accepted, draft in enumerate((*request.drafts, None)):
                 token, probability, _ = self._law.choose(_state(thread), request.sampling, thread.tokens)
-                logprobs.append(math.log(max(probability, 1e-9)))
+                logprobs.append(math.log(max(probability, LEAST_PROBABILITY)))
                 if token != draft:
                     return Verdict(epoch=request.epoch, accepted=accepted, next_id=token, logprobs=tuple(logprobs))
                 _extend(thread, (token,))
@@ -200,6 +204,19 @@ class HashEngine:
         async with self._slots:
             timings = Timings(queue_s=self._clock.now_s() - arrival_s)
             return Embedding(values=tuple(self._vector(request)), timings=timings)
+
+    async def score(self, request: Score) -> Scores:
+        check_fits(self.card, request.ids, 0, 0)
+        arrival_s = self._clock.now_s()
+        async with self._slots:
+            timings = Timings(queue_s=self._clock.now_s() - arrival_s)
+            state, logprobs = absorb(0, request.ids[:1]), list[float]()
+            for position, token in enumerate(request.ids[1:], 1):
+                first, probability, second = self._law.choose(state, GREEDY, position)
+                likely = probability if token == first else 1 - probability if token == second else 0.0
+                logprobs.append(math.log(max(likely, LEAST_PROBABILITY)))
+                state = absorb(state, (token,))
+            return Scores(logprobs=tuple(logprobs), timings=timings)
 
     def _vector(self, request: Embed) -> Iterator[float]:
         if not request.parts:

@@ -24,7 +24,7 @@ from netgpt.engine.openai_talk import Talk
 from netgpt.engine.threads import Slots, check_no_grammar
 from netgpt.engine.workload import Workload
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify
+from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Score, Scores, Tokens, Verdict, Verify
 
 CHECK_S = 5.0  # between two looks at an upstream that nobody asks
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.25, 2.0  # a longer Retry-After leaves the request to the next node
@@ -239,6 +239,9 @@ class OpenAIEngine:
 
     async def embed(self, request: Embed) -> Embedding:
         raise self._cannot("make embeddings from token ids")
+
+    async def score(self, request: Score) -> Scores:
+        raise self._cannot("read a prompt for this node alone: it would leave it")
 
     async def rollback(self, request: Rollback) -> Held:
         return Held(session=request.session, tokens=0)

@@ -35,6 +35,8 @@ from netgpt.models.generation import (
     Load,
     Prefill,
     Rollback,
+    Score,
+    Scores,
     Timings,
     Tokens,
     TopLogprobs,
@@ -223,6 +225,9 @@ class ReplayEngine:
 
     async def embed(self, request: Embed) -> Embedding:
         raise NotSupported(f"{self.card.id!r} is a recording: it makes no embeddings", hint="ask a node that runs a model", param="model")
+
+    async def score(self, request: Score) -> Scores:
+        raise NotSupported(f"{self.card.id!r} is a recording: it reads no prompts", hint="ask a node that runs a model", param="model")
 
     def load(self) -> Load:
         return Load(

@@ -17,16 +17,16 @@ from netgpt.core.clock import Clock
 from netgpt.core.compute import Compute
 from netgpt.core.errors import NetgptError, NodeUnreachable, Overloaded, SessionNotFound
 from netgpt.core.scheduling import TaskOwner
-from netgpt.engine.batch import EmbedRun, GenerateRun, Run, VerifyRun, burst
+from netgpt.engine.batch import EmbedRun, GenerateRun, Run, ScoreRun, VerifyRun, burst
 from netgpt.engine.decode import FusedDecoder
 from netgpt.engine.grammar import Grammars, Matcher
 from netgpt.engine.sampling import Shift
 from netgpt.engine.sessions import Session, SessionTable
 from netgpt.engine.workload import Job, Workload
-from netgpt.models.generation import Embed, Embedding, Generate, Held, Prefill, Timings, Tokens, Verdict, Verify
+from netgpt.models.generation import Embed, Embedding, Generate, Held, Prefill, Score, Scores, Timings, Tokens, Verdict, Verify
 
-Wanted = Generate | Verify | Prefill | Embed
-News = Tokens | Verdict | Held | Embedding | NetgptError
+Wanted = Generate | Verify | Prefill | Embed | Score
+News = Tokens | Verdict | Held | Embedding | Scores | NetgptError
 
 
 @dataclass(eq=False, kw_only=True)
@@ -196,11 +196,11 @@ class Scheduler:
         """Bring the session to what the call says that it is, and claim it."""
         request, limit_tokens = call.request, call.limit_tokens
         self._sessions.check_held(request.session, request.keep)
-        held = None if isinstance(request, Embed) else self._sessions.find(request.session)
+        held = None if isinstance(request, Embed | Score) else self._sessions.find(request.session)
         session = held or Session(name=request.session, kv=self._model.new_kv())
         session.replace_from(request.keep, request.ids)
         last = len(session.tokens) - 1
-        if not isinstance(request, Prefill | Embed):
+        if not isinstance(request, Prefill | Embed | Score):
             session.kv.truncate(last)  # the last token's successor is wanted, hence it is fed
         call.start_s = self._clock.now_s()
         call.cached = session.kv.length
@@ -222,6 +222,8 @@ class Scheduler:
             return VerifyRun(session=session, limit_tokens=limit_tokens, wanted_from=last, sampling=request.sampling)
         if isinstance(request, Embed):
             return EmbedRun(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens, parts=request.parts)
+        if isinstance(request, Score):
+            return ScoreRun(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens)
         return Run(session=session, limit_tokens=limit_tokens, wanted_from=limit_tokens)
 
     def _matcher_start(self, request: Generate, session: Session) -> Callable[[], Matcher] | None:
@@ -265,7 +267,7 @@ class Scheduler:
         if call.run is not None:
             call.run.abandon()
             self._sessions.park(call.run.session)
-            if isinstance(call.request, Embed) or (isinstance(call.request, Generate) and not call.request.hold):
+            if isinstance(call.request, Embed | Score) or (isinstance(call.request, Generate) and not call.request.hold):
                 self._sessions.drop(call.run.session)
 
     def _fail_running(self, error: Exception) -> None:
@@ -276,13 +278,15 @@ class Scheduler:
                 self._sessions.drop(call.run.session)
 
 
-def _reply(request: Verify | Prefill | Embed, run: Run, timings: Timings | None) -> Verdict | Held | Embedding:
+def _reply(request: Verify | Prefill | Embed | Score, run: Run, timings: Timings | None) -> Verdict | Held | Embedding | Scores:
     """The one answer to a call that has one."""
     if isinstance(request, Verify):
         logprobs = tuple(draw.logprob for draw in run.draws)
         return Verdict(epoch=request.epoch, accepted=len(run.draws) - 1, next_id=run.draws[-1].id, logprobs=logprobs, timings=timings)
     if isinstance(run, EmbedRun):
         return Embedding(values=run.vector, timings=timings)
+    if isinstance(run, ScoreRun):
+        return Scores(logprobs=tuple(run.logprobs), timings=timings)
     return Held(session=request.session, tokens=len(run.session.tokens), timings=timings)
 
 

@@ -7,7 +7,7 @@ meanwhile; a decoding step serves all running sessions at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -17,10 +17,25 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.threads import Slots
 from netgpt.engine.workload import Workload
 from netgpt.models.card import ModelCard
-from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Timings, Tokens, Verdict, Verify
+from netgpt.models.generation import (
+    Capabilities,
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Prefill,
+    Rollback,
+    Score,
+    Scores,
+    Timings,
+    Tokens,
+    Verdict,
+    Verify,
+)
 from netgpt.network.roofline import Declared
 
-Result = TypeVar("Result", Held, Verdict, Embedding)
+Result = TypeVar("Result", Held, Verdict, Embedding, Scores)
 QUEUE = 256  # calls that may wait for a slot
 
 
@@ -28,6 +43,7 @@ QUEUE = 256  # calls that may wait for a slot
 class _Pace:
     """How far one answer is on the declared machine."""
 
+    machine: Declared  # which computes it
     context: int  # tokens of the session
     due_s: float = 0.0  # when what was made last is due
     stalled_s: float = 0.0  # of the machine's, when the last step was planned
@@ -40,6 +56,7 @@ class TimedEngine:
     Args:
         count: how many of the model's tokens some ids of a prompt are.
         count_new: how many decoding steps a reply is.
+        variants: the same machine with the model in other precisions, by name; a step of each is a step of its own.
     """
 
     def __init__(
@@ -50,9 +67,11 @@ class TimedEngine:
         *,
         count: Callable[[Sequence[int]], int] = len,
         count_new: Callable[[Sequence[int]], int] = len,
+        variants: Mapping[str, Declared] | None = None,
     ) -> None:
         self._engine = engine
         self._declared = declared
+        self._variants = variants or {}
         self._clock = clock
         self._count = count
         self._count_new = count_new
@@ -81,8 +100,9 @@ class TimedEngine:
             async with self._slots:
                 job.start()
                 start_s = self._clock.now_s()
-                prefill_s = self._declared.prefill_s(tokens, request.keep)
-                pace = _Pace(context=request.keep + tokens)
+                machine = self._variants.get(request.variant, self._declared)
+                prefill_s = machine.prefill_s(tokens, request.keep)
+                pace = _Pace(machine=machine, context=request.keep + tokens)
                 waited_s = 0.0
                 try:
                     async with aclosing(self._engine.generate(request)) as replies:
@@ -129,7 +149,8 @@ class TimedEngine:
         made_s = self._clock.now_s()
         plan_s = pace.due_s
         if steps > 0:
-            step_s = self._declared.decode_s([one.context for one in self._answers])
+            machines = {id(one.machine): one.machine for one in self._answers}.values()  # one, unless variants are asked for
+            step_s = sum(machine.decode_s([one.context for one in self._answers if one.machine is machine]) for machine in machines)
             plan_s += steps * step_s + self._stalled_s - pace.stalled_s
             pace.stalled_s = self._stalled_s
             pace.context += steps
@@ -143,7 +164,7 @@ class TimedEngine:
         if tokens.timings is None:
             return tokens
         decode_s = max(self._clock.now_s() - arrival_s - timings.queue_s - timings.prefill_s, 0.0)
-        return replace(tokens, timings=replace(timings, decode_s=decode_s, modelled=True, declared=str(self._declared), overruns=pace.overruns))
+        return replace(tokens, timings=replace(timings, decode_s=decode_s, modelled=True, declared=str(pace.machine), overruns=pace.overruns))
 
     async def prefill(self, request: Prefill) -> Held:
         return await self._prompt(lambda: self._engine.prefill(request), request.ids, request.keep)
@@ -153,6 +174,9 @@ class TimedEngine:
 
     async def embed(self, request: Embed) -> Embedding:
         return await self._prompt(lambda: self._engine.embed(request), request.ids, 0)
+
+    async def score(self, request: Score) -> Scores:
+        return await self._prompt(lambda: self._engine.score(request), request.ids, 0)
 
     async def _prompt(self, work: Callable[[], Awaitable[Result]], ids: Sequence[int], past: int) -> Result:
         arrival_s = self._clock.now_s()

@@ -22,7 +22,22 @@ from netgpt.engine.sessions import SessionTable
 from netgpt.engine.useful_threads import useful_threads
 from netgpt.models.card import ModelCard
 from netgpt.models.checkpoint import load_model
-from netgpt.models.generation import Capabilities, Embed, Embedding, Generate, Held, Load, Prefill, Rollback, Tokens, Verdict, Verify, check_parts
+from netgpt.models.generation import (
+    Capabilities,
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Prefill,
+    Rollback,
+    Score,
+    Scores,
+    Tokens,
+    Verdict,
+    Verify,
+    check_parts,
+)
 from netgpt.models.grammar import check_grammar
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import read_card
@@ -59,7 +74,7 @@ class TorchEngine:
         self.card = card
         self._model = model
         self._clock = WallClock() if clock is None else clock
-        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, grammar=tokenizer is not None, embed=True, penalties=True)
+        self.capabilities = Capabilities(logprobs=True, verify=True, hold=True, grammar=tokenizer is not None, embed=True, penalties=True, reads=True)
         default_tokens = max(card.context_tokens, DEFAULT_KV_BYTES // kv_bytes_per_token(model.config, model.dtype))
         self._vocabulary = model.config.vocab_size
         self._sessions = SessionTable(default_tokens if capacity_tokens is None else capacity_tokens)
@@ -155,6 +170,12 @@ class TorchEngine:
         assert isinstance(reply, Embedding)
         return reply
 
+    async def score(self, request: Score) -> Scores:
+        self._check(request, 0)
+        reply = await self._reply(request)
+        assert isinstance(reply, Scores)
+        return reply
+
     async def rollback(self, request: Rollback) -> Held:
         """See the contract; a call at work on the session is ended first."""
         await self._scheduler.end_session_calls(request.session)
@@ -188,7 +209,7 @@ class TorchEngine:
         await self._scheduler.close()
         self._sessions.clear()
 
-    async def _reply(self, request: Verify | Prefill | Embed) -> Tokens | Verdict | Held | Embedding:
+    async def _reply(self, request: Verify | Prefill | Embed | Score) -> Tokens | Verdict | Held | Embedding | Scores:
         """The one answer to a call that has one."""
         call = self._scheduler.submit(request)
         try:
@@ -199,7 +220,7 @@ class TorchEngine:
             raise news
         return news
 
-    def _check(self, request: Generate | Verify | Prefill | Embed, more: int) -> None:
+    def _check(self, request: Generate | Verify | Prefill | Embed | Score, more: int) -> None:
         """Refuse what can never be served; `more` tokens may follow those given."""
         given = request.keep + len(request.ids)
         if given < 1 or request.keep < 0:

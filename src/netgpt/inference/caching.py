@@ -167,6 +167,7 @@ def _draws(request: ChatRequest) -> dict[str, object]:
         "max_tokens": request.max_tokens,
         "stop": list(request.stop),
         "grammar": asdict(request.grammar) if request.grammar else None,
+        **({"compress": asdict(request.compress)} if request.compress else {}),
     }
 
 

@@ -16,17 +16,18 @@ from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NotSupported
 from netgpt.inference.admission import Admission, Lane
 from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
+from netgpt.inference.compressing import Asked, Compressing, is_shortened
 from netgpt.inference.direct import direct
 from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
 from netgpt.inference.finish import finish_of, why
 from netgpt.inference.fit import Fit, check_length, fit_in
 from netgpt.inference.planner import Planner, told
-from netgpt.inference.planning import Decision
+from netgpt.inference.planning import WHOLE, Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
 from netgpt.inference.recalling import Before, Recalling
-from netgpt.inference.request import Answer, ChatRequest, Delta, EmbedRequest, ServedModel, Vectors
+from netgpt.inference.request import Answer, ChatRequest, Compression, Delta, EmbedRequest, ServedModel, Vectors
 from netgpt.inference.room import Rooms
 from netgpt.inference.steps import Accept, Hold, Step, Strategy
 from netgpt.inference.telling import Telling
@@ -100,6 +101,7 @@ class Door:
         self._prober = Prober(self._planner.estimates, handle, clock, metrics, self._doors)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
+        self._compressing = Compressing(entry=entry, handle=handle, tokenizer=tokenizer, clock=clock)
         self._recalling = Recalling(
             secret=scope_secret,
             entry=entry,
@@ -167,9 +169,9 @@ class Door:
                 visit.planned(request, plan := told(decision, request.service))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
             with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s, self._clock) as followed:
-                prompt_ids = render_prompt(self._tokenizer, request)
-                fit = self._fit(nodes, request, len(prompt_ids))
-                session = self._session(request, prompt_ids, fit.max_tokens, visit.arrival_s)
+                asked = await self._asked(request, decision, nodes, visit)
+                fit = self._fit(nodes, request, len(asked.prompt_ids))
+                session = self._session(asked.request, asked.prompt_ids, fit.max_tokens, visit.arrival_s, decision)
                 telling = Telling(
                     TextAssembler(request.stop),
                     self._tokenizer,
@@ -182,14 +184,14 @@ class Door:
                     if must_wait:
                         await self._entrance.turn(ticket, deadline_s=session.deadline_s)
                 finally:
-                    telling.queue_s = self._clock.now_s() - visit.arrival_s
+                    telling.queue_s = self._clock.now_s() - visit.arrival_s - asked.took_s
                     self._metrics.queue_time.labels(lane.model).observe(telling.queue_s)
                 if must_wait:  # the network may be another by now
-                    fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(prompt_ids))
+                    fit = self._fit(able_nodes(self._nodes(lane), request.grammar), request, len(asked.prompt_ids))
                     session.max_tokens = fit.max_tokens
                 nodes = _first(ticket.node, fit.nodes)
-                strategy, asked = self._way(request, nodes, decision)
-                steps = strategy(session, [self._handle(node) for node in asked])
+                strategy, chain = self._way(request, nodes, decision)
+                steps = strategy(session, [self._handle(node) for node in chain])
                 try:
                     async for step in steps:
                         for piece in _made_final(step, session, telling):
@@ -201,12 +203,26 @@ class Door:
                     await steps.aclose()
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
-            finish = finish_of(request, session, telling, nodes, plan, duration_s=self._clock.now_s() - visit.arrival_s)
+            duration_s = self._clock.now_s() - visit.arrival_s
+            finish = finish_of(request, session, telling, nodes, plan, asked.compression, duration_s=duration_s)
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
-            visit.soon(self._planner.learn, request, session, finish, nodes, self._clock.now_s(), strategy is direct)
+            visit.soon(self._planner.learn, asked.request, session, finish, nodes, self._clock.now_s(), strategy is direct)
             yield finish
+
+    async def _asked(self, request: ChatRequest, decision: Decision | None, nodes: Sequence[Member], visit: Visit) -> Asked:
+        """The request as nodes are asked it. What fits nobody whole is shortened, if the client allows it at all."""
+        prompt_ids, wish = render_prompt(self._tokenizer, request), request.compress
+        if wish is None:
+            return Asked(request, prompt_ids)
+        fits = any(node.tokenizer != self._tokenizer.hash or node.context_tokens > len(prompt_ids) for node in nodes)
+        if fits and not is_shortened(wish, decision):
+            why_not = "auto expects more of the whole prompt" if decision else "the request names its model, and leaves it to auto"
+            return Asked(request, prompt_ids, Compression(fidelity=WHOLE, why=why_not, prompt_tokens=len(prompt_ids)))
+        reading = self._session(request, prompt_ids, 1, visit.arrival_s)
+        shorter, compression = await self._compressing.shortened(request, wish, reading)
+        return Asked(shorter, render_prompt(self._tokenizer, shorter), compression)
 
     def plan(self, request: ChatRequest) -> Decision:
         """What `auto` would choose for this request now, and every candidate. Nothing is asked of anybody, and nothing remembered.
@@ -337,7 +353,9 @@ class Door:
             param=prompt_param(request),
         )
 
-    def _session(self, request: ChatRequest, prompt_ids: tuple[int, ...], max_tokens: int, arrival_s: float) -> Session:
+    def _session(
+        self, request: ChatRequest, prompt_ids: tuple[int, ...], max_tokens: int, arrival_s: float, decision: Decision | None = None
+    ) -> Session:
         seed = next(self._seeds) if request.seed is None else request.seed % (1 << 64)  # chance is keyed by 64 bits
         return Session(
             id=request.request_id,
@@ -351,6 +369,7 @@ class Door:
             top_logprobs=request.top_logprobs,
             grammar=request.grammar,
             penalties=request.penalties,
+            variants=decision.chosen.prediction.candidate.variant_of if decision else {},
             fit=request.max_tokens is None,
             privacy=request.privacy,
             qos=request.qos,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import field
 
 from netgpt.core.value import value
 from netgpt.inference.levels import Fading, Level, Line
@@ -50,6 +52,15 @@ class Sample:
 
 
 @value
+class Correction:
+    """Of a variant of a node's model: what its work takes, as a share of what its pace says."""
+
+    prefill: float
+    step: float
+    spread: float  # how far off they may be
+
+
+@value
 class NodeView:
     """What is known of a node at one instant: all that a prediction reads."""
 
@@ -79,6 +90,7 @@ class NodeView:
     network_spread: float  # shares: how far off the times may be
     pace_spread: float
     seen: int  # answers and probes
+    corrections: Mapping[str, Correction] = field(default_factory=dict)  # of variants that have answered
 
 
 class NodeEstimates:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netgpt.inference.choice import AUTO, CASCADE, ROUTE, TIER_OF_MODEL
-from netgpt.inference.request import ChatRequest, Finish, Span
+from netgpt.inference.request import ChatRequest, Compression, Finish, Span
 from netgpt.inference.telling import Telling
 from netgpt.models.generation import declared_machines
 from netgpt.network.member import Member
@@ -14,13 +14,21 @@ from netgpt.node.session import Piece, Session
 
 
 def finish_of(
-    request: ChatRequest, session: Session, telling: Telling, nodes: Sequence[Member], plan: Mapping[str, Any], *, duration_s: float
+    request: ChatRequest,
+    session: Session,
+    telling: Telling,
+    nodes: Sequence[Member],
+    plan: Mapping[str, Any],
+    compression: Compression | None = None,
+    *,
+    duration_s: float,
 ) -> Finish:
     """The end of the session's answer.
 
     Args:
         nodes: those that could answer, in the order in which they were to be asked.
         plan: what `auto` chose (`planner.told`); empty where the request names a tier.
+        compression: what became of a wish to shorten the prompt.
         duration_s: from the request's arrival.
     """
     counted = [piece for piece in session.accepted if piece.timings is not None or piece.prompt_tokens or piece.cached]  # of many pieces the last one
@@ -47,6 +55,7 @@ def finish_of(
         seed=session.sampling.seed if request.seed is None else request.seed,
         counted_by=_counted_by(session, spans, foreign_prompt=bool(foreign_tokens)),
         plan=plan,
+        compression=compression,
     )
 
 

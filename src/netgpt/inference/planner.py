@@ -13,29 +13,36 @@ from typing import Any
 from netgpt.core.clock import Clock
 from netgpt.core.value import value
 from netgpt.inference.climbing import Climbing
+from netgpt.inference.compress import most_left_out
+from netgpt.inference.compressing import why_whole
 from netgpt.inference.estimates import Estimates, NodeView, Sample
 from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import objective_of
 from netgpt.inference.planning import (
     CASCADE,
+    COMPRESSED,
     DIRECT,
     WAIT_SHARE,
+    WHOLE,
     Candidate,
     Decision,
     Features,
     Limits,
     Prediction,
     Scored,
+    Shortened,
     candidates,
     choose,
+    node_wait_s,
     predict,
     radio_energy_j,
     waits,
 )
 from netgpt.inference.policy import NamedPolicy, allowed_by, guided, option_of, situation_before
 from netgpt.inference.prompt import prompt_length
-from netgpt.inference.request import ChatRequest, Finish
+from netgpt.inference.request import COMPRESS_ALWAYS, ChatRequest, CompressWish, Finish
+from netgpt.inference.variants import Corrections
 from netgpt.models.generation import Timings
 from netgpt.models.lengths import Lengths
 from netgpt.network.member import Member
@@ -105,6 +112,7 @@ class Planner:
         self._climbing = climbing
         self._judge = judge
         self._policy = policy
+        self._corrections = Corrections()
         self._lengths = Lengths()
         self._lateness = Lateness()
         self._tokens = Line(8.0, 0.5, 400.0)  # of a prompt, over its characters
@@ -208,22 +216,50 @@ class Planner:
         self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, ahead: Mapping[str, int]
     ) -> list[Prediction]:
         views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0), ahead=ahead.get(node.id, 0)) for node in nodes}
+        views = {name: self._corrections.seen(view, now_s) for name, view in views.items()}
         judged = self._judge(request, nodes) if self._judge else None
-        found = self._predicted(features, nodes, views, judged)
+        fidelities = (WHOLE,)
+        if request.compress is not None and (shortened := self._shortened(request, request.compress, features, nodes, views)) is not None:
+            features = replace(features, shortened=shortened)
+            fidelities = (COMPRESSED,) if request.compress.when == COMPRESS_ALWAYS else (WHOLE, COMPRESSED)
+        found = self._predicted(features, nodes, views, judged, fidelities)
+        found = [one for one in found if _fits(one, nodes)] or found if features.shortened else found
         return [replace(one, ttft_p95_s=self._lateness.rare_s(one.ttft_s, waits=waits(one))) for one in found]
 
+    def _shortened(
+        self, request: ChatRequest, wish: CompressWish, features: Features, nodes: Sequence[Member], views: Mapping[str, NodeView]
+    ) -> Shortened | None:
+        """What leaving out of the prompt would mean; None where it stays whole."""
+        if why_whole(request, features.prompt_tokens, wish):
+            return None
+        left_out = most_left_out(request.messages, wish.rate)
+        own = next((node for node in nodes if node.id == self._entry and node.reads), None)
+        reading_s = waiting_s = power_w = 0.0
+        if own is not None:
+            view = views[own.id]
+            reading_s, power_w = view.pace.prefill_s(features.prompt_tokens) * view.prefill_ratio, view.offer.power_w
+            waiting_s = node_wait_s(view, 0.0)
+        return Shortened(
+            tokens=features.prompt_tokens * (1 - left_out), left_out=left_out, took_s=waiting_s + reading_s, energy_j=power_w * reading_s
+        )
+
     def _predicted(
-        self, features: Features, nodes: Sequence[Member], views: Mapping[str, NodeView], judged: Mapping[str, float] | None
+        self,
+        features: Features,
+        nodes: Sequence[Member],
+        views: Mapping[str, NodeView],
+        judged: Mapping[str, float] | None,
+        fidelities: Sequence[str],
     ) -> list[Prediction]:
         climbing = self._climbing
         if climbing is None:
-            return [predict(way, features, views, judged=judged) for way in candidates(list(views.values()))]
+            return [predict(way, features, views, judged=judged) for way in candidates(list(views.values()), fidelities=fidelities)]
         members = {node.id: node for node in nodes}
 
         def escalation(lower: str, upper: str, lower_quality: float, upper_quality: float) -> tuple[float, float]:
             return climbing.expect(members[lower], members[upper], lower_quality, upper_quality)
 
-        ways = candidates(list(views.values()), (DIRECT, CASCADE), [node.id for node in nodes if climbing.can_judge_member(node)])
+        ways = candidates(list(views.values()), (DIRECT, CASCADE), [node.id for node in nodes if climbing.can_judge_member(node)], fidelities)
         return [predict(way, features, views, escalation=escalation, judged=judged) for way in ways]
 
     def _features(self, request: ChatRequest, nodes: Sequence[Member]) -> Features:
@@ -251,13 +287,20 @@ class Planner:
         if member is None or finish.switches or timings is None or not shown:
             return
         sample = _sample(session, finish, member, timings, now_s)
-        self.estimates.answered(member, sample)
+        variant = session.variants.get(member.id, "")
+        running = self.estimates.of(member).load.mean
+        self.estimates.answered(member, self._corrections.learn(member, variant, sample, running=running) if variant else sample)
         if self._battery is not None:
             power_w = member.offer.power_w if member.offer else 0.0
             here = member.id == self._entry
             working_s = timings.prefill_s + timings.decode_s
             spent_j = power_w * working_s if here else radio_energy_j(finish.duration_s, sample.sent_bytes, sample.received_bytes)
             self._spent_j += spent_j
+
+
+def _fits(prediction: Prediction, nodes: Sequence[Member]) -> bool:
+    """Whether the contexts of all its nodes hold the prompt as it would be asked."""
+    return all(node.context_tokens > prediction.prompt_tokens for node in nodes if node.id in prediction.candidate.nodes)
 
 
 def _step(tokens: int) -> int:
@@ -267,6 +310,7 @@ def _step(tokens: int) -> int:
 def _sample(session: Session, finish: Finish, member: Member, timings: Timings, now_s: float) -> Sample:
     sent, received = session.link_bytes.get(member.id, (0, 0))
     asked_s = finish.queue_s - timings.queue_s  # in the door's own queue
+    asked_s += finish.compression.took_s if finish.compression else 0.0
     gaps = finish.completion_tokens - 1
     return Sample(
         at_s=now_s,
@@ -288,6 +332,8 @@ def row(scored: Scored) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "strategy": one.candidate.strategy,
         "nodes": list(one.candidate.nodes),
+        "variants": list(one.candidate.variant_of.values()),
+        "fidelity": one.candidate.fidelity,
         "cost_s": round(scored.cost_s, 6),
         "ttft_s": round(one.ttft_s, 6),
         "ttft_p95_s": round(one.ttft_p95_s, 6),
@@ -295,6 +341,7 @@ def row(scored: Scored) -> dict[str, Any]:
         "wait_s": round(one.wait_s, 6),
         "token_s": round(one.token_s, 6),
         "total_s": round(one.total_s, 6),
+        "prompt_tokens": round(one.prompt_tokens),
         "answer_tokens": round(one.answer_tokens, 2),
         "up_bytes": round(one.up_bytes),
         "down_bytes": round(one.down_bytes),

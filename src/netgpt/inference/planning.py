@@ -9,17 +9,19 @@ has left their nodes out. No clock, no node and no text here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from netgpt.core.errors import DeadlineExceeded, NotSupported
 from netgpt.core.value import value
 from netgpt.inference.estimates import OTHERS_ANSWER, OTHERS_PROMPT, NodeView, token_time_s, utilisation
 from netgpt.inference.objective import Objective, cost_s
+from netgpt.models.quality import compressed_quality, precision_quality
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
 DIRECT, CASCADE = "direct", "cascade"
 TIERS = ("device", "edge", "cloud")
-WHOLE = "whole"  # the prompt as it is
+WHOLE, COMPRESSED = "whole", "compressed"  # the prompt as it is, or without what tells least
 WAIT_SHARE = 0.1  # of a first token's time
 HYSTERESIS = 0.03  # what another choice must save to be taken
 RADIO_FIT = "low-band"
@@ -32,11 +34,32 @@ class Candidate:
 
     strategy: str
     nodes: tuple[str, ...]  # in the order in which they are asked
-    variant: str = ""  # of the model; empty: as it runs there
+    variants: tuple[str, ...] = ()  # of the model at each of them, empty: as it runs there; none: all as they run there
     fidelity: str = WHOLE
 
     def __str__(self) -> str:
-        return self.nodes[0] if self.strategy == DIRECT else f"{self.strategy} {' > '.join(self.nodes)}"
+        way = " > ".join(self.places)
+        return (way if self.strategy == DIRECT else f"{self.strategy} {way}") + (f", {self.fidelity}" if self.fidelity != WHOLE else "")
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Nodes with their variants, for people."""
+        return tuple(f"{node}@{variant}" if variant else node for node, variant in self.variant_of.items())
+
+    @property
+    def variant_of(self) -> dict[str, str]:
+        """By node, in the order in which they are asked."""
+        return dict(zip(self.nodes, self.variants or ("",) * len(self.nodes), strict=True))
+
+
+@value
+class Shortened:
+    """What leaving out of the prompt would mean."""
+
+    tokens: float  # that stay
+    left_out: float  # share
+    took_s: float  # of the entry node, before anybody is asked
+    energy_j: float  # of it
 
 
 @value
@@ -46,6 +69,7 @@ class Features:
     prompt_tokens: int
     answer_tokens: float  # expected
     short_tokens: float  # so short one answer in ten is
+    shortened: Shortened | None = None  # None: the prompt stays whole
 
 
 @value
@@ -70,6 +94,7 @@ class Prediction:
     sources: Mapping[str, str]  # where each figure comes from
     ttft_p95_s: float = 0.0  # so late the first token comes one time in twenty, from what this door told lately; 0: nobody has looked
     guessed: bool = False  # some node's pace is neither told nor learnt
+    prompt_tokens: float = 0.0  # as it is asked
 
 
 @value
@@ -110,19 +135,43 @@ class Decision:
 Escalation = Callable[[str, str, float, float], tuple[float, float]]
 
 
-def candidates(views: Sequence[NodeView], strategies: Sequence[str] = (DIRECT,), judged: Collection[str] | None = None) -> list[Candidate]:
-    """All ways that these nodes allow: each node alone, then, if the door can, cascades of a node and a better one of a higher tier.
+def candidates(
+    views: Sequence[NodeView],
+    strategies: Sequence[str] = (DIRECT,),
+    judged: Collection[str] | None = None,
+    fidelities: Sequence[str] = (WHOLE,),
+) -> list[Candidate]:
+    """All ways that these nodes allow, with each fidelity: each variant of each node's model alone, then, if the door can, cascades of
+    one and a better one of a higher tier.
 
     Args:
         judged: nodes whose answers the door can judge: a cascade goes on from no others; None: all.
     """
-    found = [Candidate(strategy=DIRECT, nodes=(view.id,)) for view in views]
+    places = [(view, name) for view in views for name in ("", *(variant.name for variant in view.offer.variants))]
+    found = [_candidate(DIRECT, (place,)) for place in places]
     if CASCADE in strategies:
-        rising = sorted(views, key=lambda view: (TIERS.index(view.tier), view.quality, view.id))
-        pairs = [(lower, upper) for lower, upper in combinations(rising, 2) if lower.tier != upper.tier and lower.quality < upper.quality]
-        able = [pair for pair in pairs if judged is None or pair[0].id in judged]
-        found += [Candidate(strategy=CASCADE, nodes=tuple(view.id for view in pair)) for pair in able]
-    return found
+        rising = sorted(((as_variant(*place), place) for place in places), key=lambda seen: (TIERS.index(seen[0].tier), seen[0].quality, seen[0].id))
+        pairs = [(lower, upper) for lower, upper in combinations(rising, 2) if lower[0].tier != upper[0].tier and lower[0].quality < upper[0].quality]
+        able = [pair for pair in pairs if judged is None or pair[0][0].id in judged]
+        found += [_candidate(CASCADE, tuple(place for _, place in pair)) for pair in able]
+    return [way if fidelity == WHOLE else replace(way, fidelity=fidelity) for fidelity in fidelities for way in found]
+
+
+def _candidate(strategy: str, places: Sequence[tuple[NodeView, str]]) -> Candidate:
+    variants = tuple(name for _, name in places)
+    return Candidate(strategy=strategy, nodes=tuple(view.id for view, _ in places), variants=variants if any(variants) else ())
+
+
+def as_variant(view: NodeView, name: str) -> NodeView:
+    """A node as it is if its model is asked for in that variant; empty: as it runs there."""
+    variant = next((one for one in view.offer.variants if one.name == name), None)
+    if variant is None:
+        return view
+    quality, source = view.quality * precision_quality(view.tier, name), f"{view.quality_from}, {name} as measured"
+    asked = replace(view, pace=variant.pace or view.pace, quality=quality, quality_from=source)
+    if (known := view.corrections.get(name)) is None:
+        return replace(asked, pace_from="told" if variant.pace else "assumed")
+    return replace(asked, prefill_ratio=known.prefill, step_ratio=known.step, pace_spread=known.spread, pace_from="learnt")
 
 
 def chance_escalation(node: str, upper_node: str, lower: float, upper: float) -> tuple[float, float]:
@@ -145,15 +194,32 @@ def predict(
         views: of its nodes at least.
         judged: the chance that a node's answer to this very request is right, by node, where somebody knows; else the models' own quality.
     """
-    first, *rest = [_alone(Candidate(strategy=DIRECT, nodes=(node,)), features, views[node], (judged or {}).get(node)) for node in candidate.nodes]
-    if not rest:
-        return first
-    lower, upper = candidate.nodes
-    share, quality = escalation(lower, upper, first.quality, rest[0].quality)
-    return _escalated(candidate, features, first, rest[0], share, quality)
+    shortened = features.shortened if candidate.fidelity == COMPRESSED else None
+    asked = features if shortened is None else replace(features, prompt_tokens=shortened.tokens)
+    judged = judged or {}
+    first, *rest = [_alone(candidate, asked, views[node], variant, judged.get(node)) for node, variant in candidate.variant_of.items()]
+    found = first
+    if rest:
+        lower, upper = candidate.nodes
+        share, quality = escalation(lower, upper, first.quality, rest[0].quality)
+        found = _escalated(candidate, asked, first, rest[0], share, quality)
+    return found if shortened is None else _after_reading(found, shortened)
 
 
-def _alone(candidate: Candidate, features: Features, view: NodeView, judged: float | None) -> Prediction:
+def _after_reading(prediction: Prediction, shortened: Shortened) -> Prediction:
+    """The entry node reads the prompt first; what the door holds the request back for anyway costs nothing."""
+    late_s = max(shortened.took_s - prediction.held_s, 0.0)
+    return replace(
+        prediction,
+        ttft_s=prediction.ttft_s + late_s,
+        total_s=prediction.total_s + late_s,
+        fastest_s=prediction.fastest_s + late_s,
+        energy_j=prediction.energy_j + shortened.energy_j,
+    )
+
+
+def _alone(candidate: Candidate, features: Features, of_node: NodeView, variant: str, judged: float | None) -> Prediction:
+    view = as_variant(of_node, variant)
     pace, answer = view.pace, features.answer_tokens
     up_bytes = max(view.up.at(features.prompt_tokens), 1.0)
     down_bytes = max(view.down.at(answer), 1.0)
@@ -161,15 +227,18 @@ def _alone(candidate: Candidate, features: Features, view: NodeView, judged: flo
     prefill_s = pace.prefill_s(features.prompt_tokens) * view.prefill_ratio
     token_s = token_time_s(pace, view.running, context) * view.step_ratio
     way_s = view.rtt_s + view.byte_s * up_bytes
-    wait_s = _wait_s(view, way_s - view.rtt_s / 2)
+    wait_s = node_wait_s(view, way_s - view.rtt_s / 2)
     ttft_s = view.held_s + way_s + wait_s + prefill_s + view.late_s
     total_s = ttft_s + token_s * max(answer - 1, 0)
-    quality, source = (view.quality, view.quality_from) if judged is None else (judged, "judged")
+    quality, source = (view.quality, view.quality_from) if judged is None else (judged * view.quality / of_node.quality, "judged")
+    if candidate.fidelity == COMPRESSED and features.shortened is not None:
+        quality, source = quality * compressed_quality(view.tier, features.shortened.left_out), f"{source}, compressed as measured"
     return Prediction(
         candidate=candidate,
         ttft_s=ttft_s,
         token_s=token_s,
         total_s=total_s,
+        prompt_tokens=features.prompt_tokens,
         answer_tokens=answer,
         up_bytes=0.0 if view.is_entry else up_bytes,
         down_bytes=0.0 if view.is_entry else down_bytes,
@@ -191,7 +260,7 @@ def waits(prediction: Prediction) -> bool:
     return prediction.held_s + prediction.wait_s > WAIT_SHARE * prediction.ttft_s
 
 
-def _wait_s(view: NodeView, until_s: float) -> float:
+def node_wait_s(view: NodeView, until_s: float) -> float:
     """Until the node begins with a prompt that arrives after `until_s`: as its slots get free, where it says when; else as is usual there."""
     if view.free_s:
         return max(view.free_s[0] - until_s, 0.0)
@@ -221,6 +290,7 @@ def _escalated(candidate: Candidate, features: Features, lower: Prediction, uppe
         ttft_s=ttft_s,
         token_s=(total_s - ttft_s) / max(features.answer_tokens - 1, 1),
         total_s=total_s,
+        prompt_tokens=features.prompt_tokens,
         answer_tokens=features.answer_tokens,
         up_bytes=lower.up_bytes + share * upper.up_bytes,
         down_bytes=lower.down_bytes + share * upper.down_bytes,

@@ -29,6 +29,9 @@ MIN_DEADLINE_S, MAX_DEADLINE_S = 0.001, 86_400
 CACHE_MATCHES = ("exact", "semantic")
 MAX_CACHE_AGE_S = 86_400
 MAX_PLACE_CHARS = 128
+COMPRESS_ALWAYS, COMPRESS_AUTO = COMPRESS_WHEN = ("always", "auto")
+USUAL_RATE, LEAST_RATE = 0.5, 0.1
+BY_MODEL, BY_WORDS = "self-information", "words"
 MOST_BUDGET = 1e12
 
 _RANGES = {
@@ -65,6 +68,20 @@ class CacheWish:
 
 
 @value
+class CompressWish:
+    """A client's leave to leave out of its prompt what tells least. Raises InvalidRequest, naming the parameter."""
+
+    when: str = COMPRESS_AUTO  # "always", or "auto": where `auto` expects that it is worth it
+    rate: float = USUAL_RATE  # the share of the prompt's tokens that stays at least
+
+    def __post_init__(self) -> None:
+        if self.when not in COMPRESS_WHEN:
+            raise InvalidRequest(f"unknown value {self.when!r} of compress", hint=did_you_mean(self.when, COMPRESS_WHEN), param="compress")
+        if not LEAST_RATE <= self.rate <= 1:
+            raise InvalidRequest(f"rate is {self.rate}", hint=f"give the share that stays, from {LEAST_RATE} to 1", param="compress.rate")
+
+
+@value
 class ChatRequest:
     """One answer that is wanted: to a conversation, or the continuation of a raw prompt.
 
@@ -95,6 +112,7 @@ class ChatRequest:
     service: str = INTERACTIVE  # by which `auto` weighs time, energy, bytes and quality: `inference.objective`
     max_cost: float | None = None  # that `auto` may spend, in the unit of the nodes' prices
     max_energy_j: float | None = None  # that `auto` may spend of the entry node's
+    compress: CompressWish | None = None  # None: the prompt stays whole
 
     def __post_init__(self) -> None:
         self._check_messages()
@@ -210,6 +228,20 @@ class CacheUse:
 
 
 @value
+class Compression:
+    """What became of a request's `CompressWish`."""
+
+    fidelity: str  # "compressed", or "whole"
+    why: str = ""  # it stayed whole
+    by: str = ""  # what said how much each part tells: "self-information", of the entry node's model; "words"
+    rate: float = 0.0  # the share that was to stay
+    prompt_tokens: int = 0  # of the whole prompt
+    left_out_tokens: int = 0
+    left_out_parts: int = 0
+    took_s: float = 0.0
+
+
+@value
 class Finish:
     """The end of an answer, and what is known about how it came about."""
 
@@ -232,6 +264,7 @@ class Finish:
     seed: int = 0
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
     cache: CacheUse | None = None  # None: the request has no such wish
+    compression: Compression | None = None  # None: it has no such wish
     plan: Mapping[str, Any] = field(default_factory=dict)  # what `auto` predicted and chose: `planner.told`; empty where it had no say
 
 

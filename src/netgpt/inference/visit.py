@@ -69,6 +69,7 @@ class Visits:
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
             **({"cache": finish.cache.result} if finish.cache else {}),
+            **({"left_out_tokens": finish.compression.left_out_tokens} if finish.compression else {}),
         )
 
     def embedded(self, request: EmbedRequest, vectors: Vectors) -> None:

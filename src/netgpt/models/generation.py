@@ -87,6 +87,7 @@ class Generate:
     answer_from: int = 0  # position of the answer's first token; read with `grammar` and `penalties` only
     text: Text | None = None  # stands for `ids`, which are empty then; the replies carry `data`
     penalties: Penalties | None = None  # counted over the answer, from `answer_from` on
+    variant: str = ""  # of the model: a precision that the node offers; empty: as it runs there
 
 
 def with_top(request: Generate, top_logprobs: int) -> Generate:
@@ -227,6 +228,24 @@ class Embedding:
 
 
 @value
+class Score:
+    """How likely is each token of a prompt, given those before it? `session` names this call alone: nothing of it is held afterwards."""
+
+    epoch: ClassVar[int] = 0
+    keep: ClassVar[int] = 0
+    session: str
+    ids: tuple[int, ...]
+
+
+@value
+class Scores:
+    """What a model expected of a prompt."""
+
+    logprobs: tuple[float, ...]  # of each token but the first, before temperature, nats
+    timings: Timings | None = None
+
+
+@value
 class Recall:
     """Is there a kept answer to this? A node that has none keeps in mind for a while what was asked, so that `Remember` need not say it again.
 
@@ -302,6 +321,7 @@ class Capabilities:
     tokenizer: str = ""  # identity of an upstream's tokenizer, where it states one
     penalties: bool = False  # draws can be steered by `Penalties`
     keeps: bool = False  # its node keeps answers: `Recall`, `Remember`
+    reads: bool = False  # it says how likely a prompt's tokens are: `Score`
 
 
 @value

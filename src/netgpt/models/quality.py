@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 
@@ -16,6 +17,24 @@ def shipped_quality(model: str) -> float:
 def assumed_quality(tier: str) -> float:
     """What a model of that tier is taken for that states nothing of itself."""
     return shipped_quality(_table()["assumed"][tier])
+
+
+def compressed_quality(tier: str, left_out: float) -> float:
+    """What of its share of right answers a model of that tier keeps if that share of a long prompt is left out (`inference.compress`).
+
+    Measured on the tier's shipped model, and taken for others' too; linear between what was measured.
+    """
+    measured = _table()["compressed"]
+    shares, factors = (0.0, *measured["left_out"]), (1.0, *measured[_table()["assumed"][tier]])
+    for (low, of_low), (high, of_high) in pairwise(zip(shares, factors, strict=True)):
+        if left_out <= high:
+            return of_low + (of_high - of_low) * (left_out - low) / (high - low)
+    return factors[-1]
+
+
+def precision_quality(tier: str, precision: str) -> float:
+    """What of its share of right answers a model of that tier keeps if its weights are so stored; 1 for what was not measured."""
+    return float(_table()["precision"][_table()["assumed"][tier]].get(precision, 1.0))
 
 
 @cache

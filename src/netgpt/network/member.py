@@ -49,6 +49,7 @@ class Member:
     quality: float = 0.0  # share of tasks that its model answers rightly, as its operator or its card says; 0: not stated
     offer: Offer | None = None  # what asking it means in time, power and price; None: an older release
     keeps: bool = False  # it keeps answers for doors that ask
+    reads: bool = False  # its engine says how likely a prompt's tokens are
 
     def __post_init__(self) -> None:
         if self.tier not in get_args(Tier):

@@ -6,6 +6,7 @@ says nothing of its pace.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from netgpt.network.roofline import PRECISIONS, Declared
@@ -42,6 +43,14 @@ class Pace:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A precision in which a node's model can be asked, beside the one in which it runs."""
+
+    name: str  # of `network.roofline.PRECISIONS`
+    pace: Pace | None = None  # None: the node does not know it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Offer:
     """What asking a node means for whoever asks."""
 
@@ -50,6 +59,7 @@ class Offer:
     price_prompt: float = 0.0  # of a million tokens, in whatever unit the network's operator counts; 0: free
     price_answer: float = 0.0
     quality: float = 0.0  # share of tasks that its model answers rightly, where the operator says so; 0: as the model's card has it
+    variants: tuple[Variant, ...] = ()
 
     def cost(self, prompt_tokens: float, answer_tokens: float) -> float:
         """Of one answer, in the unit of the prices."""
@@ -76,9 +86,21 @@ def pace_of(declared: Declared) -> Pace:
     )
 
 
-def offer_of(declared: Declared | None, *, price_prompt: float = 0.0, price_answer: float = 0.0, quality: float = 0.0) -> Offer:
-    """What a node says that is declared to be that machine; None: one that keeps its own pace, of which this says nothing."""
-    told = Offer(price_prompt=price_prompt, price_answer=price_answer, quality=quality)
+def offer_of(
+    declared: Declared | None,
+    *,
+    price_prompt: float = 0.0,
+    price_answer: float = 0.0,
+    quality: float = 0.0,
+    variants: Mapping[str, Declared | None] | None = None,
+) -> Offer:
+    """What a node says that is declared to be that machine; None: one that keeps its own pace, of which this says nothing.
+
+    Args:
+        variants: the same of its model in other precisions, by name.
+    """
+    others = tuple(Variant(name=name, pace=pace_of(one) if one else None) for name, one in (variants or {}).items())
+    told = Offer(price_prompt=price_prompt, price_answer=price_answer, quality=quality, variants=others)
     if declared is None:
         return told
     power_w = declared.profile.busy_w - declared.profile.idle_w

@@ -173,6 +173,35 @@ def declare(profile: HardwareProfile, shape: ModelShape, precision: str = "", *,
     raise _too_large(tried[-1], tokens, slots)
 
 
+def declare_variants(
+    profile: HardwareProfile, shape: ModelShape, precision: str, variants: Sequence[str], *, slots: int = 1
+) -> tuple[Declared, dict[str, Declared]]:
+    """`declare`, and the same model in other precisions, all of whose weights are in memory together.
+
+    Raises:
+        ScenarioInvalid: as `declare`; or they do not fit together.
+    """
+    own = declare(profile, shape, precision, slots=slots)
+    check_variants(variants, own.precision)
+    others = {name: declare(profile, shape, name, slots=slots) for name in variants}
+    tokens = slots * min(shape.context_tokens, CONTEXT_TOKENS)
+    every = (own, *others.values())
+    need = sum(one.weight_bytes for one in every) + tokens * max(one.kv_bytes for one in every)
+    if need > profile.usable_bytes:
+        told = f"{own} and in {', '.join(variants)} needs {need / 1e9:.3g} GB, and {profile.id} has {profile.usable_bytes / 1e9:.3g} GB for it"
+        raise ScenarioInvalid(told, hint="take fewer or narrower variants, or a machine with more memory: netgpt hardware list", param="variants")
+    return own, others
+
+
+def check_variants(variants: Sequence[str], precision: str) -> None:
+    """Refuse a precision that is not known, or stands twice; raises ScenarioInvalid."""
+    for place, name in enumerate(variants):
+        if name not in PRECISIONS:
+            raise ScenarioInvalid(f"unknown precision {name!r}", hint=did_you_mean(name, PRECISIONS), param="variants")
+        if name == precision or name in variants[:place]:
+            raise ScenarioInvalid(f"precision {name!r} stands twice", hint="name each once: `precision` is one of them", param="variants")
+
+
 def check_precision(precision: str) -> None:
     """Refuse one that is neither empty nor known; raises ScenarioInvalid."""
     if precision and precision not in PRECISIONS:

@@ -25,6 +25,7 @@ from netgpt.network.scenario_key import (
     SPAN,
     SPEED,
     TEXT,
+    TEXTS,
     WHOLE,
     Key,
     Place,
@@ -69,6 +70,14 @@ class NodeSpec:
             meaning="of the declared model's weights; without it: the widest of bf16, int8 and int4 that fits the machine",
         ),
     ] = ""
+    variants: Annotated[
+        tuple[str, ...],
+        Key(
+            kind=TEXTS,
+            meaning="other precisions in which its model can be asked, for [`auto`](../auto.md): `bf16`, `int8` ...; "
+            "torch runs `fp32` and `bf16`, declared machines whatever their profile has",
+        ),
+    ] = ()
     slots: Annotated[int, Key(kind=WHOLE, least=1, meaning="requests that its engine answers at once")] = 16
     cache_entries: Annotated[
         int,

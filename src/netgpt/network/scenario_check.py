@@ -20,7 +20,7 @@ from netgpt.network.access import SR_PERIODS
 from netgpt.network.flow import FIVE_QI, FLOWS
 from netgpt.network.frame import numerology_of, resource_blocks
 from netgpt.network.profile import THIS_MACHINE, find_profile
-from netgpt.network.roofline import declare
+from netgpt.network.roofline import check_variants, declare_variants
 from netgpt.network.scenario import AttachSpec, CellSpec, LinkSpec, NodeSpec, Scenario, UserSpec
 from netgpt.network.scenario_count import members_of
 from netgpt.network.scenario_key import Place, refusal
@@ -279,12 +279,13 @@ _OF_ENGINE = {  # the keys that only nodes of one engine have
 def _check_machine(node: NodeSpec) -> None:
     """The machine is known, and the model that it is declared to run fits its memory. An upstream's is its own affair."""
     try:
+        check_variants(node.variants, node.precision)
         shape = node_shape(node.card, node.parameters)
         if node.profile == THIS_MACHINE:  # its figures are in a home, which a scenario does not know
             return
         profile = find_profile(node.profile)
         if shape and not node.asks_upstream:
-            declare(profile, shape, node.precision, slots=node.slots)
+            declare_variants(profile, shape, node.precision, node.variants, slots=node.slots)
     except NetgptError as error:
         raise refusal(node.place, error.param or "profile", f"node {node.id!r}: {error.message}", error.hint) from error
 
@@ -302,6 +303,9 @@ def _check_node(node: NodeSpec) -> None:
     if node.cache_entries and node.tier != "edge":
         hint = "answers are kept at edge nodes: give it to one of them"
         raise refusal(node.place, "cache_entries", f"node {node.id!r} is of tier {node.tier!r} and has 'cache_entries'", hint)
+    if node.variants and node.engine:
+        hint = "leave variants out: a recording or an upstream has one model, as it is"
+        raise refusal(node.place, "variants", f"node {node.id!r} has engine {node.engine!r} and 'variants'", hint)
     if node.asks_upstream:
         _check_upstream(node)
 

@@ -146,6 +146,12 @@ def _ends(value: Any) -> tuple[str, str]:
     return (value[0], value[1])
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise UsageError(f"{value!r} is no list of names", hint='write ["one", "other"]')
+    return tuple(value)
+
+
 def _numbers(value: Any) -> dict[str, int]:
     if not isinstance(value, dict):
         raise UsageError(f"{value!r} is no table", hint="write { token = 80, update = 9 }")
@@ -169,4 +175,5 @@ SPEED = Kind(_quantity(parse_speed_m_per_s), _written("km/h|m/s"), "`120km/h`, o
 SHARE = Kind(_quantity(parse_share), _written("%"), "`1%`, or `0.01`")
 SPAN = Kind(_span, {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}, "`[lowest, highest]`")
 ENDS = Kind(_ends, {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}, "`[first, second]`")
+TEXTS = Kind(_texts, {"type": "array", "items": {"type": "string"}}, '`["one", "other"]`')
 NUMBERS = Kind(_numbers, {"type": "object", "additionalProperties": {"type": "integer"}}, "a table of whole numbers")

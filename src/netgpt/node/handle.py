@@ -8,12 +8,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
-from netgpt.models.generation import Embed, Embedding, Generate, Held, Load, Recall, Recalled, Remember, Remembered, Rollback, Tokens, with_top
+from netgpt.models.generation import (
+    Embed,
+    Embedding,
+    Generate,
+    Held,
+    Load,
+    Recall,
+    Recalled,
+    Remember,
+    Remembered,
+    Rollback,
+    Score,
+    Scores,
+    Tokens,
+    with_top,
+)
 from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
 from netgpt.node.call import Reply, ask
@@ -58,7 +74,7 @@ class NodeHandle:
             NodeUnreachable, DeadlineExceeded, and what the engine raises.
         """
         self._admit(session)
-        message = with_top(self._request(session), top_logprobs)
+        message = self._in_variant(with_top(self._request(session), top_logprobs), session)
         check_understood("generate", message, self.member.protocol_version, node=self.id)
         near = self._connection.near
         request = pack(message, near=near)
@@ -99,6 +115,12 @@ class NodeHandle:
         if self.member.tokenizer != session.tokenizer:
             return session.request_by_text()
         return session.request_by_ids(partial(encode_bytes, self._tokenizer), self.member.context_tokens)
+
+    def _in_variant(self, message: Generate, session: Session) -> Generate:
+        """In the precision that was chosen for this node, if it still offers it."""
+        wanted = session.variants.get(self.id)
+        offered = self.member.offer.variants if wanted and self.member.offer else ()
+        return replace(message, variant=wanted) if wanted and any(one.name == wanted for one in offered) else message
 
     def _piece(self, tokens: Tokens, session: Session) -> Piece:
         if self.member.tokenizer != session.tokenizer:
@@ -143,6 +165,19 @@ class NodeHandle:
         if not self._is_entry:
             raise NotSupported(f"states of {self.id!r} do not leave it", hint="ask at its own door")
         return await self._ask(session, "embed", Embed(session=f"{session.id}-states", ids=ids, parts=parts), Embedding)
+
+    async def scores(self, session: Session, ids: tuple[int, ...]) -> tuple[float, ...]:
+        """How likely each of `ids` is after those before it, on the door's own node: log-probabilities in nats, of the first one 0.
+
+        Raises:
+            NotSupported: the node is not the door's own, so that the content would leave it.
+            And what `generate` raises.
+        """
+        self._admit(session)
+        if not self._is_entry:
+            raise NotSupported(f"a prompt is not sent to {self.id!r} to be read there alone", hint="ask at its own door")
+        found = await self._ask(session, "score", Score(session=f"{session.id}-score", ids=ids), Scores)
+        return (0.0, *found.logprobs)
 
     async def recall(self, session: Session, asked: Recall) -> Recalled:
         """The node's kept answer to what the session asks, if it has one. Raises what `generate` raises."""

@@ -188,6 +188,7 @@ class Membership:
             grammar=able.grammar,
             text=able.text,
             keeps=able.keeps,
+            reads=able.reads,
             protocol_version=agreed_version(welcome.protocol_version, ours=self._version),
             lacks=_lacks(able),
             quality=(welcome.offer.quality if welcome.offer else 0.0) or card.quality,

@@ -15,7 +15,7 @@ from netgpt.core.errors import NotSupported
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.transport import Call, Payload, Peer
 from netgpt.engine.contract import Engine
-from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Recall, Recalled, Remember, Remembered, Rollback, Tokens, Verify
+from netgpt.models.generation import Capabilities, Embed, Generate, Prefill, Recall, Recalled, Remember, Remembered, Rollback, Score, Tokens, Verify
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.offer import Offer
 from netgpt.node.recode import generate_text
@@ -23,7 +23,7 @@ from netgpt.wire.codec import decode, encode, pack
 from netgpt.wire.messages import CALLS_SINCE, FIELDS_SINCE, PROTOCOL_VERSION, Hello, Stats, Welcome, agreed_version
 
 TEXT_SINCE = FIELDS_SINCE[Generate]["text"]  # and grammars and embeddings, which came with it
-METHODS = ("hello", "generate", "prefill", "verify", "rollback", "embed", "stats", "recall", "remember")
+METHODS = ("hello", "generate", "prefill", "verify", "rollback", "embed", "score", "stats", "recall", "remember")
 
 
 class Keeper(Protocol):
@@ -82,15 +82,22 @@ class EngineService:
         yield pack(await self._answer(call), near=call.near)
 
     def _generate(self, request: Generate) -> AsyncGenerator[Tokens, None]:
+        if request.variant:
+            self._check_variant(request.variant)
         if request.text is None or self._tokenizer is None:
             return self._engine.generate(request)
         return generate_text(self._engine, self._tokenizer, request, request.text)
+
+    def _check_variant(self, name: str) -> None:
+        offered = [variant.name for variant in self._offer.variants] if self._offer else []
+        if name not in offered:
+            raise NotSupported(f"node {self._node!r} does not run its model in {name!r}", hint=did_you_mean(name, offered), param="variant")
 
     def _capabilities(self, version: int) -> Capabilities:
         """What the engine can do, as far as it can be asked for in that version of the protocol."""
         own = self._engine.capabilities
         if version < TEXT_SINCE:
-            return replace(own, grammar=False, embed=False, text=False)
+            return replace(own, grammar=False, embed=False, text=False, reads=False)
         return replace(own, text=own.text or self._tokenizer is not None, keeps=self._keeper is not None)
 
     async def _answer(self, call: Call) -> object:
@@ -108,6 +115,7 @@ class EngineService:
             "verify": lambda call: engine.verify(decode(Verify, call.payload)),
             "rollback": lambda call: engine.rollback(decode(Rollback, call.payload)),
             "embed": lambda call: engine.embed(decode(Embed, call.payload)),
+            "score": lambda call: engine.score(decode(Score, call.payload)),
             "stats": self._load,
         }
         if keeper is not None:

@@ -7,7 +7,7 @@ an older one is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -62,6 +62,7 @@ class Session:
     top_logprobs: int = 0
     grammar: Grammar | None = None  # of the answer
     penalties: Penalties | None = None  # of its tokens
+    variants: Mapping[str, str] = field(default_factory=dict)  # in which the models of some nodes are to be asked, by node
     fit: bool = False  # max_tokens is an upper bound: nobody asked for so many
     privacy: str = "cloud-allowed"
     qos: str = STANDARD  # the class of the user for whom it is

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from netgpt.network.scenario import ProcessesSpec
 
 SHAPER = " shaper"  # no node's name
-ASKED_BY_USERS = ("generate", "embed")  # calls that a door makes for a request of its own
+ASKED_BY_USERS = ("generate", "embed", "score")  # calls that a door makes for a request of its own
 
 
 class _Work(NamedTuple):

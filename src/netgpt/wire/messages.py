@@ -25,6 +25,8 @@ from netgpt.models.generation import (
     Remember,
     Remembered,
     Rollback,
+    Score,
+    Scores,
     Tokens,
     Verdict,
     Verify,
@@ -35,12 +37,12 @@ from netgpt.network.offer import Offer
 PROTOCOL_VERSION = 2
 
 # The version with which a call came; the others are of version 1.
-CALLS_SINCE: Mapping[str, int] = MappingProxyType({"certify": 2, "embed": 2, "recall": 2, "remember": 2})
+CALLS_SINCE: Mapping[str, int] = MappingProxyType({"certify": 2, "embed": 2, "recall": 2, "remember": 2, "score": 2})
 
 # The version with which a field came, for fields that change what an answer means: an older node would ignore
 # them. Fields that can be ignored without harm are not here.
 FIELDS_SINCE: Mapping[type, Mapping[str, int]] = MappingProxyType({
-    Generate: {"grammar": 2, "answer_from": 2, "text": 2, "penalties": 2},
+    Generate: {"grammar": 2, "answer_from": 2, "text": 2, "penalties": 2, "variant": 2},
     Embed: {"parts": 2},
 })  # fmt: skip
 
@@ -159,6 +161,7 @@ CALLS: Mapping[str, CallKind] = MappingProxyType({
     "prefill": CallKind(Prefill, Held),
     "rollback": CallKind(Rollback, Held),
     "embed": CallKind(Embed, Embedding),
+    "score": CallKind(Score, Scores),
     "stats": CallKind(Stats, Load),
     "recall": CallKind(Recall, Recalled),
     "remember": CallKind(Remember, Remembered),

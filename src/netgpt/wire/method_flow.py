@@ -12,6 +12,7 @@ FLOWS_OF: dict[str, tuple[str, str]] = {  # of the request, of the replies
     "prefill": ("prompt", "verdict"),
     "rollback": ("verdict", "verdict"),
     "embed": ("prompt", "token"),
+    "score": ("prompt", "token"),
     "stats": SIGNALLING,
     "recall": ("prompt", "token"),
     "remember": ("background", "background"),  # its user has the answer already

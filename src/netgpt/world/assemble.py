@@ -18,6 +18,7 @@ from netgpt.engine.contract import Engine
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.engine.replay_engine import ReplayEngine, Script, context_tokens, read_scripts
 from netgpt.engine.timed import TimedEngine
+from netgpt.engine.variants import VariantEngine
 from netgpt.inference.cache import AnswerCache, engine_embedder
 from netgpt.inference.calibration_file import calibrations_at
 from netgpt.inference.cascade import cascade
@@ -35,6 +36,7 @@ from netgpt.models.recording import Recording, read_recording
 from netgpt.models.tokenizer import ByteTokenizer, Tokenizer
 from netgpt.network.member import Member, Tier
 from netgpt.network.offer import Offer, Pace, offer_of
+from netgpt.network.roofline import Declared
 from netgpt.network.scenario import TIERS
 from netgpt.network.shape import node_shape
 from netgpt.node.certification import certify, keep_renewed
@@ -44,7 +46,7 @@ from netgpt.telemetry.metrics import Metrics
 from netgpt.wire.certificates import CONTROLLER
 from netgpt.wire.own_identity import Identity, IdentityFile
 from netgpt.world.config import DoorConfig, EngineConfig
-from netgpt.world.declared import declared_machine
+from netgpt.world.declared import declared_machine, torch_dtype, variant_machine
 
 HASH_CONTEXT_TOKENS = 2048
 
@@ -75,12 +77,13 @@ def make_engine(config: EngineConfig, clock: Clock, *, replay: Replay | None = N
         return _replay_engine(config, clock, replay or read_replay(config.recording, config.recorded_model))
     engine = _hash_engine(config, clock) if config.engine == "hash" else _torch_engine(config, clock)
     declared = declared_machine(config) if config.timing == "declared" else None
-    return TimedEngine(engine, declared, clock) if declared else engine
+    return TimedEngine(engine, declared, clock, variants=_machines(config)) if declared else engine
 
 
 def measure_pace(engine: Engine) -> Pace | None:
     """How fast an engine is that keeps its own pace and can say so: some tenths of a second of work, before anybody asks."""
-    return engine.measure_pace() if isinstance(engine, Measurable) else None
+    own = engine.own if isinstance(engine, VariantEngine) else engine
+    return own.measure_pace() if isinstance(own, Measurable) else None
 
 
 def make_keeper(engine: Engine, tokenizer: Tokenizer | None, clock: Clock, *, entries: int) -> AnswerCache | None:
@@ -99,8 +102,15 @@ def make_offer(config: EngineConfig, own: Pace | None = None) -> Offer:
         own: the pace that its engine has measured, of one that keeps its own.
     """
     declared = declared_machine(config) if config.timing == "declared" else None
-    offer = offer_of(declared, price_prompt=config.price_prompt, price_answer=config.price_answer, quality=config.quality)
+    variants = {name: variant_machine(config, name) if declared else None for name in config.variants}
+    offer = offer_of(declared, price_prompt=config.price_prompt, price_answer=config.price_answer, quality=config.quality, variants=variants)
     return offer if declared else replace(offer, pace=own)
+
+
+def _machines(config: EngineConfig) -> dict[str, Declared]:
+    """The declared machine with the model in each of its other precisions."""
+    found = {name: variant_machine(config, name) for name in config.variants}
+    return {name: machine for name, machine in found.items() if machine is not None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -174,9 +184,16 @@ def hash_agreement(tier: str, neighbours: float) -> float:
 def _torch_engine(config: EngineConfig, clock: Clock) -> Engine:
     from netgpt.engine.torch_engine import TorchEngine  # only this process needs torch
 
-    return TorchEngine.from_folder(
-        Path(config.model_folder), dtype=config.dtype, compute=ThreadCompute("engine"), clock=clock, slots=config.slots, threads=config.threads
-    )
+    compute = ThreadCompute("engine")
+
+    def load(dtype: str) -> Engine:
+        return TorchEngine.from_folder(
+            Path(config.model_folder), dtype=dtype, compute=compute, clock=clock, slots=config.slots, threads=config.threads
+        )
+
+    dtypes = {name: torch_dtype(config, name) for name in config.variants}
+    engine = load(config.dtype)
+    return VariantEngine(engine, {name: partial(load, dtype) for name, dtype in dtypes.items()}, compute=compute) if dtypes else engine
 
 
 def _strategies(judge: Judge, routers: Mapping[str, Router]) -> dict[str, Strategy]:

@@ -6,7 +6,7 @@ configuration holds addresses and folders, never a key: keys stay in the files t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -54,6 +54,7 @@ class EngineConfig:
     agreement: float  # of neighbouring tiers' hash models, a token
     card: str = ""  # in place of `parameters`
     precision: str = ""  # of the declared model; empty: the widest that fits
+    variants: Sequence[str] = ()  # other precisions in which its model can be asked
     home: str = ""  # where `this-machine` was measured
     quality: float = 0.0  # of the model that it is declared to run; 0: the card's
     price_prompt: float = 0.0  # of a million tokens

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from netgpt.core.errors import ScenarioInvalid
+from netgpt.core.errors import ScenarioInvalid, UsageError
 from netgpt.engine.useful_threads import torch_stack
 from netgpt.models.store import read_decoder_config
 from netgpt.network.profile import THIS_MACHINE, find_profile
@@ -15,6 +16,7 @@ from netgpt.network.shape import ModelShape, node_shape
 from netgpt.world.config import EngineConfig
 
 PRECISION_OF_DTYPE = {"float32": "fp32", "bfloat16": "bf16"}
+DTYPE_OF_PRECISION = {precision: dtype for dtype, precision in PRECISION_OF_DTYPE.items()}
 
 
 def declared_machine(config: EngineConfig) -> Declared | None:
@@ -39,6 +41,20 @@ def declared_node(node: NodeSpec, config: EngineConfig) -> Declared | None:
         return declared_machine(config)
     except ScenarioInvalid as error:
         raise refusal(node.place, error.param or "profile", f"node {node.id!r}: {error.message}", error.hint) from error
+
+
+def variant_machine(config: EngineConfig, precision: str) -> Declared | None:
+    """The same with the model in another precision. Raises as `declared_machine`."""
+    return declared_machine(replace(config, precision=precision, dtype=DTYPE_OF_PRECISION.get(precision, config.dtype)))
+
+
+def torch_dtype(config: EngineConfig, precision: str) -> str:
+    """What torch calls a precision; raises UsageError where it has none of it."""
+    if precision not in DTYPE_OF_PRECISION:
+        known = ", ".join(DTYPE_OF_PRECISION)
+        hint = f"torch runs {known}: name one of them, or leave it out; the simulated world and engine hash take any"
+        raise UsageError(f"node {config.node!r} cannot run its model in {precision!r}", hint=hint, param="variants")
+    return DTYPE_OF_PRECISION[precision]
 
 
 def own_shape(model_folder: str) -> ModelShape | None:

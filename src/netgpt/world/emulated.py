@@ -217,6 +217,7 @@ def _engine_config(node: NodeSpec, scenario: Scenario, build: Build, *, port: in
         agreement=scenario.agreement,
         card=node.card,
         precision=node.precision,
+        variants=node.variants,
         home=str(build.home),
         quality=node.quality,
         price_prompt=node.price_prompt,

@@ -435,6 +435,7 @@ def _engine_config(spec: NodeSpec, agreement: float, home: str) -> EngineConfig:
         parameters=spec.parameters,
         card=spec.card,
         precision=spec.precision,
+        variants=spec.variants,
         home=home,
         quality=spec.quality,
         price_prompt=spec.price_prompt,

@@ -1,0 +1,123 @@
+"""Variants of models and shortened prompts in the simulated world: doors, links and engines as they are, models without weights."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from netgpt.core.clock import run_virtual
+from netgpt.core.errors import ScenarioInvalid
+from netgpt.core.storage import SimulatedStorage
+from netgpt.inference.planner import row
+from netgpt.inference.request import ChatRequest, CompressWish, Finish
+from netgpt.models.quality import precision_quality
+from netgpt.network.scenario import NodeSpec, Scenario
+from netgpt.network.scenario_file import load_scenario, parse_scenario
+from netgpt.world.simulated import SimulatedWorld
+
+CAMPUS = replace(load_scenario("campus"), users=(), faults=())
+LONG = (("user", "Read this.\n" + "".join(f"Note {n}: the unit {n} was looked at and found well.\n" for n in range(30)) + "What of unit 7?"),)
+T = TypeVar("T")
+
+
+def in_world(scenario: Scenario, act: Callable[[SimulatedWorld], Awaitable[T]]) -> T:
+    async def main() -> T:
+        world = SimulatedWorld(scenario, 1, SimulatedStorage())
+        await world.start()
+        try:
+            return await act(world)
+        finally:
+            await world.close()
+
+    return run_virtual(main())
+
+
+def changed(node: str, **changes: Any) -> Scenario:
+    def edited(spec: NodeSpec) -> NodeSpec:
+        return replace(spec, **changes) if spec.id == node else spec
+
+    return replace(CAMPUS, nodes=tuple(map(edited, CAMPUS.nodes)))
+
+
+def request(number: int = 0, **fields: Any) -> ChatRequest:
+    values: dict[str, Any] = {"model": "auto", "messages": (("user", "tell me " * 30),), "max_tokens": 24, "temperature": 0.0, **fields}
+    return ChatRequest(request_id=f"chatcmpl-{number}", **values)
+
+
+async def ask(world: SimulatedWorld, number: int = 0, **fields: Any) -> Finish:
+    async for answer in world.door("device1").chat(request(number, **fields)):
+        if isinstance(answer, Finish):
+            return answer
+    raise AssertionError("an answer ends with a finish")
+
+
+def test_a_variant_is_a_place_of_its_own_with_its_own_pace_and_quality() -> None:
+    async def planned(world: SimulatedWorld) -> dict[str, dict[str, Any]]:
+        await ask(world, privacy="edge-allowed")
+        decision = world.door("device1").plan(request(privacy="edge-allowed"))
+        return {str(one.prediction.candidate): row(one) for one in decision.ranked}
+
+    ways = in_world(changed("edge1", variants=("int4", "fp8")), planned)
+    assert {"edge1", "edge1@fp8", "edge1@int4", "device1"} <= set(ways)
+    own, narrow = ways["edge1"], ways["edge1@int4"]
+    assert narrow["variants"] == ["int4"]
+    assert narrow["token_s"] < 0.7 * own["token_s"], "a step reads the weights, and it runs in int8"
+    assert narrow["quality"] == pytest.approx(own["quality"] * precision_quality("edge", "int4"), abs=1e-4)
+    assert narrow["sources"]["quality"].endswith("int4 as measured")
+
+
+def test_the_variant_that_was_chosen_answers_at_its_pace_and_the_reply_names_it() -> None:
+    async def three(world: SimulatedWorld) -> list[Finish]:
+        return [await ask(world, number, privacy="edge-allowed", service="interactive", max_tokens=200) for number in range(3)]
+
+    finishes = in_world(changed("edge1", variants=("int4",)), three)
+    last = finishes[-1]
+    assert last.origin[0].node == "edge1"
+    assert last.why.startswith("edge1@int4")
+    assert last.plan["chosen"]["variants"] == ["int4"]
+    assert [machine.split(" on ")[0].rpartition(" ")[2] for machine in last.declared] == ["int4"]
+    assert last.plan["chosen"]["token_s"] == pytest.approx((last.duration_s - last.time_to_first_token_s) / (last.completion_tokens - 1), rel=0.1)
+    own = in_world(CAMPUS, three)[-1]
+    assert last.duration_s < own.duration_s
+
+
+def test_a_shortened_prompt_takes_less_of_a_slow_uplink_and_its_reading_is_foretold() -> None:
+    slow = replace(CAMPUS.links[0], up_bps=0.05e6)
+    scenario = replace(CAMPUS, links=(slow, *CAMPUS.links[1:]))
+
+    async def both(world: SimulatedWorld) -> tuple[Finish, Finish, Finish]:
+        whole = await ask(world, 0, model="netgpt-cloud", messages=LONG)
+        short = await ask(world, 1, model="netgpt-cloud", messages=LONG, compress=CompressWish(when="always"))
+        for number in range(2, 5):
+            told = await ask(world, number, messages=LONG, compress=CompressWish(when="always"))
+        return whole, short, told
+
+    whole, short, told = in_world(scenario, both)
+    assert short.compression is not None
+    assert short.compression.by == "self-information"
+    assert short.compression.took_s > 0, "the declared phone reads the prompt"
+    assert short.prompt_tokens < 0.7 * whole.prompt_tokens
+    assert short.link_bytes["cloud1"]["sent"] < 0.75 * whole.link_bytes["cloud1"]["sent"]
+    assert told.plan["chosen"]["fidelity"] == "compressed"
+    assert told.plan["chosen"]["ttft_s"] == pytest.approx(told.time_to_first_token_s, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says", "hint"),
+    [
+        ('variants = ["int9"]', "unknown precision 'int9'", "'int8'"),
+        ('variants = ["int8", "int8"]', "stands twice", "once"),
+        ('precision = "int8"\nvariants = ["int8"]', "stands twice", "once"),
+        ('variants = ["int4", "bf16"]', "stands twice", "once"),
+        ('variants = "int8"', "no list of names", '["one", "other"]'),
+        ('variants = ["fp32"]', "needs", "narrower"),
+        ('engine = "openai"\nupstream = "http://127.0.0.1:1/v1"\nvariants = ["int8"]', "'variants'", "leave variants out"),
+    ],
+)
+def test_variants_that_cannot_be_are_refused_with_their_line(keys: str, says: str, hint: str) -> None:
+    text = f'[[node]]\nid = "cloud1"\ntier = "cloud"\nmodel = "netgpt-cloud"\nprofile = "edge-server"\nparameters = 8e9\n{keys}\n'
+    with pytest.raises(ScenarioInvalid, match=says) as refused:
+        parse_scenario(text, where="home.toml")
+    assert hint in refused.value.hint
+    assert refused.value.message.startswith("home.toml:")
