@@ -201,3 +201,8 @@ def test_models_are_the_networks_or_else_the_machines(
 
 def test_an_answer_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2Jb\x9b\x7f\r\n\tü") == "a[2Jb\n\tü"
+
+
+def test_an_empty_question_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", " "]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error: the question is empty"

@@ -82,3 +82,10 @@ def test_log_takes_a_process_or_a_node(logs: Path, capsys: pytest.CaptureFixture
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["third"]
     assert main(["log", "cloud1-dor"]) == 2
     assert "did you mean 'cloud1-door'" in capsys.readouterr().err
+
+
+def test_an_empty_log_is_said_to_be_empty(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (logs / "edge1-door.log").touch()
+    assert main(["log", "edge1"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "nothing is logged by edge1-door: processes log what goes wrong\n")

@@ -227,3 +227,17 @@ def test_a_network_ends_with_the_process_that_it_was_started_for(terminal: Termi
     assert "the end of the process" in terminal.run("log", "supervisor").stdout
     refused = terminal.up("--port", "0", "--until-pid", str(owner.pid), status=2)
     assert f"no process has the id {owner.pid}" in refused.stderr
+
+
+def test_a_network_whose_starter_is_killed_does_not_come_up(terminal: Terminal) -> None:
+    command = terminal.command("up", str(terminal.scenario), "--detach", "--engine", "hash", "--port", "0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()) as up:
+        assert up.stderr is not None
+        assert up.stderr.readline().startswith("starting ")
+        rows = terminal.processes()
+        up.kill()
+    until(lambda: not (terminal.home / "run").exists())
+    log = terminal.run("log", "supervisor").stdout
+    assert "the command that was starting this network has ended" in log
+    assert "Traceback" not in log
+    until(lambda: not any(row["pid"] and os.path.exists(f"/proc/{row['pid']}") and not is_zombie(row["pid"]) for row in rows.values()))

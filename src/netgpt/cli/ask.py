@@ -54,6 +54,8 @@ def request_body(args: argparse.Namespace, messages: list[dict[str, str]]) -> di
 
 def _question(given: str | None) -> str:
     if given is not None and given != "-":
+        if not given.strip():
+            raise UsageError("the question is empty", hint='run: netgpt ask "What is 5QI 1?"')
         return given
     if given is None and sys.stdin.isatty():
         raise UsageError("no question given", hint='run: netgpt ask "What is 5QI 1?", or pipe the question in')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     show = _printer(processes, as_json=args.json)
     tails = [_Tail(args.home, process) for process in processes]
     lines = in_time_order(tails)
+    if not lines and not args.follow:
+        print(f"nothing is logged by {', '.join(processes)}: processes log what goes wrong", file=sys.stderr)
     for line in lines[max(0, len(lines) - args.lines) :]:
         show(line)
     while args.follow:

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any
 
-from netgpt.core.errors import BY_CODE, NetgptError
+from netgpt.core.errors import BY_CODE, NetgptError, NotRunning
 from netgpt.world.launch import Say, run_network
 from netgpt.world.request import UpRequest
 from netgpt.world.runstate import RunState
@@ -61,20 +61,28 @@ class _Reports:
     """The way to the command that started us; closed once the network is up."""
 
     def __init__(self) -> None:
-        self._pipe: TextIO | None = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        self._pipe: int | None = os.dup(sys.stdout.fileno())
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, sys.stdin.fileno())
         os.dup2(nowhere, sys.stdout.fileno())
 
     def tell(self, message: dict[str, Any]) -> None:
-        if self._pipe is not None:
-            self._pipe.write(json.dumps(message) + "\n")
-            self._pipe.flush()
+        """Raises NotRunning: that command has ended, and nobody waits for the network."""
+        if self._pipe is None:
+            return
+        try:
+            os.write(self._pipe, json.dumps(message).encode() + b"\n")
+        except BrokenPipeError as error:
+            self._close()
+            raise NotRunning("the command that was starting this network has ended", hint="start it again: netgpt up") from error
 
     def ready(self, state: RunState) -> None:
         self.tell({"ready": True})
+        self._close()
+
+    def _close(self) -> None:
         if self._pipe is not None:
-            self._pipe.close()
+            os.close(self._pipe)
             self._pipe = None
 
     def failed(self, error: NetgptError) -> None:
