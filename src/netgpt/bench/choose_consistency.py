@@ -16,8 +16,9 @@ CONSISTENCY = "self_consistency"
 
 
 def consistency(texts: Sequence[str], samples: Sequence[Sequence[str]]) -> Floats:
-    """Self-consistency (arXiv 2203.11171): of each answer, the share of drawn ones that come to the same result. Shape (N,)."""
-    return np.array([np.mean([result_of(other) == result_of(text) for other in drawn]) for text, drawn in zip(texts, samples, strict=True)])
+    """Of each answer, the share of drawn ones that come to the same result. Shape (N,)."""
+    shares = [float(np.mean([result_of(other) == result_of(text) for other in drawn])) for text, drawn in zip(texts, samples, strict=True)]
+    return np.array(shares, dtype=np.float64)
 
 
 def result_of(text: str) -> str:

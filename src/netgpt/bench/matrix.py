@@ -23,7 +23,6 @@ from netgpt.bench.conditions import conditions, tell
 from netgpt.bench.matrix_data import begun_with, site_named, told_of
 from netgpt.bench.matrix_play import PROFILE, WAYS, Seen, Way, column_of, network_of, play, shipped_tokenizer
 from netgpt.bench.measures import resampled
-from netgpt.cli.table import format_table
 from netgpt.core.errors import MissingExtra
 from netgpt.core.statistics import wilson_interval
 from netgpt.corpus.draw import judged_tasks, read_mix
@@ -154,9 +153,9 @@ def row(way: Way, figures: Mapping[str, float]) -> list[str]:
     return [way.inference, way.help, *times, f"{figures[f'{way.name}_in_time']:.0%}", told("energy_j", ".3f"), told("accuracy", ".1%")]
 
 
-def table_of(report: Mapping[str, Any]) -> str:
-    """The matrix for a terminal."""
-    return format_table(HEADINGS, report["tables"]["matrix"])
+def table_of(report: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The matrix for a terminal: headings, and a row for each cell."""
+    return HEADINGS, report["tables"]["matrix"]
 
 
 COLOURS = {"none": "tab:gray", "compute": "tab:blue", "data": "tab:green", "both": "tab:red"}

@@ -42,7 +42,7 @@ class Continued:
     made: NDArray[np.int64]  # tokens that it decoded
     anew: NDArray[np.int64]  # and that its own answer has
 
-    def only(self, places: NDArray[np.int64]) -> Continued:
+    def only(self, places: NDArray[np.bool_] | NDArray[np.int64]) -> Continued:
         return Continued(right=self.right[places], made=self.made[places], anew=self.anew[places])
 
 
@@ -82,7 +82,7 @@ class Outcomes:
             prompt_tokens=self.prompt_tokens[places],
             surface=self.surface[places],
             states=self.states[places],
-            continued={model: one.only(places) for model, one in self.continued.items()},
+            continued={model: one.only(chosen) for model, one in self.continued.items()},
             samples=tuple(self.samples[i] for i in places) if self.samples else (),
         )
 

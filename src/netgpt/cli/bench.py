@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         print()
     else:
         if hasattr(suite, "table_of"):
-            print(suite.table_of(report), end="\n\n")
+            print(format_table(*suite.table_of(report)), end="\n\n")
         _show(report)
     for failure in report.get("failures", ()):
         print(f"failed: {failure}", file=sys.stderr)
