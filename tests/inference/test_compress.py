@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,17 @@ conversations = st.lists(st.tuples(st.sampled_from(("system", "user", "assistant
 
 def texts(messages: tuple[tuple[str, str], ...], *, fixed: bool) -> list[str]:
     return [part.text(messages).strip() for part in parts_of(messages) if part.fixed == fixed]
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "?" * 100_000, "```x" * 25_000, "? a\n" * 25_000, "1." * 50_000], ids=lambda text: text[:5])
+def test_long_prompts_of_any_kind_are_cut_up_in_little_time(text: str) -> None:
+    began_s = time.process_time()
+    messages = (("user", text), ("user", "Why?"))
+    parts = parts_of(messages)
+    assert cut(messages, parts, [1] * len(parts), lexical_information(parts, messages), 0.5).messages[-1] == ("user", "Why?")
+    many = tuple(("user", "a.") for _ in range(20_000))
+    cut(many, parts_of(many), [1] * len(many), [0.0] * len(many), 0.5)
+    assert time.process_time() - began_s < 5.0
 
 
 @given(conversations)

@@ -96,6 +96,7 @@ def test_a_compressed_prompt_is_what_the_node_gets_and_the_reply_says_what_was_l
         assert heard.count("Note") < CONTEXT.count("Note")
         assert connections["device1"].calls == ["score"], "the own node alone reads the prompt"
         assert connections["cloud1"].calls == ["generate"]
+        assert finish.link_bytes["device1"]["sent"] > 2 * 64, "the reading is counted, too"
         again, _ = network()
         assert (await ask(again, REQUEST))[1].compression == replace(use, took_s=pytest.approx(use.took_s, abs=1.0))
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 from typing import NamedTuple
 
 from netgpt.core.value import value
@@ -25,7 +25,7 @@ SHARED = 1.0  # what a word of the question adds to the weight of a part that ha
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _BOUNDARY = re.compile(r"\n\s*|(?<=[.!?])[ \t]+|(?<=[。！？])")
 _TAGGED = re.compile(r"</?tool_")  # a call, or a function's result: data that something else made, and reads
-_NUMBER = re.compile(r"\w*\d[\w.:]*")
+_NAME, _DIGIT = re.compile(r"[\w.:]+"), re.compile(r"\d")
 _WORD = re.compile(r"[^\W\u4e00-\u9fff]+|[\u4e00-\u9fff]")
 _QUESTION = re.compile(r"[?？]\s*\Z")
 
@@ -63,29 +63,36 @@ def parts_of(messages: Messages) -> list[Part]:
         fixed = role not in ("user", "assistant") or place > asked or _TAGGED.search(content) is not None
         parts = [Part(place, start, end, fixed) for start, end in _spans(content)]
         if place == asked:
-            question = _question(parts, content)
-            parts = [part._replace(fixed=fixed or part is parts[0] or part in question) for part in parts]
+            places = _question(parts, content)
+            question = [parts[at] for at in places]
+            parts = [part._replace(fixed=fixed or at == 0 or at in places) for at, part in enumerate(parts)]
         found += parts
     numbers = {number for part in question for number in _numbers(part.text(messages))}
     return [part if part.fixed or numbers.isdisjoint(_numbers(part.text(messages))) else part._replace(fixed=True) for part in found]
 
 
-def _question(parts: Sequence[Part], content: str) -> list[Part]:
-    """The last part, and the questions right before it or with which the message begins: others may be a passage's own."""
+def _question(parts: Sequence[Part], content: str) -> set[int]:
+    """Places of the last part, and of the questions right before it or with which the message begins: others may be a passage's own."""
     asks = [_QUESTION.search(content[part.start : part.end]) is not None for part in parts]
-    before, after = list(takewhile(lambda pair: pair[1], zip(parts, asks, strict=True))), zip(parts[-2::-1], asks[-2::-1], strict=True)
-    return [part for part, _ in before] + [part for part, _ in takewhile(lambda pair: pair[1], after)] + list(parts[-1:])
+    first = next((place for place, asking in enumerate(asks) if not asking), len(parts))
+    last = next((place for place in range(len(parts) - 2, -1, -1) if not asks[place]), -1)
+    return {*range(first), *range(last + 1, len(parts))}
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    fences = [match.span() for match in _FENCE.finditer(text)]
-    ends = [match.end() for match in _BOUNDARY.finditer(text)]
-    ends = sorted({end for end in ends if not any(first < end < last for first, last in fences)} - {0, len(text)})
+    ends, fences = {match.end() for match in _BOUNDARY.finditer(text)}, [match.span() for match in _FENCE.finditer(text)]
+    begins = [begin for begin, _ in fences]
+    ends = sorted(end for end in ends if 0 < end < len(text) and not _inside(end, fences, begins))
     return [*zip([0, *ends], [*ends, len(text)], strict=True)] if text else []
 
 
+def _inside(end: int, fences: Sequence[tuple[int, int]], begins: Sequence[int]) -> bool:
+    at = bisect_left(begins, end) - 1
+    return at >= 0 and end < fences[at][1]
+
+
 def _numbers(text: str) -> set[str]:
-    return {number.rstrip(".:") for number in _NUMBER.findall(text)}
+    return {name.strip(".:") for name in _NAME.findall(text) if _DIGIT.search(name)}
 
 
 def most_left_out(messages: Messages, rate: float) -> float:
@@ -110,10 +117,11 @@ def cut(messages: Messages, parts: Sequence[Part], tokens: Sequence[int], weight
         if total - left - tokens[place] >= rate * total:
             out.add(place)
             left += tokens[place]
-    kept = tuple(
-        (role, "".join(part.text(messages) for place, part in enumerate(parts) if part.message == number and place not in out))
-        for number, (role, _) in enumerate(messages)
-    )
+    texts: list[list[str]] = [[] for _ in messages]
+    for place, part in enumerate(parts):
+        if place not in out:
+            texts[part.message].append(part.text(messages))
+    kept = [(role, "".join(said)) for (role, _), said in zip(messages, texts, strict=True)]
     said = tuple((role, content) for (role, content), (_, before) in zip(kept, messages, strict=True) if content or not before)
     return Cut(messages=said, left_out=tuple(sorted(out)), tokens=total, left_tokens=left)
 

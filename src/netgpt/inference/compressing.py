@@ -79,8 +79,11 @@ class Compressing:
         left_out = before - len(render_prompt(self._tokenizer, asked))
         took_s = self._clock.now_s() - began_s
         if not made.left_out:
-            return request, Compression(fidelity=WHOLE, why="no part can be left out for it", prompt_tokens=before, took_s=took_s)
+            return request, Compression(
+                fidelity=WHOLE, why="no part can be left out for it", prompt_tokens=before, took_s=took_s, link_bytes=session.link_bytes
+            )
         return asked, Compression(
+            link_bytes=session.link_bytes,
             fidelity=COMPRESSED,
             by=by,
             rate=wish.rate,

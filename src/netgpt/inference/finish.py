@@ -45,7 +45,7 @@ def finish_of(
         origin=spans,
         switches=tuple(telling.switches),
         escalations=telling.escalations,
-        link_bytes={node: {"sent": sent, "received": received} for node, (sent, received) in session.link_bytes.items()},
+        link_bytes=_link_bytes(session.link_bytes, compression.link_bytes if compression else {}),
         queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
         time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
         duration_s=duration_s,
@@ -57,6 +57,17 @@ def finish_of(
         plan=plan,
         compression=compression,
     )
+
+
+def _link_bytes(*counts: Mapping[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
+    """Payload bytes to and from each node, of the answer and of a reading before it."""
+    found: dict[str, dict[str, int]] = {}
+    for count in counts:
+        for node, (sent, received) in count.items():
+            both = found.setdefault(node, {"sent": 0, "received": 0})
+            both["sent"] += sent
+            both["received"] += received
+    return found
 
 
 def _foreign_prompt_tokens(session: Session, counted: Sequence[Piece]) -> int:

@@ -239,6 +239,7 @@ class Compression:
     left_out_tokens: int = 0
     left_out_parts: int = 0
     took_s: float = 0.0
+    link_bytes: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # of the reading: node -> payload bytes (sent, received)
 
 
 @value

@@ -22,10 +22,10 @@ def assumed_quality(tier: str) -> float:
 def compressed_quality(tier: str, left_out: float) -> float:
     """What of its share of right answers a model of that tier keeps if that share of a long prompt is left out (`inference.compress`).
 
-    Measured on the tier's shipped model, and taken for others' too; linear between what was measured.
+    Measured on the tier's shipped model, and taken for others' too; linear between what was measured, and from there to nothing.
     """
     measured = _table()["compressed"]
-    shares, factors = (0.0, *measured["left_out"]), (1.0, *measured[_table()["assumed"][tier]])
+    shares, factors = (0.0, *measured["left_out"], 1.0), (1.0, *measured[_table()["assumed"][tier]], 0.0)
     for (low, of_low), (high, of_high) in pairwise(zip(shares, factors, strict=True)):
         if left_out <= high:
             return of_low + (of_high - of_low) * (left_out - low) / (high - low)
