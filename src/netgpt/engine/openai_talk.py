@@ -19,7 +19,6 @@ from netgpt.models.generation import Generate, Timings, Tokens, TopLogprobs
 
 USAGE_S = 1.0  # for the counts that follow the last words
 _NO_USAGE = Chunk()
-_TEXT_ALONE = _NO_USAGE[2:]  # what a chunk says beside its text, and in how many pieces that came: nothing
 MOST_BYTES_PER_TOKEN = 1024  # the longest tokens of public vocabularies have some hundred
 
 
@@ -97,7 +96,7 @@ class Talk:
         scored: list[Scored] = []
         data, made = b"", 0
         for chunk in chunks:
-            if chunk[2:] != _TEXT_ALONE:
+            if chunk.finish or chunk.thinks or chunk.completion_tokens is not None:
                 self._note(chunk)
             new = chunk.text.encode("utf-8", "replace")
             if self._tail and new:  # the upstream says again what the session has already
