@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netgpt.inference.levels import WINDOW, Fading, Level, Line
+from netgpt.inference.levels import APART_S, WINDOW, Fading, Level, Line
 from netgpt.models.lengths import KINDS, Lengths
 
 
@@ -29,6 +29,12 @@ def test_one_outlier_moves_nothing_and_two_samples_that_agree_do():
 
 def test_noise_is_averaged():
     assert level(0.9, 1.1, 0.95, 1.05, 0.9, 1.1, 1.0, 1.0).value == pytest.approx(1.0, abs=0.03)
+
+
+def test_of_samples_in_quick_succession_some_are_taken():
+    hurried = level(*[1.0] * 100, *[3.0] * 100, every_s=APART_S / 5)
+    assert (hurried.count, hurried.value) == (WINDOW, pytest.approx(3.0)), "a jump is followed all the same"
+    assert level(1.0, 9.0, every_s=APART_S / 2).count == 1
 
 
 def test_what_is_old_is_less_sure():

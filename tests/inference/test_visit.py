@@ -1,6 +1,7 @@
 """What is written down of a request: after its answer, and however it ends."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -40,6 +41,32 @@ def test_an_answer_is_written_down_in_the_turn_after_it() -> None:
         ((kind, data),) = book.events
         assert (kind, data["request"], data["key"], data["completion_tokens"]) == ("request.finished", "chatcmpl-1", "key_1", 2)
         assert book.counted("length")
+
+    run_virtual(main())
+
+
+def test_a_plan_is_written_down_once_the_answer_has_begun_or_will_not() -> None:
+    async def kinds(error: NetgptError | None, *, begun: bool) -> list[str]:
+        book = Book()
+        with contextlib.suppress(NetgptError), Visit(book.visits, REQUEST) as visit:
+            visit.planned({"why": "it is there"})
+            await asyncio.sleep(0)
+            assert book.events == []
+            if begun:
+                visit.begun()
+                await asyncio.sleep(0)
+                assert [kind for kind, _ in book.events] == ["request.planned"]
+            if error is not None:
+                raise error
+            visit.answered(REQUEST, FINISH)
+        await asyncio.sleep(0)
+        return [kind for kind, _ in book.events]
+
+    async def main() -> None:
+        for begun in (True, False):
+            assert await kinds(None, begun=begun) == ["request.planned", "request.finished"]
+            assert await kinds(NodeUnreachable("edge1 is lost"), begun=begun) == ["request.planned", "request.failed"]
+        assert await kinds(Overloaded("full"), begun=False) == []  # a flood does not fill the disk
 
     run_virtual(main())
 

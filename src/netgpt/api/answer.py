@@ -183,12 +183,12 @@ def _unfinished() -> NetgptError:
     return NetgptError("the answer ended without a finish", hint="report it with the request id")
 
 
-async def side_by_side(requests: Sequence[ChatRequest], work: Callable[[int, ChatRequest], Awaitable[None]]) -> None:
+def side_by_side(requests: Sequence[ChatRequest], work: Callable[[int, ChatRequest], Awaitable[None]]) -> Awaitable[None]:
     """Run `work` for every request, each in a task unless it is the only one. The first failure ends all and is raised."""
-    if len(requests) == 1:
-        await work(0, requests[0])
-        return
+    return work(0, requests[0]) if len(requests) == 1 else _in_tasks(requests, work)
 
+
+async def _in_tasks(requests: Sequence[ChatRequest], work: Callable[[int, ChatRequest], Awaitable[None]]) -> None:
     async def run(index: int, request: ChatRequest) -> None:
         await work(index, request)
 

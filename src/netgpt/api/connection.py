@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -144,12 +144,12 @@ class EventStream:
         self._deadline = Deadline(STALLED_AFTER_S)
         self.started = False
 
-    async def write(self, frames: bytes) -> None:
-        await self._write(frames, more=True)
+    def write(self, frames: bytes) -> Awaitable[None]:
+        return self._write(frames, more=True)
 
-    async def end(self, frames: bytes = b"") -> None:
+    def end(self, frames: bytes = b"") -> Awaitable[None]:
         """Send the last frames and close the reply."""
-        await self._write(frames, more=False)
+        return self._write(frames, more=False)
 
     def close(self) -> None:
         """Free what the stream holds, however it ended."""
@@ -161,10 +161,10 @@ class EventStream:
             await self._send_in_time(_SSE_START)
         await self._send_in_time({"type": "http.response.body", "body": frames, "more_body": more})
 
-    async def _send_in_time(self, message: Message) -> None:
-        if self._writable():
-            await self._send(message)
-            return
+    def _send_in_time(self, message: Message) -> Awaitable[None]:
+        return self._send(message) if self._writable() else self._wait_for_reader(message)
+
+    async def _wait_for_reader(self, message: Message) -> None:
         self._deadline.put_off(STALLED_AFTER_S)
         try:
             with self._deadline:

@@ -19,7 +19,6 @@ from netgpt.models.generation import Generate, Timings, Tokens, TopLogprobs
 
 USAGE_S = 1.0  # for the counts that follow the last words
 _NO_USAGE = Chunk()
-_TEXT_ALONE = _NO_USAGE[2:]  # what a chunk says beside its text, and in how many pieces that came: nothing
 MOST_BYTES_PER_TOKEN = 1024  # the longest tokens of public vocabularies have some hundred
 
 
@@ -63,7 +62,18 @@ class Talk:
             NetgptError: what `StreamedAnswer.chunks` raises.
         """
         while not self._is_over:
-            tokens = self._take(await self._chunks())
+            if self._is_moving:
+                self._deadline.put_off(self._upstream.next_token_s)
+            if self._finish:
+                self._deadline.hasten(USAGE_S)
+            try:
+                with self._deadline:
+                    chunks = await self._answer.chunks()
+            except TimeoutError:
+                if not self._finish:
+                    raise self._silent() from None
+                chunks = []  # only counts are missing
+            tokens = self._take(chunks)
             if tokens is not None:
                 if not self.began:
                     self.began, self._first_s = True, self._clock.now_s()
@@ -75,29 +85,18 @@ class Talk:
         self._is_told = True
         return self._last()
 
-    async def _chunks(self) -> list[Chunk]:
-        """The chunks that come next; none at the end, also where only counts are missing."""
-        if self._is_moving:
-            self._deadline.put_off(self._upstream.next_token_s)
-        if self._finish:
-            self._deadline.hasten(USAGE_S)
-        try:
-            with self._deadline:
-                return await self._answer.chunks()
-        except TimeoutError:
-            if self._finish:
-                return []
-            limit_s, what = (self._upstream.next_token_s, "next") if self.began else (self._upstream.first_token_s, "first")
-            key = f"{what}_token_timeout"
-            raise NodeUnreachable(f"{self._server.url} sent no {what} token within {limit_s:g} s", hint=f"raise {key} of the node") from None
+    def _silent(self) -> NodeUnreachable:
+        limit_s, what = (self._upstream.next_token_s, "next") if self.began else (self._upstream.first_token_s, "first")
+        return NodeUnreachable(f"{self._server.url} sent no {what} token within {limit_s:g} s", hint=f"raise {what}_token_timeout of the node")
 
     def _take(self, chunks: Sequence[Chunk]) -> Tokens | None:
         """What some chunks say, in one; None if that is no part of the answer."""
         self._is_over = not chunks
         self._is_moving = False
-        data, scored, made = b"", list[Scored](), 0
+        scored: list[Scored] = []
+        data, made = b"", 0
         for chunk in chunks:
-            if chunk[2:] != _TEXT_ALONE:
+            if chunk.finish or chunk.thinks or chunk.completion_tokens is not None:
                 self._note(chunk)
             new = chunk.text.encode("utf-8", "replace")
             if self._tail and new:  # the upstream says again what the session has already

@@ -166,7 +166,7 @@ class Door:
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
             decision, plan = self._plan(request, nodes, visit), {}
             if decision is not None:
-                visit.planned(request, plan := told(decision, request.service))
+                visit.planned(plan := told(decision, request.service))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
             with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s, self._clock) as followed:
                 asked = await self._asked(request, decision, nodes, visit)
@@ -195,7 +195,7 @@ class Door:
                 try:
                     async for step in steps:
                         for piece in _made_final(step, session, telling):
-                            if (delta := self._tell(piece, session, telling, visit.arrival_s)) is not None:
+                            if (delta := self._tell(piece, session, telling, visit)) is not None:
                                 yield delta
                         if telling.text.stopped or session.finished:
                             break
@@ -299,7 +299,7 @@ class Door:
             visit.embedded(request, vectors)
             return vectors
 
-    def _tell(self, piece: Piece, session: Session, telling: Telling, arrival_s: float) -> Delta | None:
+    def _tell(self, piece: Piece, session: Session, telling: Telling, visit: Visit) -> Delta | None:
         """What the client is told of a piece that is final; nothing more after a stop string.
 
         Raises:
@@ -309,11 +309,12 @@ class Door:
             return None
         now_s = self._clock.now_s()
         if now_s > session.deadline_s:
-            deadline_s = session.deadline_s - arrival_s
+            deadline_s = session.deadline_s - visit.arrival_s
             raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
         if telling.first_token_s is None:
-            telling.first_token_s = now_s - arrival_s
+            telling.first_token_s = now_s - visit.arrival_s
             telling.begun()
+            visit.begun()
         return telling.tell(piece)
 
     def _nodes(self, lane: Lane) -> Sequence[Member]:

@@ -304,8 +304,9 @@ def _free_s(known: NodeEstimates, now_s: float) -> tuple[float, ...]:
 
 def _held_s(known: NodeEstimates, ahead: int, now_s: float) -> float:
     """Until so many of the door's own requests there have ended."""
-    ends_s = sorted(known.ends_s.values())[:ahead]
-    return max(ends_s[-1] - now_s, 0.0) if ends_s else 0.0
+    if not ahead or not known.ends_s:  # nearly always; a door may have a thousand there
+        return 0.0
+    return max(sorted(known.ends_s.values())[:ahead][-1] - now_s, 0.0)
 
 
 def _prefill_ratio(known: NodeEstimates, pace: Pace) -> float:

@@ -15,6 +15,7 @@ NEWEST = 3  # their median says where the quantity is now: one outlier does not 
 TOLERANCE = 0.25  # older samples count while they are within this share of it,
 DEVIATIONS = 3.0  # or within so many of the newest ones' own deviations,
 FARTHEST = 0.5  # but never farther than this share: what jumps about has left its old level
+APART_S = 0.01  # what comes sooner after a sample is none: a door of hundreds of requests a second would do little else than learn
 STALE_S = 60.0  # after so long without a sample nothing is known any more
 
 
@@ -41,8 +42,10 @@ class Level:
         return self._samples[-1][0] if self._samples else -math.inf
 
     def add(self, value: float, now_s: float) -> None:
-        self._samples.append((now_s, value))
-        self._known = self._computed()
+        """Take in a sample, unless one was taken within `APART_S` before."""
+        if now_s - self.newest_s >= APART_S:
+            self._samples.append((now_s, value))
+            self._known = self._computed()
 
     @property
     def value(self) -> float:

@@ -1,7 +1,7 @@
 """One request at a door, from its arrival to its end, and what is written down of it: metrics, and an event without content.
 
-It is written once the answer has left: in the loop's next turn, since who asked waits for the answer alone. How a request ends, by
-an error or by a client that leaves, makes no difference.
+It is written once something of the answer has left: in the loop's next turn, since who asked waits for the answer alone. How a request
+ends, by an error or by a client that leaves, makes no difference.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Visits:
     def failed(self, request: ChatRequest | EmbedRequest, code: str) -> None:
         self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=code)
 
-    def planned(self, request: ChatRequest, plan: Mapping[str, Any]) -> None:
+    def planned(self, request: ChatRequest | EmbedRequest, plan: Mapping[str, Any]) -> None:
         self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **plan)
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
@@ -102,18 +102,26 @@ class Visit:
         self._visits = visits
         self._request = request
         self._outcome = "cancelled"  # unless it comes to an end
+        self._plan: Mapping[str, Any] | None = None  # to be written down
         self.soon = asyncio.get_running_loop().call_soon  # for what nobody waits for
 
     def __enter__(self) -> Visit:
         self._visits.open += 1
         return self
 
-    def planned(self, request: ChatRequest, plan: Mapping[str, Any]) -> None:
-        """Write down what was chosen for the request (`planner.told`)."""
-        self.soon(self._visits.planned, request, plan)
+    def planned(self, plan: Mapping[str, Any]) -> None:
+        """Let it be written down what was chosen for the request (`planner.told`): once the answer has begun, or it is known that none will."""
+        self._plan = plan
+
+    def begun(self) -> None:
+        """The first token is there."""
+        if self._plan is not None:
+            self.soon(self._visits.planned, self._request, self._plan)
+            self._plan = None
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         self._outcome = finish.reason
+        self.begun()
         self.soon(self._visits.answered, request, finish)
 
     def hand_on(self) -> None:
@@ -126,9 +134,11 @@ class Visit:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._visits.open -= 1
+        if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
+            self.begun()
+            if isinstance(error, NetgptError):
+                self.soon(self._visits.failed, self._request, error.code)
         if isinstance(error, NetgptError):
             self._outcome = error.code
-            if not isinstance(error, Overloaded):  # a flood must not fill the disk; the metrics count it
-                self.soon(self._visits.failed, self._request, error.code)
         if self._outcome:
             self.soon(self._visits.ended, self._request, self._outcome, self._visits.clock.now_s() - self.arrival_s)

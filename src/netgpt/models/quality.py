@@ -14,6 +14,7 @@ def shipped_quality(model: str) -> float:
     return float(_table()["shipped"].get(model, 0.0))
 
 
+@cache
 def assumed_quality(tier: str) -> float:
     """What a model of that tier is taken for that states nothing of itself."""
     return shipped_quality(_table()["assumed"][tier])

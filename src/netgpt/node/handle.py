@@ -80,6 +80,7 @@ class NodeHandle:
         request = pack(message, near=near)
         session.count_bytes(self.id, sent=size_of(request))
         finished = False
+        as_piece = partial(self._own_piece if self.member.tokenizer == session.tokenizer else _text_piece, self.id)
         left_s = session.deadline_s - self._clock.now_s()
         replies = self._connection.call("generate", request, deadline_s=left_s, qos=session.qos)
         try:
@@ -90,7 +91,7 @@ class NodeHandle:
                 if tokens.epoch != session.epoch:
                     continue
                 finished = bool(tokens.finish)
-                yield self._piece(tokens, session)
+                yield as_piece(tokens)
         finally:
             await replies.aclose()
         if not finished:
@@ -122,26 +123,12 @@ class NodeHandle:
         offered = self.member.offer.variants if wanted and self.member.offer else ()
         return replace(message, variant=wanted) if wanted and any(one.name == wanted for one in offered) else message
 
-    def _piece(self, tokens: Tokens, session: Session) -> Piece:
-        if self.member.tokenizer != session.tokenizer:
-            return Piece(
-                ids=(),
-                data=tokens.data,
-                origin=self.id,
-                logprobs=tokens.logprobs,
-                top=tokens.top,
-                finish=tokens.finish,
-                timings=tokens.timings,
-                cached=tokens.cached,
-                recoded=True,
-                made=tokens.made,
-                tokens=tokens.tokens,
-                prompt_tokens=tokens.prompt_tokens,
-            )
+    def _own_piece(self, origin: str, tokens: Tokens) -> Piece:
+        """Of a node of the session's tokenizer."""
         return Piece(
             ids=tokens.ids,
             data=self._tokenizer.decode(tokens.ids),
-            origin=self.id,
+            origin=origin,
             logprobs=tokens.logprobs,
             top=tokens.top,
             finish=tokens.finish,
@@ -208,3 +195,21 @@ class NodeHandle:
     async def release(self, session: Session, *, deadline_s: float) -> Held:
         """Free the session's KV on this node."""
         return await ask(self._connection, "rollback", Rollback(session=session.id), Held, deadline_s=deadline_s)
+
+
+def _text_piece(origin: str, tokens: Tokens) -> Piece:
+    """Of a node of another tokenizer."""
+    return Piece(
+        ids=(),
+        data=tokens.data,
+        origin=origin,
+        logprobs=tokens.logprobs,
+        top=tokens.top,
+        finish=tokens.finish,
+        timings=tokens.timings,
+        cached=tokens.cached,
+        recoded=True,
+        made=tokens.made,
+        tokens=tokens.tokens,
+        prompt_tokens=tokens.prompt_tokens,
+    )

@@ -70,13 +70,13 @@ class _NearConnection:
             while True:
                 try:
                     with deadline:
-                        reply = await anext(replies, None)
+                        reply = await replies.__anext__()
+                except StopAsyncIteration:
+                    return
                 except NetgptError:
                     raise
                 except Exception as error:
                     raise self._crossed(method, error, deadline_s if deadline.passed else None) from None
-                if reply is None:
-                    return
                 yield reply
         finally:
             deadline.close()
