@@ -63,9 +63,8 @@ class CellFigures:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> CellFigures:
         """What `dataclasses.asdict` and JSON have made of one."""
-        fields = {name: _frozen(value) for name, value in row.items()}
-        cell = {name: _frozen(value) for name, value in fields["cell"].items()}
-        return cls(**(fields | {"cell": Cell(**cell)}))
+        cell = Cell(**{name: _frozen(value) for name, value in row["cell"].items()})
+        return cls(cell=cell, **{name: _frozen(value) for name, value in row.items() if name != "cell"})
 
 
 def _frozen(value: Any) -> Any:
