@@ -32,7 +32,7 @@ from netgpt.models.checkpoint import load_model
 from netgpt.models.store import find_model, search_path
 
 SEEDS, QUICK_SEEDS = (1, 2, 3, 4, 5), (1,)
-ONE_IN, QUICK_ONE_IN = 5, 120  # of the judged tasks
+ONE_IN, QUICK_ONE_IN = 5, 240  # of the judged tasks
 FIRST_S, TOTAL_S = 0.2, 1.0  # table 1
 MEASURES = ("first_s", "total_s", "energy_j", "right")
 RESAMPLES = 1000
