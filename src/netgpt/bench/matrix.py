@@ -160,8 +160,8 @@ def table_of(report: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Sequenc
 
 COLOURS = {"none": "tab:gray", "compute": "tab:blue", "data": "tab:green", "both": "tab:red"}
 PANELS = (
-    ("first_s", "first token, s (bar: median, dot: p95)", FIRST_S),
-    ("total_s", "whole answer, s (bar: median, dot: p95)", TOTAL_S),
+    ("first_s", "first token, s (dot: p95)", FIRST_S),
+    ("total_s", "whole answer, s (dot: p95)", TOTAL_S),
     ("energy_j", "J of the phone, a request", None),
     ("accuracy", "share right", None),
 )
