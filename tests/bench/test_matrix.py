@@ -39,8 +39,9 @@ def test_a_phone_alone_says_what_its_model_says_at_the_pace_of_its_processor() -
 
 
 def test_the_same_seed_is_the_same_run_and_the_clouds_model_is_sooner_heard_from_the_site() -> None:
-    far, near = play(Way(inference="cloud"), TASKS, 1), play(NEAR, TASKS, 1)
-    assert play(NEAR, TASKS, 1) == near
+    tasks = TASKS[:4]
+    far, near = play(Way(inference="cloud"), tasks, 1), play(NEAR, tasks, 1)
+    assert play(NEAR, tasks, 1) == near
     assert [one.right for one in far] == [one.right for one in near], "the same model answers"
     gains_s = np.array([one.first_s - other.first_s for one, other in zip(far, near, strict=True)])
     assert np.median(gains_s) == pytest.approx(0.042, abs=0.01), "twice the delay behind the site"

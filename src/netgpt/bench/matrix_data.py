@@ -51,8 +51,8 @@ def told_of(site: str, column: str) -> str:
 def with_data(task: Task, told: str) -> tuple[tuple[str, str], ...]:
     """The task's conversation with what the register told, on a line of its own above the question.
 
-    No model was trained to read such a line. Of seven places for it, tried on tasks that are not judged, this is the one by which both the device's
-    and the cloud's model gain; docs/bench.md has the figures.
+    No model was trained to read such a line. Of seven places for it, tried on tasks that are not judged, both the device's and the cloud's model
+    gained by two, of which this is the shorter; docs/bench.md has the figures.
     """
     *before, (role, question) = task.messages
     return (*before, (role, f"{told}\n{question}"))
