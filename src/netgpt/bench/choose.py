@@ -50,7 +50,7 @@ def run(
     policy: str = "",
     kept: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge the policies: some 20 minutes on two cores, in all about two if `quick`.
+    """Judge the policies: some 35 minutes on two cores, in all about three if `quick`.
 
     Args:
         parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`),
