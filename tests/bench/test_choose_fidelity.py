@@ -39,7 +39,7 @@ def test_every_way_of_shortening_keeps_its_budget_and_the_question() -> None:
         made = shortened(PADDED, method, 0.5, reader, TOKENIZER)
         assert 0.5 <= made.stayed <= 0.6
         for whole, short in zip(PADDED, made.tasks, strict=True):
-            assert short.question.rpartition("\n")[2] == whole.question.rpartition("\n")[2]
+            assert short.question.endswith(whole.question.rpartition("\n")[2])
             left = iter(whole.question)
             assert all(letter in left for letter in short.question), "nothing is added, and what stays keeps its order"
 

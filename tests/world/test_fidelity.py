@@ -1,21 +1,30 @@
 """Variants of models and shortened prompts in the simulated world: doors, links and engines as they are, models without weights."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from netgpt.core.clock import run_virtual
-from netgpt.core.errors import ScenarioInvalid
+from netgpt.core.clock import WallClock, run_virtual
+from netgpt.core.errors import NotSupported, ScenarioInvalid, UsageError
 from netgpt.core.storage import SimulatedStorage
+from netgpt.core.transport import Call
 from netgpt.inference.planner import row
 from netgpt.inference.request import ChatRequest, CompressWish, Finish
+from netgpt.models.generation import Generate, Tokens
 from netgpt.models.quality import precision_quality
 from netgpt.network.scenario import NodeSpec, Scenario
 from netgpt.network.scenario_file import load_scenario, parse_scenario
+from netgpt.node.service import EngineService
+from netgpt.wire.codec import decode, encode
+from netgpt.world.assemble import make_engine, make_offer
+from netgpt.world.config import EngineConfig
 from netgpt.world.simulated import SimulatedWorld
 
+DEVICE = Path(__file__).parents[2] / "weights" / "netgpt-device"
 CAMPUS = replace(load_scenario("campus"), users=(), faults=())
 LONG = (("user", "Read this.\n" + "".join(f"Note {n}: the unit {n} was looked at and found well.\n" for n in range(30)) + "What of unit 7?"),)
 T = TypeVar("T")
@@ -121,3 +130,26 @@ def test_variants_that_cannot_be_are_refused_with_their_line(keys: str, says: st
         parse_scenario(text, where="home.toml")
     assert hint in refused.value.hint
     assert refused.value.message.startswith("home.toml:")
+
+
+def test_torch_runs_the_precisions_that_it_has_and_says_so_in_its_offer() -> None:
+    def config(*variants: str) -> EngineConfig:
+        return EngineConfig(
+            node="device1", tier="device", model_folder=str(DEVICE), engine="torch", dtype="float32", threads=1, slots=2, profile="phone",
+            parameters=0, timing="real", port=0, network_key_file="", agreement=1.0, variants=variants,
+        )  # fmt: skip
+
+    async def main() -> None:
+        service = EngineService("device1", make_engine(config("bf16"), WallClock()), lambda call: "d", offer=make_offer(config("bf16")))
+        asked = Generate(session="s", ids=(5, 6, 7), max_tokens=3, variant="bf16")
+        tokens = [decode(Tokens, payload) async for payload in service.handle(Call(method="generate", payload=encode(asked)))]
+        assert sum(len(each.ids) for each in tokens) == 3
+        with pytest.raises(NotSupported, match="'int8'") as refused:
+            service.handle(Call(method="generate", payload=encode(replace(asked, variant="int8"))))
+        assert "bf16" in refused.value.hint
+
+    asyncio.run(main())
+    assert [variant.name for variant in make_offer(config("bf16")).variants] == ["bf16"]
+    with pytest.raises(UsageError, match="cannot run its model in 'int8'") as refused:
+        make_engine(config("int8"), WallClock())
+    assert "fp32, bf16" in refused.value.hint

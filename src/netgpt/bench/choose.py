@@ -56,7 +56,7 @@ def run(
     policy: str = "",
     kept: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge the policies: some 20 minutes on two cores, in all about two if `quick`; `emulated`, which must be asked for, takes 11 more.
+    """Judge the policies: some 40 minutes on two cores, in all about three if `quick`; `emulated`, which must be asked for, takes 11 more.
 
     Args:
         parts: some of `PARTS`: who answers after the smallest model has (`cascade`), kept answers (`cache`), who answers before (`auto`), how well
