@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from netgpt.core.errors import DeadlineExceeded, InvalidRequest, NotSupported
+from netgpt.core.errors import DeadlineTooShort, InvalidRequest, NotSupported
 from netgpt.inference.estimates import NodeView
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import LINK_CLASS, OBJECTIVES, SERVICES, cost_s, objective_of
@@ -175,9 +175,10 @@ def test_limits_leave_out_what_breaks_them():
 
 
 def test_a_deadline_that_nothing_meets_is_refused_with_the_nearest_choice():
-    with pytest.raises(DeadlineExceeded, match="edge1 would take 2 s") as refused:
+    with pytest.raises(DeadlineTooShort, match="edge1 would take 2 s") as refused:
         choose([of("cloud1", total_s=4.0, fastest_s=3.0), of("edge1", total_s=2.0, fastest_s=1.5)], INTERACTIVE, Limits(deadline_s=0.5))
     assert "raise deadline_s to 2.4" in refused.value.hint
+    assert refused.value.status == 400, "nothing has run, and nothing failed"
 
 
 def test_a_deadline_that_may_be_met_or_of_which_nothing_is_known_is_tried():

@@ -26,6 +26,8 @@ from netgpt.models.generation import (
     Remember,
     Remembered,
     Rollback,
+    Score,
+    Scores,
     Timings,
     Tokens,
     TopLogprobs,
@@ -260,6 +262,7 @@ CONVERSATION: dict[str, tuple[Any, list[Any]]] = {
     "prefill": (Prefill(session="s", ids=tuple(range(500))), [Held(session="s", tokens=500)]),
     "rollback": (Rollback(session="s", length=3), [Held(session="s", tokens=3)]),
     "embed": (Embed(session="s", ids=(1, 70_000)), [Embedding(values=(0.6, -0.8), timings=Timings(prefill_s=0.1))]),
+    "score": (Score(session="s", ids=(1, 70_000, 2)), [Scores(logprobs=(-0.5, -7.25), timings=Timings(prefill_s=0.1))]),
     "stats": (Stats(), [Load(running=1, slots=4, sessions=("s",))]),
     "recall": (
         Recall(scope="s", group=b"\x01" * 32, exact=b"\x02" * 32, question="5QI 7?", max_age_s=60.0),

@@ -10,7 +10,7 @@ from netgpt.bench.auto_cells import cells
 from netgpt.bench.auto_play import judge
 from netgpt.bench.auto_steps import STEP_SEEDS, STEPS, reaction_s
 from netgpt.core.clock import run_virtual
-from netgpt.core.errors import DeadlineExceeded, NotSupported, PrivacyRefused
+from netgpt.core.errors import DeadlineTooShort, NotSupported, PrivacyRefused
 from netgpt.core.storage import SimulatedStorage
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.network.scenario import NodeSpec, Scenario
@@ -108,7 +108,7 @@ def test_ways_are_probed_while_there_is_a_choice_and_never_for_what_must_stay() 
 
 def test_limits_that_nobody_keeps_are_refused_with_the_nearest_choice() -> None:
     async def refused(world: SimulatedWorld) -> None:
-        with pytest.raises(DeadlineExceeded, match="the least of all") as late:
+        with pytest.raises(DeadlineTooShort, match="the least of all") as late:
             await ask(world, deadline_s=0.05)
         assert "raise deadline_s to" in late.value.hint
         with pytest.raises(NotSupported, match="nothing keeps max_energy_j"):

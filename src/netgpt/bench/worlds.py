@@ -29,7 +29,7 @@ UTILISATIONS = (0.2, 0.5, 0.8)
 SLOTS = 8  # of each engine: so few that a machine of two cores keeps up
 PROMPT_TOKENS, ANSWER_TOKENS = (32, 96), (16, 32)
 BACKLOG = 60  # requests at once, to find the capacity
-FULL_S, QUICK_S = 60.0, 20.0
+FULL_S, QUICK_S = {0.2: 180.0, 0.5: 60.0, 0.8: 60.0}, 20.0  # by utilisation: of few requests a 95th percentile says little
 _NODE = '[[node]]\nid = "{id}"\ntier = "{tier}"\nmodel = "netgpt-{tier}"\nprofile = "{profile}"\nparameters = {parameters}\n{more}\n'
 _LINK = '[[link]]\nbetween = ["{ends[0]}", "{ends[1]}"]\nup = "1Gbps"\ndown = "1Gbps"\ndelay = "{delay}"\n'
 _CELL = '[[cell]]\nid = "cell-{at}"\nat = "{at}"\nbandwidth = "{bandwidth}"\ntdd = "DDDSU"\nbackground_up = "{load}"\nbackground_down = "{load}"\n'
@@ -65,7 +65,7 @@ def _with_slots(text: str) -> str:
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Measure: what processes take, then three scenarios at three utilisations, 60 s each; `campus` at 0.2 for 20 s if `quick`.
+    """Measure: what processes take, then three scenarios at three utilisations, 60 or 180 s each; `campus` at 0.2 for 20 s if `quick`.
 
     Returns:
         {"suite": "worlds", "figures": {name: number}, "conditions": {...}, "failures": [...]}, for each SCENARIO_u20 and so on:
@@ -73,9 +73,8 @@ def run(quick: bool) -> dict[str, Any]:
         `time_per_token`; `..._first_token_later_p50_ms` and p95, of the same request in the emulated run; `..._payload_equal`, the share of
         requests, with `..._payload_bytes_apart_max`; `..._overruns` a token. `processes_...` are those of `worlds_processes.measure`.
     """
-    duration_s = QUICK_S if quick else FULL_S
     chosen = {"campus": cases()["campus"]} if quick else cases()
-    about = conditions(packages=("grpcio", "uvloop"), duration_s=duration_s, slots=SLOTS, seed=SEED)
+    about = conditions(packages=("grpcio", "uvloop"), duration_s=QUICK_S if quick else list(FULL_S.values()), slots=SLOTS, seed=SEED)
     tell("what processes take")
     processes, figures = measure(quick)
     for name, case in chosen.items():
@@ -83,6 +82,7 @@ def run(quick: bool) -> dict[str, Any]:
         capacity_per_s = capacity(scenario, case.model)
         figures[f"{name}_capacity_requests_per_s"] = round(capacity_per_s, 3)
         for utilisation in UTILISATIONS[:1] if quick else UTILISATIONS:
+            duration_s = QUICK_S if quick else FULL_S[utilisation]
             tell(f"{name} at {utilisation:.0%}, {duration_s:.0f} s")
             asks = asked(scenario, utilisation * capacity_per_s, duration_s)
             told = simulated(scenario, case.model, asks, seed=SEED)

@@ -138,6 +138,12 @@ class DeadlineExceeded(NetgptError):
     code, type, status, exit_code = "deadline_exceeded", "server_error", 504, 8
 
 
+class DeadlineTooShort(DeadlineExceeded):
+    """A deadline that nothing is expected to keep: refused before anything ran."""
+
+    code, type, status = "deadline_too_short", "invalid_request_error", 400
+
+
 class ScenarioInvalid(NetgptError):
     """A scenario file with an unknown key, an unknown node, or a value out of range."""
 
@@ -189,7 +195,7 @@ class BenchInvalid(NetgptError):
 ERRORS: tuple[type[NetgptError], ...] = (
     NetgptError, UsageError, InvalidRequest, ContextLengthExceeded, AuthenticationFailed, CertificateRevoked, KeyRefused, ScopeMissing,
     OriginRefused, PrivacyRefused, ModelNotFound, SessionNotFound, NotSupported, Overloaded, RateLimited, NodeUnreachable, DeadlineExceeded,
-    ScenarioInvalid, ModelInvalid, PortInUse, AlreadyRunning, NotRunning, StorageFailed, MissingExtra, BenchInvalid,
+    DeadlineTooShort, ScenarioInvalid, ModelInvalid, PortInUse, AlreadyRunning, NotRunning, StorageFailed, MissingExtra, BenchInvalid,
 )  # fmt: skip
 
 BY_CODE: dict[str, type[NetgptError]] = {error.code: error for error in ERRORS}

@@ -145,7 +145,7 @@ class Planner:
             ahead: how many of the door's own requests must end before it lets another go to a node; those not in it take one at once.
 
         Raises:
-            DeadlineExceeded, NotSupported: nobody keeps the request's limits.
+            DeadlineTooShort, NotSupported: nobody keeps the request's limits.
         """
         features = self._features(request, nodes)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))

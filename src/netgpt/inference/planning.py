@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from netgpt.core.errors import DeadlineExceeded, NotSupported
+from netgpt.core.errors import DeadlineTooShort, NotSupported
 from netgpt.core.value import value
 from netgpt.inference.estimates import OTHERS_ANSWER, OTHERS_PROMPT, NodeView, token_time_s, utilisation
 from netgpt.inference.objective import Objective, cost_s
@@ -348,7 +348,7 @@ def choose(
         may_explore: whether a candidate may be taken because it might be better than what is known of it.
 
     Raises:
-        DeadlineExceeded, NotSupported: none keeps the limits; the hint has the nearest one.
+        DeadlineTooShort, NotSupported: none keeps the limits; the hint has the nearest one.
     """
     scored = sorted((score(one, objective, limits) for one in predictions), key=lambda one: (bool(one.excluded), one.cost_s))
     kept = [one for one in _spare_battery(scored, limits, entry) if not one.excluded] or [_last_resort(scored, limits)]
@@ -393,13 +393,13 @@ def _last_resort(scored: Sequence[Scored], limits: Limits) -> Scored:
     raise _refusal(scored)
 
 
-def _refusal(scored: Sequence[Scored]) -> DeadlineExceeded | NotSupported:
+def _refusal(scored: Sequence[Scored]) -> DeadlineTooShort | NotSupported:
     late = [one for one in scored if "deadline" in one.excluded]
     if late:
         nearest = min(late, key=lambda one: one.prediction.total_s)
         total_s = nearest.prediction.total_s
         message = f"nothing answers in time: {nearest.prediction.candidate} would take {total_s:.3g} s, the least of all"
-        return DeadlineExceeded(message, hint=f"raise deadline_s to {1.2 * total_s:.2g}, or lower max_tokens", param="deadline_s")
+        return DeadlineTooShort(message, hint=f"raise deadline_s to {1.2 * total_s:.2g}, or lower max_tokens", param="deadline_s")
     dear = [one for one in scored if "max_cost" in one.excluded]
     param = "max_cost" if dear else "max_energy_j"
     nearest = min(dear or scored, key=lambda one: one.prediction.cost if dear else one.prediction.energy_j)
