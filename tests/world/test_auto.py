@@ -1,37 +1,23 @@
 """`auto` in the simulated world: it goes where the request is answered best, follows what changes, and asks nobody without need."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from netgpt.bench.auto_cells import cells
 from netgpt.bench.auto_play import judge
 from netgpt.bench.auto_steps import STEP_SEEDS, STEPS, reaction_s
-from netgpt.core.clock import run_virtual
 from netgpt.core.errors import DeadlineTooShort, NotSupported, PrivacyRefused
-from netgpt.core.storage import SimulatedStorage
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.network.scenario import NodeSpec, Scenario
 from netgpt.network.scenario_file import load_scenario
 from netgpt.telemetry.events import parse_event
 from netgpt.world.simulated import EVENTS, SimulatedWorld
 
+from .simulation import in_world
+
 WIRES = replace(load_scenario("wires"), users=(), faults=())
-T = TypeVar("T")
-
-
-def in_world(scenario: Scenario, act: Callable[[SimulatedWorld], Awaitable[T]]) -> T:
-    async def main() -> T:
-        world = SimulatedWorld(scenario, 1, SimulatedStorage())
-        await world.start()
-        try:
-            return await act(world)
-        finally:
-            await world.close()
-
-    return run_virtual(main())
 
 
 async def ask(world: SimulatedWorld, number: int = 0, **fields: Any) -> Finish:

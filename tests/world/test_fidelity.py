@@ -1,16 +1,14 @@
 """Variants of models and shortened prompts in the simulated world: doors, links and engines as they are, models without weights."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from netgpt.core.clock import WallClock, run_virtual
+from netgpt.core.clock import WallClock
 from netgpt.core.errors import NotSupported, ScenarioInvalid, UsageError
-from netgpt.core.storage import SimulatedStorage
 from netgpt.core.transport import Call
 from netgpt.inference.planner import row
 from netgpt.inference.request import ChatRequest, CompressWish, Finish
@@ -24,22 +22,11 @@ from netgpt.world.assemble import make_engine, make_offer
 from netgpt.world.config import EngineConfig
 from netgpt.world.simulated import SimulatedWorld
 
+from .simulation import in_world
+
 DEVICE = Path(__file__).parents[2] / "weights" / "netgpt-device"
 CAMPUS = replace(load_scenario("campus"), users=(), faults=())
 LONG = (("user", "Read this.\n" + "".join(f"Note {n}: the unit {n} was looked at and found well.\n" for n in range(30)) + "What of unit 7?"),)
-T = TypeVar("T")
-
-
-def in_world(scenario: Scenario, act: Callable[[SimulatedWorld], Awaitable[T]]) -> T:
-    async def main() -> T:
-        world = SimulatedWorld(scenario, 1, SimulatedStorage())
-        await world.start()
-        try:
-            return await act(world)
-        finally:
-            await world.close()
-
-    return run_virtual(main())
 
 
 def changed(node: str, **changes: Any) -> Scenario:

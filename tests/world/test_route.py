@@ -1,16 +1,12 @@
 """`route` in the simulated world: doors, links and engines as they are, models without weights."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
 
-from netgpt.core.clock import run_virtual
 from netgpt.core.errors import NotSupported
-from netgpt.core.storage import SimulatedStorage
 from netgpt.engine.hash_engine import embed_tokens
 from netgpt.inference.calibration import fit_router
 from netgpt.inference.calibration_file import HOME_FILE, write_calibrations
@@ -21,21 +17,10 @@ from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.scenario_file import load_scenario
 from netgpt.world.simulated import SimulatedWorld
 
+from .simulation import in_world
+
 CAMPUS = replace(load_scenario("campus"), users=(), faults=())
 EASY, HARD = "echo the word", "prove the theorem"
-T = TypeVar("T")
-
-
-def in_world(act: Callable[[SimulatedWorld], Awaitable[T]], home: str = "") -> T:
-    async def main() -> T:
-        world = SimulatedWorld(CAMPUS, 1, SimulatedStorage(), home=home)
-        await world.start()
-        try:
-            return await act(world)
-        finally:
-            await world.close()
-
-    return run_virtual(main())
 
 
 async def ask(world: SimulatedWorld, text: str, door: str = "device1", **fields: str) -> Finish:
@@ -64,7 +49,7 @@ def test_the_device_keeps_what_it_is_expected_to_know_and_sends_the_rest_up(tmp_
     async def both(world: SimulatedWorld) -> list[Finish]:
         return [await ask(world, f"{text} 9000") for text in (EASY, HARD)]
 
-    easy, hard = in_world(both, fitted_home(tmp_path))
+    easy, hard = in_world(CAMPUS, both, fitted_home(tmp_path))
     assert [span.node for span in easy.origin] == ["device1"]
     assert set(easy.link_bytes) == {"device1"}, "an easy prompt leaves its device in no form"
     assert [span.node for span in hard.origin] == ["cloud1"]
@@ -72,12 +57,12 @@ def test_the_device_keeps_what_it_is_expected_to_know_and_sends_the_rest_up(tmp_
 
 
 def test_content_that_may_not_leave_its_device_is_answered_there_whatever_is_expected(tmp_path: Path) -> None:
-    finish = in_world(lambda world: ask(world, f"{HARD} 9000", privacy="device-only"), fitted_home(tmp_path))
+    finish = in_world(CAMPUS, lambda world: ask(world, f"{HARD} 9000", privacy="device-only"), fitted_home(tmp_path))
     assert set(finish.link_bytes) == {"device1"}
 
 
 @pytest.mark.parametrize("door", ["device1", "edge1"])
 def test_a_network_without_a_router_for_its_models_refuses_and_says_what_to_do(door: str) -> None:
     with pytest.raises(NotSupported, match="no router for hash-") as refused:
-        in_world(lambda world: ask(world, EASY, door))
+        in_world(CAMPUS, lambda world: ask(world, EASY, door))
     assert "netgpt calibrate" in refused.value.hint

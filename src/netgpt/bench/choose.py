@@ -24,9 +24,9 @@ from netgpt.bench.choose_pictures import draw_auto
 from netgpt.bench.choose_policy import policy_figures
 from netgpt.bench.choose_route import route_figures
 from netgpt.bench.conditions import conditions, tell
+from netgpt.bench.drawing import figure_class
 from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, installed_outcomes, recorded_outcomes
 from netgpt.core.chance import digest64
-from netgpt.core.errors import MissingExtra
 from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.inference.policy import check_policy, policy_named
 from netgpt.models.recording import read_recording
@@ -154,11 +154,7 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("pictures need matplotlib", hint="pip install 'netgpt[plot]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    Figure = figure_class(folder)
     tables = report["tables"]
     drawn = draw_auto(Figure, tables["cells"], folder) if "cells" in tables else []
     return [*drawn, _draw_deferral(Figure, report, folder)] if "curves" in tables else drawn

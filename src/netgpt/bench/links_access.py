@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from netgpt.bench.conditions import conditions
+from netgpt.bench.drawing import figure_class
 from netgpt.bench.slot_reference import Fails, Offer, SlotReference, chance_to_fail
 from netgpt.core.chance import SeededChance, digest64
-from netgpt.core.errors import MissingExtra
 from netgpt.network.access import Access
 from netgpt.network.background import BackgroundLoad, bursts
 from netgpt.network.cell import DIRECTIONS, Cell, CellProfile
@@ -315,11 +315,7 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("pictures need matplotlib", hint="pip install 'netgpt[plot]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    Figure = figure_class(folder)
     cdfs: dict[str, dict[str, list[float]]] = report["charts"]["uplink_cdf"]
     figure = Figure(figsize=(12, 2.8), layout="constrained")
     for axis, (name, case) in zip(figure.subplots(1, len(cdfs), sharey=True), cdfs.items(), strict=True):

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.bench.conditions import conditions, tell
+from netgpt.bench.drawing import figure_class
 from netgpt.bench.matrix_data import begun_with, site_named, told_of
 from netgpt.bench.matrix_play import PROFILE, WAYS, Seen, Way, column_of, network_of, play, shipped_tokenizer
 from netgpt.bench.measures import resampled
-from netgpt.core.errors import MissingExtra
 from netgpt.core.statistics import wilson_interval
 from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.corpus.task import Task
@@ -173,11 +173,7 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("pictures need matplotlib", hint="pip install 'netgpt[plot]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    Figure = figure_class(folder)
     figures = report["figures"]
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     for (name, label, target), axis in zip(PANELS, figure.subplots(1, len(PANELS)), strict=True):

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from netgpt.bench.conditions import conditions
+from netgpt.bench.drawing import figure_class
 from netgpt.bench.surface import lead_share
 from netgpt.core.chance import SeededChance
-from netgpt.core.errors import MissingExtra
 from netgpt.core.statistics import Z_95, phi_coefficient, phi_interval
 from netgpt.corpus.book import CLASS_SIZES
 from netgpt.corpus.controls import control_replies
@@ -222,11 +222,7 @@ def draw_pictures(report: Mapping[str, Any], folder: Path) -> list[Path]:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("pictures need matplotlib", hint="pip install 'netgpt[plot]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    Figure = figure_class(folder)
     by_depth, by_both = report["tables"]["depth"], report["tables"]["family_depth"]
     families = sorted({name.partition("/")[0] for name in by_both})
     figure = Figure(figsize=(13, 9), layout="constrained")

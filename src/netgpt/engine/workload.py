@@ -81,6 +81,7 @@ class Workload:
         self._jobs: dict[Job, None] = {}
         self._step, self._prompt_token = _Mean(), _Mean()
         self._lengths = Lengths()
+        self._rests: dict[tuple[int, int], float] = {}  # of answers with (made, most) tokens: what is left; a thousand under way have few such pairs
         self._prompt_end_s = -math.inf  # of the last prompt
 
     def enter(self, prompt_tokens: int, max_tokens: int) -> Job:
@@ -105,6 +106,7 @@ class Workload:
         """It has ended, or nobody waits for it any more."""
         self._jobs.pop(job, None)
         if job.made:
+            self._rests.clear()
             self._lengths.add("", "", job.made, cut=job.made >= job.most or not job.ended)
 
     @property
@@ -146,7 +148,9 @@ class Workload:
         return own_s + self._left_s(job)
 
     def _left_s(self, job: Job) -> float:
-        return self._lengths.left("", "", job.made, job.most) * self._step.value
+        if (rest := self._rests.get((job.made, job.most))) is None:
+            rest = self._rests[job.made, job.most] = self._lengths.left("", "", job.made, job.most)
+        return rest * self._step.value
 
     def _place(self, job: Job, ends_s: list[float]) -> None:
         """Let a job that waits take the slot that gets free first; decoding of the others waits for its prompt, if prompts hold it up."""
