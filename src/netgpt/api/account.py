@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netgpt.api.chat_request import ReplyForm
-from netgpt.api.reply import to_json
+from netgpt.core.compact import to_json
 from netgpt.core.errors import NetgptError
 from netgpt.core.value import value
 from netgpt.inference.request import CacheUse, Compression, Delta, Finish, Span, Vectors

@@ -11,8 +11,8 @@ from typing import Any
 
 from netgpt.api.account import LEAST_LOGPROB, ReplyHead, Told, account, chunk_fields, frame, summary
 from netgpt.api.chat_request import ReplyForm
-from netgpt.api.reply import to_json
 from netgpt.api.tool_calls import finish_reason, message_of
+from netgpt.core.compact import to_json
 from netgpt.inference.request import ChatRequest, Delta, Finish
 
 CHUNK = "chat.completion.chunk"

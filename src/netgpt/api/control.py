@@ -20,8 +20,9 @@ from starlette.types import Receive, Scope, Send
 from netgpt.api.app import assemble
 from netgpt.api.auth import Guard
 from netgpt.api.connection import EventStream, while_connected
-from netgpt.api.reply import json_response, to_json
+from netgpt.api.reply import json_response
 from netgpt.core.chance import Chance, SystemChance
+from netgpt.core.compact import to_json
 from netgpt.core.errors import InvalidRequest
 from netgpt.network.member import Snapshot, Tier
 from netgpt.telemetry.events import SCHEMA_VERSION, Event

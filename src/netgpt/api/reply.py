@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from netgpt.core.compact import json_writer
+from netgpt.core.compact import to_json
 from netgpt.core.errors import InvalidRequest, NetgptError, Overloaded
 from netgpt.core.spelling import did_you_mean
 
@@ -29,7 +29,6 @@ DOCS_PATH = "/docs"
 _ID_PREFIX = {CHAT_PATH: "chatcmpl", COMPLETIONS_PATH: "cmpl", EMBEDDINGS_PATH: "embd"}  # as OpenAI's; others have "req"
 RETRY_AFTER_S = 1.0  # when the error does not say
 _RETRIED = (429, 503)
-_write_json = json_writer()
 
 
 class RouteNotFound(InvalidRequest):
@@ -48,11 +47,6 @@ class BodyTooLarge(InvalidRequest):
     """A body beyond the limit; it is not read to its end."""
 
     status = 413
-
-
-def to_json(value: object) -> bytes:
-    """Compact UTF-8 JSON. A lone surrogate, which no UTF-8 can hold, becomes `?`."""
-    return _write_json(value).encode("utf-8", "replace")
 
 
 async def send_json(send: Send, value: object) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from netgpt.api.account import ReplyHead
 from netgpt.api.chat_reply import ChunkWriter
 from netgpt.api.chat_request import ReplyForm
-from netgpt.api.reply import to_json
 from netgpt.api.tool_calls import CallFormat, CallReader, Part, call_object, finish_reason
+from netgpt.core.compact import to_json
 from netgpt.inference.request import ChatRequest, Delta, Finish
 
 

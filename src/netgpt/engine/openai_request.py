@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netgpt.core.compact import json_writer
+from netgpt.core.compact import to_json
 from netgpt.models.generation import Capabilities, Generate, Penalties, Turn
 
-_to_json = json_writer()
 SEED_BITS = 31  # what every server takes
 
 # How an upstream is told to go on from a last message of the assistant.
@@ -98,7 +97,7 @@ def chat_body(probed: Probed, messages: Sequence[Turn], answer: str, fields: Map
         turns.append({"role": "assistant", "content": answer, **of_message})
         body |= of_body
     body["messages"] = turns
-    return _to_json(body).encode("utf-8", "replace")
+    return to_json(body)
 
 
 def split_text(data: bytes) -> tuple[str, bytes]:

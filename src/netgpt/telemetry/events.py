@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from netgpt.core.clock import Clock
-from netgpt.core.compact import json_writer
+from netgpt.core.compact import to_json
 from netgpt.core.storage import Storage
 from netgpt.core.value import value
 
 SCHEMA_VERSION = 1
-_to_json = json_writer(sort_keys=True)
 
 
 @value
@@ -32,7 +31,7 @@ class Event:
     def line(self) -> bytes:
         """The event as canonical JSON with a newline: equal events give equal bytes."""
         record = {"v": SCHEMA_VERSION, "index": self.index, "at_s": round(self.at_s, 9), "kind": self.kind, "node": self.node, "data": self.data}
-        return _to_json(record).encode() + b"\n"
+        return to_json(record, sort_keys=True) + b"\n"
 
 
 def parse_event(line: bytes) -> Event:
