@@ -279,6 +279,7 @@ class Planner:
             shown: its tokens were told as they came; else their times say nothing of a node.
         """
         self._lengths.add(request.key, request.model, finish.completion_tokens, cut=finish.reason == "length")
+        self._lengths.prepare(request.key, request.model)
         self._tokens.add(prompt_length(request), len(session.prompt_ids))
         if shown and (said := finish.plan.get("chosen")):
             self._lateness.add(said["ttft_s"], finish.time_to_first_token_s, waits=said["held_s"] + said["wait_s"] > WAIT_SHARE * said["ttft_s"])

@@ -59,7 +59,6 @@ class Lengths:
         past = self._kinds.setdefault((key, model), _Past())
         self._kinds.move_to_end((key, model))
         past.add(tokens, cut)
-        past.steps()  # now, when nobody waits for it
         self._all.add(tokens, cut)
         if len(self._kinds) > KINDS:
             self._kinds.popitem(last=False)
@@ -67,6 +66,10 @@ class Lengths:
     def _past(self, key: str, model: str) -> _Past:
         past = self._kinds.get((key, model))
         return past if past is not None and len(past) >= FEW else self._all
+
+    def prepare(self, key: str, model: str) -> None:
+        """Compute now, when nobody waits for it, what `mean` and `quantile` will need."""
+        self._past(key, model).steps()
 
     def mean(self, key: str, model: str, most: int) -> float:
         """The expected length of an answer that is cut at `most` tokens."""

@@ -6,7 +6,8 @@ process. Errors, deadlines and cancellation are those of every transport.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
 
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable
 from netgpt.core.scheduling import Deadline
@@ -60,29 +61,17 @@ class _NearConnection:
         self._credential = credential
         self._own = own
 
-    async def call(self, method: str, payload: Payload, *, deadline_s: float, qos: str = STANDARD) -> AsyncGenerator[Payload, None]:
+    def call(self, method: str, payload: Payload, *, deadline_s: float, qos: str = STANDARD) -> AsyncGenerator[Payload, None]:
+        return _NearReplies(self, method, payload, deadline_s)
+
+    def ask(self, method: str, payload: Payload) -> AsyncGenerator[Payload, None]:
+        """The handler's own replies. Raises NodeUnreachable, and what the handler raises at once."""
         handler = self._served.get(self._address)
         if handler is None:
             raise NodeUnreachable(f"nothing listens at {self._address} any more", hint="see which nodes run: netgpt ps")
-        call = Call(method=method, payload=payload, credential=self._credential, peer=self._own(), near=True)
-        replies, deadline = handler(call), Deadline(deadline_s)
-        try:
-            while True:
-                try:
-                    with deadline:
-                        reply = await replies.__anext__()
-                except StopAsyncIteration:
-                    return
-                except NetgptError:
-                    raise
-                except Exception as error:
-                    raise self._crossed(method, error, deadline_s if deadline.passed else None) from None
-                yield reply
-        finally:
-            deadline.close()
-            await replies.aclose()
+        return handler(Call(method=method, payload=payload, credential=self._credential, peer=self._own(), near=True))
 
-    def _crossed(self, method: str, error: Exception, passed_s: float | None) -> NetgptError:
+    def crossed(self, method: str, error: Exception, passed_s: float | None) -> NetgptError:
         """What the caller is told: of a bug of the handler its name alone, as it would come over a wire."""
         if passed_s is not None and isinstance(error, TimeoutError):
             what = f"{method!r} at {self._address} took longer than {passed_s:.3g} s"
@@ -92,3 +81,40 @@ class _NearConnection:
 
     async def close(self) -> None:
         """There is nothing to close; calls end with their iterators."""
+
+
+class _NearReplies(AsyncGenerator[Payload, None]):
+    """The replies to one call, on time. No generator function: a loop keeps a weak list of those, which costs more than all that is done here."""
+
+    __slots__ = ("_connection", "_deadline", "_deadline_s", "_method", "_payload", "_replies")
+
+    def __init__(self, connection: _NearConnection, method: str, payload: Payload, deadline_s: float) -> None:
+        self._connection, self._method, self._payload, self._deadline_s = connection, method, payload, deadline_s
+        self._replies: AsyncGenerator[Payload, None] | None = None  # until the first is asked for
+        self._deadline: Deadline | None = None
+
+    def __anext__(self) -> Coroutine[Any, Any, Payload]:
+        return self.asend(None)
+
+    async def asend(self, value: None, /) -> Payload:
+        if self._replies is None:
+            self._replies = self._connection.ask(self._method, self._payload)
+        if self._deadline is None:
+            self._deadline = Deadline(self._deadline_s)
+        try:
+            with self._deadline:
+                return await self._replies.__anext__()
+        except (NetgptError, StopAsyncIteration):
+            raise
+        except Exception as error:
+            raise self._connection.crossed(self._method, error, self._deadline_s if self._deadline.passed else None) from None
+
+    async def athrow(self, typ: Any, val: Any = None, tb: Any = None, /) -> Payload:
+        await self.aclose()
+        raise typ if val is None else val
+
+    async def aclose(self) -> None:
+        if self._deadline is not None:
+            self._deadline.close()
+        if self._replies is not None:
+            await self._replies.aclose()
