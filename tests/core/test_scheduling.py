@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from netgpt.core.clock import run_virtual
-from netgpt.core.scheduling import Deadline, TaskGroup, TaskOwner
+from netgpt.core.scheduling import Afterwards, Deadline, TaskGroup, TaskOwner
 
 
 def test_a_failing_task_cancels_its_group_in_creation_order():
@@ -122,5 +122,30 @@ def test_a_deadline_leaves_errors_and_cancellations_of_others_alone():
         with pytest.raises(asyncio.CancelledError):
             await waiting
         deadline.close()
+
+    run_virtual(main())
+
+
+def test_what_nobody_waits_for_is_done_in_order_and_one_failure_keeps_nothing_back() -> None:
+    done: list[int] = []
+    failures: list[object] = []
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(str(context["exception"])))
+        afterwards = Afterwards(1.0)
+        for call in (lambda: done.append(1), fail, lambda: done.append(2)):
+            afterwards.call(call)
+        await asyncio.sleep(0.9)
+        assert done == []
+        await asyncio.sleep(0.1)
+        assert (done, failures) == ([1, 2], ["broken"])
+        afterwards.call(done.append, 3)
+        afterwards.run()  # as at the end of its owner
+        assert done == [1, 2, 3]
+        await asyncio.sleep(2.0)
+        assert done == [1, 2, 3]
 
     run_virtual(main())

@@ -9,7 +9,7 @@ import pytest
 from netgpt.core.clock import VirtualClock, run_virtual
 from netgpt.core.errors import NetgptError, NodeUnreachable, Overloaded
 from netgpt.inference.request import ChatRequest, Finish
-from netgpt.inference.visit import Visit, Visits
+from netgpt.inference.visit import WRITTEN_AFTER_S, Visit, Visits
 from netgpt.network.member import Member
 from netgpt.telemetry.metrics import Metrics
 
@@ -30,17 +30,31 @@ class Book:
         return f'netgpt_requests_total{{finish_reason="{outcome}",model="auto"}} 1.0' in self.metrics.render().decode()
 
 
-def test_an_answer_is_written_down_in_the_turn_after_it() -> None:
+def test_an_answer_is_written_down_a_moment_after_it() -> None:
     async def main() -> None:
         book = Book()
         with Visit(book.visits, REQUEST) as visit:
             assert book.visits.open == 1
             visit.answered(REQUEST, FINISH)
         assert (book.events, book.visits.open) == ([], 0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(WRITTEN_AFTER_S)
         ((kind, data),) = book.events
         assert (kind, data["request"], data["key"], data["completion_tokens"]) == ("request.finished", "chatcmpl-1", "key_1", 2)
         assert book.counted("length")
+
+    run_virtual(main())
+
+
+def test_requests_of_one_moment_are_written_down_together() -> None:
+    async def main() -> None:
+        book = Book()
+        for _ in range(3):
+            with Visit(book.visits, REQUEST) as visit:
+                visit.answered(REQUEST, FINISH)
+            await asyncio.sleep(WRITTEN_AFTER_S / 4)
+        assert book.events == []
+        await asyncio.sleep(WRITTEN_AFTER_S / 4)
+        assert [kind for kind, _ in book.events] == ["request.finished"] * 3
 
     run_virtual(main())
 
@@ -50,16 +64,16 @@ def test_a_plan_is_written_down_once_the_answer_has_begun_or_will_not() -> None:
         book = Book()
         with contextlib.suppress(NetgptError), Visit(book.visits, REQUEST) as visit:
             visit.planned({"why": "it is there"})
-            await asyncio.sleep(0)
+            await asyncio.sleep(WRITTEN_AFTER_S)
             assert book.events == []
             if begun:
                 visit.begun()
-                await asyncio.sleep(0)
+                await asyncio.sleep(WRITTEN_AFTER_S)
                 assert [kind for kind, _ in book.events] == ["request.planned"]
             if error is not None:
                 raise error
             visit.answered(REQUEST, FINISH)
-        await asyncio.sleep(0)
+        await asyncio.sleep(WRITTEN_AFTER_S)
         return [kind for kind, _ in book.events]
 
     async def main() -> None:
@@ -85,7 +99,7 @@ def test_a_request_that_is_not_answered_is_counted_too(error: BaseException, out
         book = Book()
         with pytest.raises((NetgptError, asyncio.CancelledError, GeneratorExit)), Visit(book.visits, REQUEST):
             raise error
-        await asyncio.sleep(0)
+        await asyncio.sleep(WRITTEN_AFTER_S)
         assert [kind for kind, _ in book.events] == events
         assert book.counted(outcome)
         assert book.visits.open == 0

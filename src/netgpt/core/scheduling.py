@@ -7,7 +7,7 @@ cancel in different orders. `TaskGroup` here keeps creation order and is otherwi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -152,6 +152,32 @@ class Deadline:
         else:
             self.passed = True
             self._waiting.cancel()
+
+
+class Afterwards:
+    """Calls that nobody waits for, in their order. They are made together, some time after the first of them was put here.
+
+    What comes in meanwhile does not wait for them, and many made together cost less than one by one.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._after_s = after_s
+        self._calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call it later in the running loop, unless `run` comes first."""
+        if not self._calls:
+            asyncio.get_running_loop().call_later(self._after_s, self.run)
+        self._calls.append((function, arguments))
+
+    def run(self) -> None:
+        """Make all calls now. One that fails is told to the loop's exception handler, and keeps no other back."""
+        calls, self._calls = self._calls, []
+        for function, arguments in calls:
+            try:
+                function(*arguments)
+            except Exception as error:
+                asyncio.get_running_loop().call_exception_handler({"message": f"{function!r} failed", "exception": error})
 
 
 def first_error(errors: BaseExceptionGroup) -> BaseException:

@@ -118,6 +118,7 @@ class Door:
     async def close(self) -> None:
         """End what the door still does when nobody waits for it."""
         await self._recalling.close()
+        self._visits.afterwards.run()
 
     async def live(self) -> None:
         """Keep what is known of the ways to nodes fresh while `auto` has choices to make, until cancelled."""

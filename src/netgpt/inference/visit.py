@@ -1,22 +1,24 @@
 """One request at a door, from its arrival to its end, and what is written down of it: metrics, and an event without content.
 
-It is written once something of the answer has left: in the loop's next turn, since who asked waits for the answer alone. How a request
-ends, by an error or by a client that leaves, makes no difference.
+It is written some milliseconds after something of the answer has left, for all requests of that time together: who asked waits for the answer
+alone, and who asks next for neither. How a request ends, by an error or by a client that leaves, makes no difference.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError, Overloaded
+from netgpt.core.scheduling import Afterwards
 from netgpt.inference.choice import MODEL_NAMES
 from netgpt.inference.request import ChatRequest, EmbedRequest, Finish, Vectors
 from netgpt.network.member import Member
 from netgpt.telemetry.metrics import Metrics
+
+WRITTEN_AFTER_S = 0.005
 
 
 class Visits:
@@ -28,6 +30,7 @@ class Visits:
         """
         self.open = 0
         self.clock = clock
+        self.afterwards = Afterwards(WRITTEN_AFTER_S)
         self._entry = entry
         self._metrics = metrics
         self._record = record
@@ -103,7 +106,7 @@ class Visit:
         self._request = request
         self._outcome = "cancelled"  # unless it comes to an end
         self._plan: Mapping[str, Any] | None = None  # to be written down
-        self.soon = asyncio.get_running_loop().call_soon  # for what nobody waits for
+        self.soon = visits.afterwards.call  # for what nobody waits for
 
     def __enter__(self) -> Visit:
         self._visits.open += 1
