@@ -344,6 +344,8 @@ def _lateness_s(taken_s: float, expected_s: float) -> float:
 
 def utilisation(pace: Pace, running: float) -> float:
     """Share of its time that a node computes prompts while it has so many requests of others, all usual ones (Little's law)."""
+    if not running:
+        return 0.0
     prompt_s = pace.prefill_s(OTHERS_PROMPT)
     service_s = prompt_s + OTHERS_ANSWER * pace.decode_s(running + 1, (running + 1) * OTHERS_PROMPT)
     return min(running * prompt_s / service_s, MOST_UTILISATION) if service_s > 0 else 0.0

@@ -267,6 +267,8 @@ def node_wait_s(view: NodeView, until_s: float) -> float:
     busy = utilisation(view.pace, view.running)
     modelled_s = busy / (2 * (1 - busy)) * view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio  # behind other prompts (M/D/1)
     behind_s = view.queue_trust * view.queue_s + (1 - view.queue_trust) * modelled_s
+    if not view.full:
+        return behind_s
     others_s = view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio + OTHERS_ANSWER * token_time_s(view.pace, view.running, OTHERS_PROMPT)
     return behind_s + view.full * others_s / (view.slots + 1)  # the first of so many that end
 
