@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
-from netgpt.bench.conditions import conditions, spread
+from netgpt.bench.conditions import Stolen, conditions, spread
 from netgpt.bench.engine import NEW_TOKENS, measure_batching, measure_decoding, prompts
 from netgpt.models.checkpoint import save_model
 from netgpt.models.decoder import Decoder
@@ -38,6 +39,14 @@ def test_every_figure_has_a_median_between_its_extremes(tmp_path: Path) -> None:
 
 def test_spread_rounds_to_four_digits() -> None:
     assert spread("x", [3.0, 1.000049, 20001.0]) == {"x": 3.0, "x_min": 1.0, "x_max": 20000.0}
+
+
+def test_stolen_time_is_a_share_of_what_was_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter(["cpu  100 0 50 900 7 0 10 20 0 0", "cpu  160 0 60 990 7 0 20 40 0 0"])
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: next(told))
+    assert Stolen().share() == 0.2  # 20 of 20 + 80
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "no such thing")
+    assert Stolen().share() is None
 
 
 def test_conditions_name_machine_and_versions() -> None:

@@ -44,6 +44,31 @@ def conditions(*, packages: Sequence[str], **facts: object) -> dict[str, object]
     }
 
 
+class Stolen:
+    """How much of this machine's processor time its host gave to others, since this was made. Timings of such a while are worth little."""
+
+    def __init__(self) -> None:
+        self._begun = _processor_ticks()
+
+    def share(self) -> float | None:
+        """Of the time that was wanted here; None where nobody counts it."""
+        now = _processor_ticks()
+        if self._begun is None or now is None:
+            return None
+        stolen, worked = (after - before for before, after in zip(self._begun, now, strict=True))
+        return round(stolen / max(stolen + worked, 1), 4)
+
+
+def _processor_ticks() -> tuple[int, int] | None:
+    """Stolen, and worked: of all processors since the machine began (proc(5), /proc/stat)."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
+        user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, first[1:9])
+    except (OSError, ValueError, IndexError):
+        return None
+    return stolen, user + nice + system + irq + softirq
+
+
 def spread(name: str, values: Sequence[float]) -> dict[str, float]:
     """The median under `name`, the extremes under `name_min` and `name_max`; four significant digits."""
     found = {name: statistics.median(values), f"{name}_min": min(values), f"{name}_max": max(values)}

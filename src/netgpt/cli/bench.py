@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from netgpt.bench.conditions import Stolen
 from netgpt.cli.bench_compare import run_compare
 from netgpt.cli.table import format_table
 from netgpt.core.errors import UsageError
@@ -73,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"suite {args.suite!r} takes no traces", hint="leave --traces out")
     if args.suite != "choose" and (given := next((name for name in ("recording", "part", "policy") if getattr(args, name)), "")):
         raise UsageError(f"suite {args.suite!r} takes no {given}", hint=f"leave --{given} out")
+    stolen = Stolen()
     report: dict[str, Any] = suite.run(args.quick, **_more(args))
+    report["conditions"]["stolen_share"] = stolen.share()
     if args.pictures:
         suite.draw_pictures(report, args.pictures)
     if args.json:
