@@ -7,6 +7,7 @@ what comes after its death.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -83,18 +84,18 @@ class Child:
         """SIGTERM, and SIGKILL if it still lives after `grace_s`. Returns when it has ended."""
         try:
             self._signal(signal.SIGTERM)
-            async with asyncio.timeout(grace_s):
-                await self._process.wait()
-        except TimeoutError:
-            self._signal(signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._process.wait()
         finally:
-            if self._process.returncode is None:
-                self._signal(signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             await self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
+        """Not by the process's own `send_signal`: it may reap a child that has just ended, and then nobody learns how."""
         if self._process.returncode is None:  # not reaped: the pid is still the child's
-            self._process.send_signal(number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
 
 def describe_exit(status: int) -> str:
