@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-HANG, CLOSE, RESET = object(), object(), object()  # steps of a script beside the bytes that are sent
+HANG, CLOSE, RESET, PAUSE = object(), object(), object(), object()  # steps of a script beside the bytes that are sent
+
+PAUSE_S = 0.01
 
 Step = bytes | object
 
@@ -96,6 +98,8 @@ class Upstream:
             if isinstance(step, bytes):
                 writer.write(step)
                 await writer.drain()
+            elif step is PAUSE:
+                await asyncio.sleep(PAUSE_S)
             elif step is HANG:
                 await reader.read(1)  # nothing comes until the caller hangs up
                 self.left.set()

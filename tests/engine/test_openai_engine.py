@@ -19,7 +19,25 @@ from netgpt.engine.openai_http import parse_base_url
 from netgpt.engine.openai_request import Upstream as Settings
 from netgpt.models.generation import Generate, Prefill, Sampling, Text, Tokens, Turn, Verify
 
-from .openai_upstream import CLOSE, DONE, HANG, RESET, STREAM, Step, Upstream, counts, delta, event, finish, framed, reply, serving, stream
+from .openai_upstream import (
+    CLOSE,
+    DONE,
+    HANG,
+    PAUSE,
+    PAUSE_S,
+    RESET,
+    STREAM,
+    Step,
+    Upstream,
+    counts,
+    delta,
+    event,
+    finish,
+    framed,
+    reply,
+    serving,
+    stream,
+)
 
 KEY = "sk-canary-0123"
 REQUEST = Generate(session="s", ids=(), max_tokens=8, text=Text(messages=(Turn(role="user", content="How is it?"),)))
@@ -76,9 +94,13 @@ def test_what_comes_together_is_passed_on_together() -> None:
             engine = await probed(upstream)
             burst = b"".join([delta("one"), delta(" two"), delta(" three"), finish(), counts(5, 3), DONE])
             upstream.scripts = [stream(burst)]
-            words, end = await collect(engine)
+            (words,) = await collect(engine)  # with the end, since that came too
             assert (words.data, words.made) == (b"one two three", 3)
-            assert (end.finish, end.made, end.prompt_tokens) == ("stop", 0, 5)
+            assert (words.finish, words.prompt_tokens) == ("stop", 5)
+            upstream.scripts = [stream(delta("one"), finish(), PAUSE, counts(5, 3), DONE)]
+            words, end = await collect(engine)  # words do not wait for counts
+            assert (words.data, words.made, words.finish) == (b"one", 1, "")
+            assert (end.data, end.made, end.finish, end.prompt_tokens) == (b"", 2, "stop", 5)
             await engine.close()
 
     run(main())
@@ -92,9 +114,12 @@ def test_it_says_when_its_own_slots_get_free_as_far_as_it_can_know() -> None:
             assert engine.load().free_s == ()
             for _ in range(2):
                 await collect(engine)
+            assert engine.load().step_s == 0, "all came together, which says nothing of a step"
+            upstream.scripts = [stream(delta("All"), PAUSE, delta(" well"), PAUSE, finish(), DONE)]
+            await collect(engine)
             load = engine.load()
             assert load.free_s == (0.0, 0.0)
-            assert load.step_s > 0
+            assert load.step_s > 0.9 * PAUSE_S
             assert load.prompt_token_s == 0, "it is for the upstream to know what a prompt takes"
             upstream.scripts = [[STREAM, HANG], [STREAM, HANG]]
             async with TaskGroup() as tasks:

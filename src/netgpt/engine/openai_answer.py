@@ -91,6 +91,11 @@ class StreamedAnswer:
             raise self._failure
         return []
 
+    @property
+    def has_said_all(self) -> bool:
+        """Whether the answer's end mark has come."""
+        return self._response is not None and self._response.has_said_all
+
     def close(self) -> None:
         """Leave; a server that has not said all learns it at once."""
         if self._response is not None:

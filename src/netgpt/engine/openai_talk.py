@@ -77,7 +77,7 @@ class Talk:
             if tokens is not None:
                 if not self.began:
                     self.began, self._first_s = True, self._clock.now_s()
-                return tokens
+                return self._ended(tokens) if self._finish and self._answer.has_said_all and not tokens.tokens else tokens
         if self._is_told:
             return None
         if not self._finish:
@@ -137,6 +137,12 @@ class Talk:
     def _top(self, scored: Scored) -> TopLogprobs:
         top = scored.top[: self._request.top_logprobs]
         return TopLogprobs(ids=(), logprobs=tuple(logprob for _, logprob in top), tokens=tuple(token for token, _ in top))
+
+    def _ended(self, tokens: Tokens) -> Tokens:
+        """What is said last, with the end."""
+        self._is_over = self._is_told = True
+        end = self._last()
+        return replace(end, data=tokens.data, made=tokens.made + end.made)
 
     def _last(self) -> Tokens:
         """The end, with the upstream's own counts where it gave them."""
