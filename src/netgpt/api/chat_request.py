@@ -107,10 +107,7 @@ def parse_chat(body: object, request_id: str, key: str = "") -> ChatRequest:
 
 def answer_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What every request for an answer may say, as fields of `ChatRequest`; those alone that are given. Raises InvalidRequest."""
-    given = {"model": _model(fields)}
-    for name, said in fields.items():
-        if said is not None and (read := _OPTIONAL.get(name)) is not None:
-            given[name] = read(fields)
+    given = {"model": _model(fields), **{name: read(fields) for name, read in _OPTIONAL.items() if fields.get(name) is not None}}
     if "service" in given:
         given["qos"] = LINK_CLASS[given["service"]]
     return given
