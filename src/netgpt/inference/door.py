@@ -78,7 +78,7 @@ class Door:
         entry, members: this node and the members that it may ask, as of the newest snapshot it has.
         doors: how many doors the network has, where they are more than `members`.
         handle: a handle to a member's engine; the door asks for it anew for every request.
-        record: takes an event's kind, node and data (`EventLog.record`), in the loop's turn after the answer.
+        record: takes an event's kind, node and data (`EventLog.record`), some milliseconds after the answer.
         strategies: how a model's name is answered, where it is not by `direct`.
         planner: chooses for `auto`; without it: one that knows of no battery.
         scope_secret: what only this home knows; nodes that keep answers tell its keys apart by names made from it.
