@@ -316,7 +316,8 @@ class Door:
         now_s = self._clock.now_s()
         if now_s > session.deadline_s:
             deadline_s = session.deadline_s - visit.arrival_s
-            raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
+            hint = "raise deadline_s, lower max_tokens, or ask a faster model"
+            raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint=hint, param="deadline_s")
         if telling.first_token_s is None:
             telling.first_token_s = now_s - visit.arrival_s
             telling.begun()
