@@ -167,6 +167,20 @@ def test_a_body_that_never_ends_is_given_up_and_its_connection_with_it(talk: Cal
     talk(work)
 
 
+def test_a_body_that_breaks_is_answered_once_and_its_connection_ended(talk: Callable[[Work], None]) -> None:
+    async def work(connect: Callable[[], Line]) -> None:
+        line = connect()
+        line.say(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await asyncio.sleep(0.1)  # the application waits for it
+        line.say(b"no length\r\n")
+        await asyncio.sleep(0.1)
+        status, body = line.told()
+        assert (status, body["error"]["code"]) == (400, "invalid_request")
+        assert line.is_closed
+
+    talk(work)
+
+
 def test_a_client_that_goes_on_sending_a_refused_body_is_let_go(talk: Callable[[Work], None]) -> None:
     async def work(connect: Callable[[], Line]) -> None:
         line = connect()

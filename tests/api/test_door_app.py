@@ -125,6 +125,20 @@ def test_every_refusal_has_one_shape(method: str, path: str, body: bytes, status
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("body", "why"), [(b'{"seed":' + b"9" * 5000 + b"}", "too many digits"), (b"[" * 100_000, "nested too deeply")])
+def test_what_is_wrong_with_a_body_is_said_to_who_sent_it_and_not_to_who_runs_the_door(
+    body: bytes, why: str, scripted: Any, door_app: Any, serving: Any
+) -> None:
+    async def main() -> None:
+        async with serving(door_app(scripted([]))) as url, httpx.AsyncClient(base_url=url) as client:
+            message = (await client.post(CHAT, content=body)).json()["error"]["message"]
+            assert why in message
+            assert "sys." not in message
+            assert "recursion" not in message
+
+    asyncio.run(main())
+
+
 def test_a_content_type_does_not_matter_and_a_clients_id_is_not_used(scripted: Any, door_app: Any, serving: Any, answer: tuple[Answer, ...]) -> None:
     async def main() -> None:
         door = scripted(answer)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,24 @@ class RefusingEngine(HashEngine):
 
     async def embed(self, request: Embed) -> Embedding:
         raise NotSupported("no embeddings here", hint="ask another")
+
+
+class NotingEngine(HashEngine):
+    """An engine that takes its time, and notes for whom it worked and how much at once."""
+
+    def __init__(self, card: ModelCard, clock: Clock) -> None:
+        super().__init__(card, clock)
+        self.asked: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    async def embed(self, request: Embed) -> Embedding:
+        self.asked.append(request.session)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        self.at_once -= 1
+        return await super().embed(request)
 
 
 def wanted(*texts: str | tuple[int, ...], model: str = "auto", privacy: str = "cloud-allowed") -> EmbedRequest:
@@ -197,3 +216,54 @@ def test_embeddings_wait_for_their_turn_and_a_full_door_refuses_them() -> None:
         assert waiting.result().prompt_tokens == 5
 
     asyncio.run(story(make_door(CLOCK, Metrics(), {"cloud1": held}, [member("cloud")], limits=DoorLimits(queue=1))))
+
+
+def test_texts_take_turns_with_other_keys_and_each_counts_at_its_node() -> None:
+    engine = NotingEngine(card("cloud"), CLOCK)
+    room = 18  # of a node with 16 slots
+
+    async def story(door: Door) -> None:
+        async with TaskGroup() as tasks:
+            for number in range(4):
+                tasks.create_task(door.embed(replace(wanted(*["a text"] * 20), request_id=f"flood{number}", key="flood")))
+            while len(engine.asked) < room:
+                await asyncio.sleep(0)
+            tasks.create_task(door.embed(replace(wanted(), request_id="polite", key="polite")))
+
+    asyncio.run(story(make_door(CLOCK, Metrics(), {"cloud1": engine}, [member("cloud")])))
+    assert len(engine.asked) == 81
+    assert engine.asked.index("polite-0") <= room + 2, "it waited for one text, not for a request"
+    assert engine.most_at_once == room
+
+
+def test_a_request_of_many_texts_makes_do_with_the_places_that_a_full_queue_leaves_it() -> None:
+    held = HeldEngine(card("cloud"), CLOCK)
+
+    async def story(door: Door) -> None:
+        async with TaskGroup() as tasks:
+            for _ in range(17):
+                tasks.create_task(door.embed(wanted()))
+                await held.asked.acquire()
+            several = tasks.create_task(door.embed(wanted(*(f"text {n}" for n in range(12)))))
+            await held.asked.acquire()  # one of its texts is at the node, one waits, and there is room for no other
+            with pytest.raises(Overloaded):
+                await door.embed(wanted())
+            held.free.set()
+        assert [round(vector[0], 6) for vector in several.result().vectors] == [
+            round(embed_tokens("hash-cloud", tuple(f"text {n}".encode()))[0], 6) for n in range(12)
+        ]
+
+    asyncio.run(story(make_door(CLOCK, Metrics(), {"cloud1": held}, [member("cloud")], limits=DoorLimits(queue=1))))
+
+
+def test_texts_that_are_far_too_long_are_refused_before_any_is_sent() -> None:
+    engine = NotingEngine(card("cloud"), CLOCK)
+
+    async def story(door: Door) -> None:
+        for texts in (("a", "x" * 900_000), ("a", *["y" * 5000] * 100), ("a", "x" * 2049), ("a", (300,))):
+            with pytest.raises((ContextLengthExceeded, InvalidRequest)) as caught:
+                await door.embed(wanted(*texts))
+            assert caught.value.param == "input[1]"
+
+    asyncio.run(story(make_door(CLOCK, Metrics(), {"cloud1": engine}, [member("cloud")])))
+    assert engine.asked == []

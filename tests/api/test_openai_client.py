@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from netgpt.api.unsupported import HARMLESS
 from netgpt.core.clock import WallClock
 
 from .hash_door import hash_app, served_in_a_thread
@@ -198,7 +201,12 @@ BAD_CHAT: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "robot", "content": "x"}]}, "messages"),
     ({"messages": [{"role": "user", "content": LONG}]}, "messages"),
     ({"max_tokens": 0}, "max_tokens"),
-    ({"max_tokens": 1 << 70}, "messages"),
+    ({"max_tokens": 1 << 70}, "max_tokens"),
+    ({"max_tokens": 1 << 20}, "messages"),
+    ({"max_completion_tokens": 0}, "max_completion_tokens"),
+    ({"reasoning_effort": "low"}, "reasoning_effort"),
+    ({"verbosity": "high"}, "verbosity"),
+    ({"moderation": {"model": "m"}}, "moderation"),
     ({"temperature": -0.1}, "temperature"),
     ({"temperature": "1"}, "temperature"),
     ({"top_p": 1.1}, "top_p"),
@@ -260,6 +268,19 @@ def test_a_bad_parameter_is_refused_by_name(client: openai.OpenAI, stream: bool)
         assert told.param == param, body
         assert told.request_id == caught.value.response.json()["request_id"]
         assert caught.value.response.json()["hint"]
+
+
+def test_every_parameter_of_the_official_client_is_read_or_refused_or_known_to_change_nothing(client: openai.OpenAI, url: str) -> None:
+    schemas = httpx.get(f"{url.removesuffix('/v1')}/openapi.json").json()["components"]["schemas"]
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    for create, body in (
+        (client.chat.completions.create, "ChatBody"),
+        (client.completions.create, "CompletionBody"),
+        (client.embeddings.create, "EmbeddingBody"),
+    ):
+        own = {"extra_headers", "extra_query", "extra_body", "timeout", "self"}  # the client's, not the API's
+        assert set(inspect.signature(create).parameters) - own - HARMLESS <= set(schemas[body]["properties"])
+    assert all(f"`{name}`" in page for name in HARMLESS)
 
 
 def test_the_example_of_the_page_on_the_api_runs(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,9 @@ def main(folder: str, target: str) -> None:
     asked.hostnames = ["127.0.0.1"]
     asked.port = 0
     asked.warmup = False
+    # By default keys, values and attention have 16 bits, which shows in log-probabilities by thousandths.
+    asked.cache_type_k = asked.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    asked.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     server = xllamacpp.Server(asked)
     sys.stdout.write(f"{server.listening_address}/v1\n")
     sys.stdout.flush()

@@ -13,10 +13,10 @@ from netgpt.core.clock import VirtualClock, WallClock, run_virtual
 from netgpt.core.errors import Overloaded
 from netgpt.core.transport import Peer
 from netgpt.engine.hash_engine import HashEngine, embed_tokens
-from netgpt.inference.cache import BYTES_PER_ENTRY, AnswerCache, Vector, engine_embedder
+from netgpt.inference.cache import BYTES_PER_ENTRY, MOST_EMBEDDING, AnswerCache, Vector, engine_embedder
 from netgpt.inference.caching import LONGEST_LIFE_S, SHARED
 from netgpt.models.card import weightless_card
-from netgpt.models.generation import Recall, Recalled, Remember
+from netgpt.models.generation import Embed, Embedding, Recall, Recalled, Remember
 from netgpt.models.tokenizer import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
@@ -180,6 +180,31 @@ def test_vectors_are_made_by_the_nodes_own_model_and_without_them_digests_remain
         await keep(cache, ASKED, "100 ms")
         assert (await cache.recall(recall(ASKED))).found
         assert not (await cache.recall(recall(PARAPHRASE))).found
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_flood_of_questions_has_few_vectors_made_at_once_and_the_rest_is_found_by_digest() -> None:
+    async def main() -> None:
+        engine = HashEngine(CARD, WallClock())
+        made, free, asked = engine.embed, asyncio.Event(), 0
+
+        async def held(request: Embed) -> Embedding:
+            nonlocal asked
+            asked += 1
+            await free.wait()
+            return await made(request)
+
+        engine.embed = held  # type: ignore[method-assign]
+        embed = engine_embedder(engine, TOKENIZER)
+        assert embed is not None
+        tasks = [asyncio.ensure_future(embed(f"question {number}")) for number in range(20)]
+        await asyncio.sleep(0)
+        assert (asked, sum(task.done() and task.result() is None for task in tasks)) == (MOST_EMBEDDING, 20 - MOST_EMBEDDING)
+        free.set()
+        assert sum(vector is not None for vector in await asyncio.gather(*tasks)) == MOST_EMBEDDING
+        assert await embed(ASKED) is not None, "the next finds room"
         await engine.close()
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from netgpt.core.clock import WallClock
 from netgpt.core.errors import InvalidRequest
 from netgpt.engine.hash_engine import HashEngine
 from netgpt.inference.caching import flight_of
+from netgpt.inference.compressing import MOST_READING
 from netgpt.inference.door import Door
 from netgpt.inference.request import CacheWish, ChatRequest, CompressWish
 from netgpt.models.card import weightless_card
@@ -112,6 +114,29 @@ def test_compressing_what_must_stay_on_its_device_asks_nobody_else() -> None:
         assert connections["device1"].calls == ["score", "generate"]
         assert connections["cloud1"].calls == []
         assert set(finish.link_bytes) == {"device1"}
+
+    asyncio.run(main())
+
+
+def test_a_flood_of_prompts_has_few_read_at_once_and_words_judge_the_rest() -> None:
+    async def main() -> None:
+        door, connections = network()
+        device, free, read = connections["device1"], asyncio.Event(), connections["device1"].call
+
+        async def held(method: str, payload: bytes, *, deadline_s: float, qos: str = "standard") -> AsyncGenerator[bytes, None]:
+            if method == "score":
+                await free.wait()
+            async for reply in read(method, payload, deadline_s=deadline_s, qos=qos):
+                yield reply
+
+        device.call = held  # type: ignore[method-assign]
+        tasks = [asyncio.ensure_future(ask(door, replace(REQUEST, request_id=f"r{number}"))) for number in range(10)]
+        while sum(task.done() for task in tasks) < 10 - MOST_READING:
+            await asyncio.sleep(0.001)
+        free.set()
+        told = [finish.compression.by for _, finish, _ in await asyncio.gather(*tasks) if finish.compression]
+        assert (told.count("self-information"), told.count("words")) == (MOST_READING, 10 - MOST_READING)
+        assert device.calls.count("score") == MOST_READING
 
     asyncio.run(main())
 

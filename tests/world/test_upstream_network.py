@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from netgpt.world.upstream import check_upstreams
 from ..engine.openai_upstream import Upstream, serving  # noqa: TID252 - the upstream that the engine is tested with
 from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
 
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / "weights" / "netgpt-device"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
 KEY = "sk-canary-4711"
 SCENARIO = """
 default_node = "device1"
@@ -74,8 +78,8 @@ def serving_aside(upstream: Upstream, port: int = 0) -> Iterator[Upstream]:
         loop.close()
 
 
-def netgpt(home: Path, *words: str) -> str:
-    clean = clean_environment() | {"STRANGE_KEY": KEY}
+def netgpt(home: Path, *words: str, **environment: str) -> str:
+    clean = clean_environment() | {"STRANGE_KEY": KEY} | environment
     command = [sys.executable, "-m", "netgpt.cli.main", *words, "--home", str(home)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=clean, check=False)
     assert done.returncode == 0, done.stderr
@@ -119,6 +123,39 @@ def test_an_upstream_answers_at_its_own_door_and_at_others_and_its_key_stands_in
             assert set(upstream.keys) == {f"Bearer {KEY}"}
             for path in (path for path in home.rglob("*") if path.is_file()):
                 assert KEY.encode() not in path.read_bytes(), path
+        finally:
+            netgpt(home, "down")
+
+
+@pytest.mark.skipif(not (WEIGHTS / "config.json").exists(), reason="the checkout has no weights")
+def test_the_recipe_of_the_page_runs_with_stand_ins_for_its_servers_and_its_hub_model(tmp_path: Path) -> None:
+    home, repository = tmp_path / "home", tmp_path / "hub" / "models--Qwen--Qwen2.5-0.5B-Instruct"
+    shutil.copytree(WEIGHTS, repository / "snapshots" / REVISION)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(REVISION)
+    vllm, llama = Upstream(model="Qwen/Qwen2.5-7B-Instruct"), Upstream(model="qwen2.5-1.5b-instruct", says=("So", " it", " is"))
+    with serving_aside(vllm), serving_aside(llama):
+        recipe = (ROOT / "examples" / "upstreams.toml").read_text(encoding="utf-8")
+        assert recipe.count("http://127.0.0.1:8000/v1") == recipe.count("http://127.0.0.1:8081/v1") == 1
+        (tmp_path / "s.toml").write_text(recipe.replace("http://127.0.0.1:8000/v1", vllm.url).replace("http://127.0.0.1:8081/v1", llama.url))
+        hub = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+        netgpt(home, "up", str(tmp_path / "s.toml"), "--detach", "--port", "0", **hub)
+        try:
+            (door,) = {f"127.0.0.1:{row['port']}" for row in json.loads(netgpt(home, "ps", "--json")) if row["name"] == "device1-door"}
+            for model, node, text in (
+                ("netgpt-cloud", "cloud1", "All is well"),
+                ("netgpt-edge", "edge1", "So it is"),
+                ("netgpt-device", "device1", ""),
+            ):
+                until_ready(door, model)
+                answer = ask(door, model=model, temperature=0, max_tokens=8).json()
+                assert [span["node"] for span in answer["netgpt"]["origin"]] == [node]
+                assert answer["choices"][0]["message"]["content"] == text or not text
+            asked = len(vllm.asked), len(llama.asked)
+            for model in ("auto", "cascade"):
+                answer = ask(door, model=model, privacy="device-only", max_tokens=8).json()
+                assert [span["node"] for span in answer["netgpt"]["origin"]] == ["device1"]
+            assert (len(vllm.asked), len(llama.asked)) == asked, "nothing left the device"
         finally:
             netgpt(home, "down")
 

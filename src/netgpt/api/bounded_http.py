@@ -172,8 +172,13 @@ class BoundedHttp(HttpToolsProtocol):
     def _give_up(self, error: NetgptError) -> None:
         """Answer and close, unless an answer is under way on this connection."""
         self._is_given_up = True
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        is_waiting = self._is_in_body and cycle is self._answered and not cycle.response_started  # for a body that will never be whole
+        if cycle is None or cycle.response_complete or is_waiting:
             self.transport.write(_refusal(error))
+        if is_waiting:
+            cycle.disconnected = True  # whoever waits is told that nobody hears the answer
+            cycle.message_event.set()
         self._close()
 
     def _close(self) -> None:

@@ -1,8 +1,7 @@
 """From the JSON of a chat completion to a `ChatRequest`: pure, strict about types, explicit about limits.
 
-What would change the answer and is not implemented is refused, not ignored, also where it is no parameter of OpenAI's. What is unknown is
-ignored, as clients send vendors' extras; `strategy`, `privacy`, `deadline_s`, `cache`, `compress`, `service`, `max_cost` and `max_energy_j`
-are NetGPT's own.
+What would change the answer and is not implemented is refused, not ignored (`api.unsupported`); `strategy`, `privacy`, `deadline_s`,
+`cache`, `compress`, `service`, `max_cost` and `max_energy_j` are NetGPT's own.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from netgpt.api.response_format import read_format
 from netgpt.api.tool_calls import CallFormat
 from netgpt.api.tool_messages import check_results, conversation, said_calls
 from netgpt.api.tools import Tools, read_tools, tool_grammar
+from netgpt.api.unsupported import CHAT
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.core.spelling import did_you_mean
 from netgpt.core.value import value
@@ -29,43 +29,7 @@ MAX_CHOICES = 16  # answers that one request may ask for
 MODEL_OF_STRATEGY = {name: name for name in (AUTO, CASCADE, ROUTE)} | {tier: model for model, tier in TIER_OF_MODEL.items()}
 _TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}")
 _ROLES = {"developer": "system"}  # OpenAI's newer name
-
-# What other servers take (vLLM, SGLang, llama.cpp, TGI) and what here would be left undone: refused by name, unless it changes nothing.
-FOREIGN: dict[str, tuple[object, ...]] = {
-    "min_p": (0,),
-    "min_tokens": (0,),
-    "ignore_eos": (False,),
-    "repetition_penalty": (1,),
-    "repeat_penalty": (1,),
-    "length_penalty": (1,),
-    "use_beam_search": (False,),
-    "stop_token_ids": ([],),
-    "include_stop_str_in_output": (False,),
-    "bad_words": ([],),
-    "allowed_token_ids": (),
-    "guided_json": (),
-    "guided_regex": (),
-    "guided_choice": (),
-    "guided_grammar": (),
-    "structured_outputs": (),
-    "json_schema": (),
-    "grammar": ("",),
-    "prompt_logprobs": (0,),
-    "truncate_prompt_tokens": (),
-}
-
-# OpenAI's parameters that are not implemented, and the values with which they change nothing.
-INERT: dict[str, tuple[object, ...]] = {
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "modalities": (["text"],),
-    "audio": (),
-    "web_search_options": (),
-    "chat_template": (),
-    "continue_final_message": (False,),
-    "add_generation_prompt": (True,),
-    **FOREIGN,
-}
+MOST_TOKENS = (1 << 31) - 1  # that a body may ask for; what fits, the model's context says
 
 
 @value
@@ -89,7 +53,7 @@ def parse_chat(body: object, request_id: str, key: str = "") -> ChatRequest:
         NotSupported: a parameter or kind of message that is not implemented.
     """
     fields = as_object(body)
-    refuse_unsupported(fields, INERT)
+    refuse_unsupported(fields, CHAT)
     tools = read_tools(fields)
     return ChatRequest(
         request_id=request_id,
@@ -178,7 +142,7 @@ def _part(value: object, where: str) -> str:
 
 
 def _max_tokens(fields: Mapping[str, Any]) -> int | None:
-    old, new = whole(fields, "max_tokens"), whole(fields, "max_completion_tokens")
+    old, new = (count(fields, name, least=1, most=MOST_TOKENS) for name in ("max_tokens", "max_completion_tokens"))
     if old is not None and new is not None and old != new:
         raise InvalidRequest(f"max_tokens is {old}, but max_completion_tokens is {new}", hint="give one of them", param="max_completion_tokens")
     return old if new is None else new

@@ -11,25 +11,15 @@ from typing import Any
 
 from netgpt.api.answer import Asked
 from netgpt.api.cache_wish import read_cache
-from netgpt.api.chat_request import FOREIGN, MAX_CHOICES, answer_fields, parse_form
+from netgpt.api.chat_request import MAX_CHOICES, MOST_TOKENS, answer_fields, parse_form
 from netgpt.api.fields import as_object, count, prompts, refuse_unsupported, whole
+from netgpt.api.unsupported import COMPLETION
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.request import ChatRequest
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 MAX_LOGPROBS = 5
 MAX_PROMPTS = MAX_CHOICES  # one choice of each
-
-# OpenAI's parameters that are not implemented, and the values with which they change nothing.
-INERT: dict[str, tuple[object, ...]] = {
-    "echo": (False,),
-    "suffix": ("",),
-    "response_format": ({"type": "text"},),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    **FOREIGN,
-    "compress": (False,),  # a raw prompt has no parts
-}
 
 
 def parse_completion(body: object, request_id: str, key: str = "") -> Asked:
@@ -43,7 +33,7 @@ def parse_completion(body: object, request_id: str, key: str = "") -> Asked:
         NotSupported: a parameter that is not implemented.
     """
     fields = as_object(body)
-    refuse_unsupported(fields, INERT)
+    refuse_unsupported(fields, COMPLETION)
     form = parse_form(body)
     _check_best_of(fields, form.choices)
     texts = prompts(fields.get("prompt"), "prompt", most=MAX_PROMPTS)
@@ -51,7 +41,7 @@ def parse_completion(body: object, request_id: str, key: str = "") -> Asked:
         wanted = f"{len(texts)} prompts with n {form.choices} make {len(texts) * form.choices} answers"
         raise InvalidRequest(wanted, hint=f"ask for at most {MAX_CHOICES} at once", param="n")
     logprobs = count(fields, "logprobs", most=MAX_LOGPROBS)
-    max_tokens = whole(fields, "max_tokens")
+    max_tokens = count(fields, "max_tokens", least=1, most=MOST_TOKENS)
     common = answer_fields(fields) | {
         "max_tokens": DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
         "logprobs": logprobs is not None,

@@ -55,7 +55,14 @@ async def read_json(scope: Scope, receive: Receive) -> object:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}", hint="send one JSON object") from error
+        raise InvalidRequest(f"the body is not JSON: {_fault(error)}", hint="send one JSON object") from error
+
+
+def _fault(error: ValueError | RecursionError) -> str:
+    """What is wrong with a body, in words for whoever sent it."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error) if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else "a number has too many digits"
 
 
 async def _body_in_time(receive: Receive) -> bytes:

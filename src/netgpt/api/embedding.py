@@ -18,6 +18,7 @@ from netgpt.api.auth import KEY_ID
 from netgpt.api.connection import read_json, while_connected
 from netgpt.api.fields import as_object, number, prompts, refuse_unsupported, required_text
 from netgpt.api.reply import REQUEST_ID, json_response
+from netgpt.api.unsupported import EMBEDDING
 from netgpt.core.clock import Clock
 from netgpt.core.errors import InvalidRequest
 from netgpt.core.spelling import did_you_mean
@@ -25,7 +26,6 @@ from netgpt.inference.request import DEFAULT_PRIVACY, EmbedRequest, Vectors
 
 MAX_TEXTS = 256  # of one request
 ENCODINGS = ("float", "base64")
-INERT: dict[str, tuple[object, ...]] = {"dimensions": ()}
 
 Encoding = Literal["float", "base64"]
 
@@ -59,7 +59,7 @@ class EmbeddingEndpoint:
 def parse_embedding(body: object, request_id: str) -> EmbedRequest:
     """The request that `body` (parsed JSON) makes. Raises InvalidRequest, NotSupported."""
     fields = as_object(body)
-    refuse_unsupported(fields, INERT)
+    refuse_unsupported(fields, EMBEDDING)
     return EmbedRequest(
         request_id=request_id,
         model=required_text(fields, "model"),

@@ -19,9 +19,10 @@ MODEL_PATH = "/v1/models/{name}"
 HEALTH_PATH, READY_PATH, METRICS_PATH = "/health", "/ready", "/metrics"
 EVENTS = "text/event-stream"
 
-_ABOUT = """OpenAI's API at a node of a NetGPT network, with NetGPT's own fields beside it: `privacy`, `deadline_s`, `service` and budgets in a body,
-`metrics` and `netgpt` in a reply. Unknown fields of a body are ignored; what would change the answer and is not supported is refused
-by name. Every reply has the header `X-Request-Id`; every error has the shape of `Error`, in a stream that has begun as its last event."""
+_ABOUT = """OpenAI's API at a node of a NetGPT network, with NetGPT's own fields beside it: `strategy`, `privacy`, `deadline_s`, `service`, budgets,
+`cache` and `compress` in a body, `metrics` and `netgpt` in a reply. Unknown fields of a body are ignored; what would change the answer and
+is not supported is refused by name. Every reply has the header `X-Request-Id`; every error has the shape of `Error`, in a stream that has
+begun as its last event."""
 
 
 @dataclass(frozen=True, kw_only=True)

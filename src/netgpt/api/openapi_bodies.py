@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from netgpt.api import chat_request, completion_request, embedding
+from netgpt.api import completion_request, unsupported
 from netgpt.api.chat_request import MAX_CHOICES, MODEL_OF_STRATEGY
 from netgpt.api.completion_request import MAX_LOGPROBS, MAX_PROMPTS
 from netgpt.api.embedding import ENCODINGS, MAX_TEXTS
@@ -213,7 +213,7 @@ def chat_body(served: Served) -> Schema:
             **callable_tools(),
             "response_format": response_format(),
             "compress": compress(),
-            **inert(chat_request.INERT),
+            **inert(unsupported.CHAT),
         },
         "allOf": [OPTIONS_NEED_STREAM, TOP_NEEDS_LOGPROBS, CHOICE_NEEDS_TOOLS, ONE_LIMIT],
     }
@@ -237,7 +237,7 @@ def completion_body(served: Served) -> Schema:
             "max_tokens": most_tokens(served, "The longest answer, in tokens.", default=completion_request.DEFAULT_MAX_TOKENS),
             "logprobs": whole(0, MAX_LOGPROBS, "Log-probabilities of the answer's tokens, and of so many alternatives."),
             "best_of": {"type": "null", "description": "Not supported, unless it equals `n`."},
-            **inert(completion_request.INERT),
+            **inert(unsupported.COMPLETION),
         },
         "allOf": [OPTIONS_NEED_STREAM],
     }
@@ -254,6 +254,6 @@ def embedding_body(served: Served) -> Schema:
                 {"type": "string", "enum": list(ENCODINGS), "default": "float", "description": "base64: little-endian binary32."}
             ),
             **extras(),
-            **inert(embedding.INERT),
+            **inert(unsupported.EMBEDDING),
         },
     }

@@ -5,10 +5,10 @@ A reply may say more than its schema: fields are added, none is taken away.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
+from netgpt.api.chat_request import MODEL_OF_STRATEGY
 from netgpt.core.errors import ERRORS
-from netgpt.network.member import Tier
 
 Schema = dict[str, Any]
 
@@ -19,6 +19,7 @@ SECONDS_SINCE_1970: Schema = {"type": "integer", "minimum": 0, "description": "S
 MS: Schema = {"type": "number", "minimum": 0, "description": "Milliseconds."}
 MS_OR_NULL: Schema = {**MS, "type": ["number", "null"]}
 FINISH_REASON: Schema = {"type": "string", "enum": ["stop", "length"]}
+NOTHING: Schema = {"type": "null"}
 
 
 def exactly(value: str) -> Schema:
@@ -28,6 +29,11 @@ def exactly(value: str) -> Schema:
 def record(**fields: Schema) -> Schema:
     """An object that has at least these fields."""
     return {"type": "object", "required": list(fields), "properties": fields}
+
+
+def with_more(fields: Schema, **more: Schema) -> Schema:
+    """The same object, which may have these fields too."""
+    return {**fields, "properties": fields["properties"] | more}
 
 
 def many(items: Schema) -> Schema:
@@ -74,12 +80,12 @@ def _metrics() -> Schema:
 
 
 def _account() -> Schema:
-    tiers = [*get_args(Tier), "auto"]
+    strategies = ", ".join(f"`{name}`" for name in MODEL_OF_STRATEGY)
     fields = record(
-        strategy={**TEXT, "description": f"One of {', '.join(tiers)}."},
+        strategy={**TEXT, "description": f"One of {strategies}."},
         why=TEXT,
         entry={**TEXT, "description": "The node whose door was asked."},
-        origin=many(record(node=TEXT, tokens=WHOLE)),
+        origin=_origin(),
         link_bytes={"type": "object", "additionalProperties": record(sent=WHOLE, received=WHOLE), "description": "Payload bytes by peer."},
         modelled={"type": "boolean", "description": "A hardware profile stretched some of the times."},
         timing={
@@ -87,14 +93,40 @@ def _account() -> Schema:
             "description": "Declared: no result came before these machines would have made it; overruns came later.",
         },
     )
-    use = {**record(result={"type": "string", "enum": ["hit", "miss", "merged", "refused"]}, node={"type": ["string", "null"]})}
-    use["properties"] |= {"why": TEXT, "match": TEXT, "age_s": NUMBER, "similarity": NUMBER}
-    fields["properties"] |= {"cache": {**use, "description": "What became of the request's `cache`."}}
-    compress = record(fidelity={"type": "string", "enum": ["whole", "compressed"]}, prompt_tokens=WHOLE, left_out_tokens=WHOLE)
-    compress["properties"] |= {"why": TEXT, "left_out_parts": WHOLE, "rate": NUMBER, "by": TEXT, "took_s": NUMBER}
-    fields["properties"] |= {"compress": {**compress, "description": "What became of the request's `compress`."}}
-    fields["properties"] |= {"switches": many(TEXT), "seed": {"type": "integer"}, "plan": part("Plan"), "choices": many({"type": "object"})}
-    return {**fields, "description": "How the answer came about."}
+    more: dict[str, Schema] = {
+        "switches": {**many(TEXT), "description": "From which node to which it went on, and why."},
+        "seed": {"type": "integer", "description": "Asked with it, the answer is the same."},
+        "plan": part("Plan"),
+        "cache": _cache_use(),
+        "compress": _compression(),
+        "counted_by": {
+            "type": "object",
+            "additionalProperties": many(TEXT),
+            "description": "Whose tokens `usage` counts, where they are not the door's.",
+        },
+        "choices": many(record(index=WHOLE, origin=_origin(), switches=many(TEXT), seed={"type": "integer"})),
+        "queue_ms": {**MS, "description": "Of embeddings: the longest that a text waited at a node."},
+        "duration_ms": {**MS, "description": "Of embeddings."},
+    }
+    return {**with_more(fields, **more), "description": "How the answer came about."}
+
+
+def _origin() -> Schema:
+    recoded: Schema = {"type": "boolean", "description": "The node has another tokenizer than the door, and was given text."}
+    kept: Schema = {"type": "boolean", "description": "The node had kept the answer."}
+    return many(with_more(record(node=TEXT, tokens=WHOLE), recoded=recoded, kept=kept))
+
+
+def _cache_use() -> Schema:
+    result = {"type": "string", "enum": ["hit", "miss", "merged", "refused"]}
+    use = with_more(record(result=result, node={"type": ["string", "null"]}), why=TEXT, match=TEXT, age_s=NUMBER, similarity=NUMBER)
+    return {**use, "description": "What became of the request's `cache`."}
+
+
+def _compression() -> Schema:
+    least = record(fidelity={"type": "string", "enum": ["whole", "compressed"]}, prompt_tokens=WHOLE, left_out_tokens=WHOLE)
+    told = with_more(least, why=TEXT, left_out_parts=WHOLE, rate=NUMBER, by=TEXT, took_s=NUMBER)
+    return {**told, "description": "What became of the request's `compress`."}
 
 
 def _candidate() -> Schema:
@@ -115,6 +147,7 @@ def _candidate() -> Schema:
         answer_tokens={**NUMBER, "description": "Expected."},
         up_bytes=WHOLE,
         down_bytes=WHOLE,
+        token_bytes={**NUMBER, "description": "Of an answer's token, on its way down."},
         energy_j={**NUMBER, "description": "Of the entry node."},
         cost=NUMBER,
         quality={"type": "number", "minimum": 0, "maximum": 1},
@@ -142,6 +175,7 @@ def _reply(kind: str, choice: Schema) -> Schema:
         object=exactly(kind),
         created=SECONDS_SINCE_1970,
         model=TEXT,
+        system_fingerprint=NOTHING,
         choices=many(choice),
         usage=part("Usage"),
         metrics=part("Metrics"),
@@ -152,8 +186,12 @@ def _reply(kind: str, choice: Schema) -> Schema:
 def _chat_choice() -> Schema:
     token = record(token=TEXT, bytes=many(WHOLE), logprob=NUMBER)
     entry = {**token, "properties": {**token["properties"], "top_logprobs": many(token)}}
-    message = record(role=exactly("assistant"), content={"type": ["string", "null"]})
-    return record(index=WHOLE, message=message, logprobs=or_null(record(content=many(entry))), finish_reason=FINISH_REASON)
+    arguments = {**TEXT, "contentMediaType": "application/json"}
+    call = record(id=TEXT, type=exactly("function"), function=record(name=TEXT, arguments=arguments))
+    message = with_more(record(role=exactly("assistant"), content={"type": ["string", "null"]}, refusal=NOTHING), tool_calls=many(call))
+    logprobs = or_null(record(content=many(entry), refusal=NOTHING))
+    finish_reason = {**FINISH_REASON, "enum": [*FINISH_REASON["enum"], "tool_calls"]}
+    return record(index=WHOLE, message=message, logprobs=logprobs, finish_reason=finish_reason)
 
 
 def _completion_choice() -> Schema:
@@ -178,5 +216,6 @@ def _embeddings() -> Schema:
 
 
 def _model() -> Schema:
-    state = record(ready={"type": "boolean"}, nodes=many(TEXT), parameters=WHOLE)
+    tokenizer = {**TEXT, "description": "SHA-256 of its definition, of the node that is asked first."}
+    state = record(ready={"type": "boolean"}, nodes=many(TEXT), parameters=WHOLE, tokenizer=tokenizer)
     return record(id=TEXT, object=exactly("model"), created=SECONDS_SINCE_1970, owned_by=TEXT, max_model_len=WHOLE, netgpt=state)

@@ -5,13 +5,13 @@ Where a tier's model is named, its nodes are the candidates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from netgpt.api.auth import KEY_ID
-from netgpt.api.chat_request import parse_chat
+from netgpt.api.chat import CHAT
 from netgpt.api.connection import read_json
 from netgpt.api.reply import REQUEST_ID, json_response
 from netgpt.inference.objective import objective_of
@@ -33,7 +33,7 @@ class PlanEndpoint:
     door: PlanDoor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = replace(parse_chat(await read_json(scope, receive), scope[REQUEST_ID]), key=scope[KEY_ID])
+        (request,) = CHAT.parse(await read_json(scope, receive), scope[REQUEST_ID], scope[KEY_ID]).requests  # the form of a reply is checked too
         await json_response(plan_object(request, self.door.plan(request)))(scope, receive, send)
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+MOST_TOLD_CHARS = 600  # of a message over HTTP: what it quotes may be as long as a body
+_TOLD_END_CHARS = 200
+
 
 class NetgptError(Exception):
     """Root of all errors that NetGPT raises on purpose.
@@ -30,9 +33,12 @@ class NetgptError(Exception):
         self.param = param
 
     def body(self, request_id: str) -> dict[str, object]:
-        """The error in OpenAI's shape, with `request_id` and `hint` beside it."""
+        """The error in OpenAI's shape, with `request_id` and `hint` beside it. Of a message that quotes something endless the middle is left out."""
+        message = self.message
+        if len(message) > MOST_TOLD_CHARS:
+            message = f"{message[: MOST_TOLD_CHARS - _TOLD_END_CHARS]} ... {message[-_TOLD_END_CHARS:]}"
         return {
-            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code},
+            "error": {"message": message, "type": self.type, "param": self.param, "code": self.code},
             "request_id": request_id,
             "hint": self.hint,
         }

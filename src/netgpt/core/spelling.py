@@ -7,10 +7,12 @@ from collections.abc import Collection, Mapping
 
 from netgpt.core.errors import NetgptError
 
+_MOST_MEANT_CHARS = 100  # a longer word is no misspelling; comparing it takes time that whoever sent it should not have
+
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """A hint such as `did you mean 'delay'? known: delay, loss, rate`."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word, list(known), n=1) if len(word) <= _MOST_MEANT_CHARS else []
     listing = "known: " + ", ".join(sorted(known))
     return f"did you mean {close[0]!r}? {listing}" if close else listing
 

@@ -26,6 +26,7 @@ from netgpt.models.tokenizer import Tokenizer
 
 BYTES_PER_ENTRY = 16_384  # allowed on average: `entries` bound the memory too
 OVERHEAD_BYTES = 1_024  # of an entry without its texts and its vector
+MOST_EMBEDDING = 4  # vectors that are made at once: they have no place in a door's queue, and must not hold up those who have one
 MOST_ASKED = 256  # questions without an answer that are kept in mind
 
 Vector = NDArray[np.float32]
@@ -220,15 +221,20 @@ def engine_embedder(engine: Engine, tokenizer: Tokenizer | None) -> Embedder | N
     """Vectors by a node's own model; None if it makes none."""
     if tokenizer is None or not engine.capabilities.embed:
         return None
-    calls = 0
+    calls = at_work = 0
 
     async def embed(text: str) -> Vector | None:
-        nonlocal calls
+        nonlocal calls, at_work
+        if at_work == MOST_EMBEDDING:
+            return None
         calls += 1
+        at_work += 1
         try:
             made = await engine.embed(Embed(session=f"cache-{calls}", ids=tuple(tokenizer.encode(text))))
         except NetgptError:  # too busy, or too long: the question is found by its digest alone
             return None
+        finally:
+            at_work -= 1
         return np.asarray(made.values, dtype=np.float32)
 
     return embed

@@ -1,7 +1,7 @@
 """What a door does for a request whose prompt may be shortened: it has the prompt read by its own node's model, and leaves out what tells least.
 
 Nothing leaves the node for it. Where the own model cannot say how much it expected (an upstream's would be asked elsewhere, a recording has
-read nothing), or is busy beyond its queue, words stand for it; so they do for prompts whose template hides where each part is. What may
+read nothing), or is busy, words stand for it; so they do for prompts whose template hides where each part is. What may
 go is `compress`'s matter.
 """
 
@@ -33,6 +33,10 @@ from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Session
 
+# Prompts that one door has read at once. A reading has no place in the door's queue and takes no turns with other keys, so that more of them
+# would hold up whoever is asked the ordinary way.
+MOST_READING = 4
+
 
 class Asked(NamedTuple):
     """A request as nodes are asked it."""
@@ -54,6 +58,7 @@ class Compressing:
         self._handle = handle
         self._tokenizer = tokenizer
         self._clock = clock
+        self._reading = 0
 
     async def shortened(self, request: ChatRequest, wish: CompressWish, session: Session) -> tuple[ChatRequest, Compression]:
         """The request as it is to be asked, and what became of its prompt.
@@ -96,14 +101,17 @@ class Compressing:
     async def _expected(self, request: ChatRequest, parts: Sequence[Part], owners: Sequence[int | None], session: Session) -> list[float] | None:
         """The weight of each part as the own node's model has it; None if it does not say."""
         own = self._entry()
-        if not own.reads or own.state != "ready" or own.tokenizer != session.tokenizer:
+        if not own.reads or own.state != "ready" or own.tokenizer != session.tokenizer or self._reading == MOST_READING:
             return None
         handle, logprobs = self._handle(own), list[float]()
+        self._reading += 1
         try:
             for start in range(0, len(session.prompt_ids), own.context_tokens):
                 logprobs += await handle.scores(session, session.prompt_ids[start : start + own.context_tokens])
         except LOST:
             return None
+        finally:
+            self._reading -= 1
         return self_information(parts, request.messages, owners, logprobs)
 
 

@@ -18,14 +18,14 @@ from netgpt.inference.admission import Admission, Lane
 from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.compressing import Asked, Compressing, is_shortened
 from netgpt.inference.direct import direct
-from netgpt.inference.embedding import embed_all, embed_sessions, same_model, vectors_of
+from netgpt.inference.embedding import Embedded, check_texts, embed_all, embed_session, embed_text, same_model, vectors_of
 from netgpt.inference.entrance import Entrance
 from netgpt.inference.finish import finish_of, why
-from netgpt.inference.fit import Fit, check_length, fit_in
+from netgpt.inference.fit import Fit, fit_in
 from netgpt.inference.planner import Planner, told
 from netgpt.inference.planning import WHOLE, Decision
 from netgpt.inference.probing import Prober
-from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
+from netgpt.inference.prompt import check_prompt, prompt_param, render_prompt
 from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Compression, Delta, EmbedRequest, ServedModel, Vectors
 from netgpt.inference.room import Rooms
@@ -164,7 +164,7 @@ class Door:
         with Visit(self._visits, request, before.arrival_s if before else None) as visit:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
-            check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
+            check_prompt(request, nodes, self._tokenizer)
             decision, plan = self._plan(request, nodes, visit), {}
             if decision is not None:
                 visit.planned(plan := told(decision, request.service))
@@ -232,7 +232,7 @@ class Door:
             NetgptError: nobody may, can, or keeps the limits.
         """
         nodes = able_nodes(self._nodes(_lane(request)), request.grammar)
-        check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
+        check_prompt(request, nodes, self._tokenizer)
         now_s, deadline_s = self._clock.now_s(), self._deadline_s(request)
         return self._planner.preview(request, nodes, self._admission.running, now_s, deadline_s=deadline_s, ahead=self._ahead(nodes))
 
@@ -288,15 +288,21 @@ class Door:
         """
         with Visit(self._visits, request) as visit:
             lane = Lane(model=request.model, privacy=request.privacy, raw="input")
-            nodes = same_model(self._nodes(lane))
+            nodes = self._nodes(lane)
+            model = nodes[0].model
+            check_texts(request, self._tokenizer, nodes[0])
             deadline_s = visit.arrival_s + (request.deadline_s or self._limits.deadline_s)
-            sessions = embed_sessions(request, self._tokenizer, context_tokens=nodes[0].context_tokens, deadline_s=deadline_s)
-            with self._entrance.place(request.key, lane) as ticket:
-                await self._entrance.turn(ticket, deadline_s=deadline_s)
-                nodes = sorted(same_model(self._nodes(lane)), key=lambda node: node.id != ticket.node)
-                made = await embed_all(sessions, [self._handle(node) for node in nodes])
+
+            async def embed_one(place: int) -> Embedded:
+                with self._entrance.place(request.key, lane) as ticket:
+                    await self._entrance.turn(ticket, deadline_s=deadline_s)
+                    nodes = _first(ticket.node, same_model(self._nodes(lane), model))
+                    session = embed_session(request, place, self._tokenizer, context_tokens=nodes[0].context_tokens, deadline_s=deadline_s)
+                    return await embed_text(session, [self._handle(node) for node in nodes])
+
+            made = await embed_all(len(request.texts), embed_one)
             strategy, duration_s = TIER_OF_MODEL.get(request.model, AUTO), self._clock.now_s() - visit.arrival_s
-            vectors = vectors_of(sessions, made, strategy=strategy, why=why(request.model, nodes), duration_s=duration_s)
+            vectors = vectors_of(made, strategy=strategy, why=why(request.model, nodes), duration_s=duration_s)
             visit.embedded(request, vectors)
             return vectors
 
@@ -311,7 +317,8 @@ class Door:
         now_s = self._clock.now_s()
         if now_s > session.deadline_s:
             deadline_s = session.deadline_s - visit.arrival_s
-            raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint="raise deadline_s, lower max_tokens, or ask a faster model")
+            hint = "raise deadline_s, lower max_tokens, or ask a faster model"
+            raise DeadlineExceeded(f"no whole answer within {deadline_s:g} s", hint=hint, param="deadline_s")
         if telling.first_token_s is None:
             telling.first_token_s = now_s - visit.arrival_s
             telling.begun()

@@ -1,17 +1,21 @@
-"""Texts to vectors over the network's nodes: each text is one call, some calls run at once.
+"""Texts to vectors over the network's nodes: each text is one call with a place of its own in the door's queue, some at once.
 
-All vectors of a request come from one model, since vectors of two have nothing to do with each other:
-when a node is lost, only another node with the same model goes on. Who may see the texts was chosen
-before; the handles check it again.
+So a request of many texts takes its turns like many requests of one: others wait for a text of it, not for all of them, and a text
+is not even counted before its turn. All vectors of a request come from one model, since vectors of two have nothing to do with each
+other: when a node is lost, only another node with the same model goes on. Who may see the texts was chosen before; the handles check
+it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
-from netgpt.core.errors import ContextLengthExceeded
+from netgpt.core.errors import ContextLengthExceeded, NodeUnreachable, Overloaded
 from netgpt.core.scheduling import TaskGroup
 from netgpt.inference.direct import LOST
+from netgpt.inference.fit import SURELY, USUAL_BYTES_A_TOKEN, has_more_tokens
 from netgpt.inference.prompt import ids_of
 from netgpt.inference.request import EmbedRequest, Span, Vectors
 from netgpt.models.generation import GREEDY, Embedding, declared_machines
@@ -20,90 +24,143 @@ from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Session
 
-AT_ONCE = 8  # calls of one request; the rest of its texts wait at the door
+MOST_BYTES_A_CHARACTER = 4  # of UTF-8
+AT_ONCE = 8  # places that one request has or wants; the rest of its texts wait at the door
 
 
-def same_model(nodes: Sequence[Member]) -> list[Member]:
-    """The nodes, best first, that run the first one's model."""
-    return [node for node in nodes if node.model == nodes[0].model]
+class Embedded(NamedTuple):
+    """One text's vector."""
+
+    session: Session
+    embedding: Embedding
+    node: str  # that made it
 
 
-def embed_sessions(request: EmbedRequest, tokenizer: Tokenizer, *, context_tokens: int, deadline_s: float) -> list[Session]:
-    """One session for each text: what a node may see, and until when its vector is of use.
+def same_model(nodes: Sequence[Member], model: str) -> list[Member]:
+    """The nodes, best first, that run the model.
 
     Raises:
-        InvalidRequest: a text has no token, or an id that the tokenizer does not have.
-        ContextLengthExceeded: a text does not fit the model's context.
+        NodeUnreachable: none does.
     """
-    sessions: list[Session] = []
+    if not (found := [node for node in nodes if node.model == model]):
+        raise NodeUnreachable(f"no node with the model {model!r} is up, which made this request's vectors", hint="see which nodes are up: netgpt ps")
+    return found
+
+
+def check_texts(request: EmbedRequest, tokenizer: Tokenizer, node: Member) -> None:
+    """Refuse what is wrong with texts before one of them is sent anywhere, as far as it takes no more work than one long prompt does.
+
+    Raises:
+        InvalidRequest: an id that the tokenizer does not have.
+        ContextLengthExceeded: a text does not fit the node's model.
+    """
+    left_chars = USUAL_BYTES_A_TOKEN * node.context_tokens
     for place, text in enumerate(request.texts):
-        param = f"input[{place}]" if len(request.texts) > 1 else "input"
-        ids = ids_of(tokenizer, text, param)
-        if len(ids) > context_tokens:
-            raise ContextLengthExceeded(
-                f"{param} has {len(ids)} tokens, but {request.model!r} holds {context_tokens}", hint="cut it into shorter texts", param=param
-            )
-        sessions.append(
-            Session(
-                id=f"{request.request_id}-{place}",
-                prompt_ids=ids,
-                tokenizer=tokenizer.hash,
-                max_tokens=0,
-                sampling=GREEDY,
-                stop_ids=(),
-                privacy=request.privacy,
-                deadline_s=deadline_s,
-            )
-        )
-    return sessions
+        if isinstance(text, str) and len(text) <= node.context_tokens // MOST_BYTES_A_CHARACTER:
+            continue  # no token has less than a byte
+        if not isinstance(text, str) or len(text) <= left_chars:
+            left_chars -= len(text)
+            _ids(request, place, tokenizer, node.context_tokens)
+        elif has_more_tokens([text], tokenizer, SURELY * node.context_tokens):
+            raise _too_long(f"far more than {node.context_tokens}", request, place, node.context_tokens)
 
 
-async def embed_all(sessions: Sequence[Session], nodes: Sequence[NodeHandle]) -> list[tuple[Embedding, str]]:
-    """The vector of each session's prompt, in order, and the node that made it.
+def embed_session(request: EmbedRequest, place: int, tokenizer: Tokenizer, *, context_tokens: int, deadline_s: float) -> Session:
+    """What a node may see for one text, and until when its vector is of use.
 
     Raises:
-        NodeUnreachable, Overloaded: no node with the model is left.
-        NotSupported: the model's engine makes no vectors.
+        InvalidRequest: an id that the tokenizer does not have.
+        ContextLengthExceeded: the text does not fit the model's context.
     """
-    made: dict[int, tuple[Embedding, str]] = {}
-    waiting = iter(enumerate(sessions))
+    return Session(
+        id=f"{request.request_id}-{place}",
+        prompt_ids=_ids(request, place, tokenizer, context_tokens),
+        tokenizer=tokenizer.hash,
+        max_tokens=0,
+        sampling=GREEDY,
+        stop_ids=(),
+        privacy=request.privacy,
+        deadline_s=deadline_s,
+    )
+
+
+def _ids(request: EmbedRequest, place: int, tokenizer: Tokenizer, context_tokens: int) -> tuple[int, ...]:
+    ids = ids_of(tokenizer, request.texts[place], _param(request, place))
+    if len(ids) > context_tokens:
+        raise _too_long(str(len(ids)), request, place, context_tokens)
+    return ids
+
+
+def _param(request: EmbedRequest, place: int) -> str:
+    return f"input[{place}]" if len(request.texts) > 1 else "input"
+
+
+def _too_long(tokens: str, request: EmbedRequest, place: int, context_tokens: int) -> ContextLengthExceeded:
+    param = _param(request, place)
+    what = f"{param} has {tokens} tokens, but {request.model!r} holds {context_tokens}"
+    return ContextLengthExceeded(what, hint="cut it into shorter texts", param=param)
+
+
+async def embed_all(texts: int, embed_one: Callable[[int], Awaitable[Embedded]]) -> list[Embedded]:
+    """What `embed_one` makes of each text, by its place.
+
+    A queue that has no room for another place of the request lets it have fewer; it is refused if it has none.
+
+    Raises:
+        NodeUnreachable, Overloaded: no node with the model is left, or no place.
+        NotSupported: the model's engine makes no vectors.
+        And what `embed_one` raises.
+    """
+    made: dict[int, Embedded] = {}
+    waiting = deque(range(texts))
+    at_work = min(AT_ONCE, texts)
 
     async def work() -> None:
-        for place, session in waiting:
-            made[place] = await _embed(session, nodes)
+        nonlocal at_work
+        while waiting:
+            place = waiting.popleft()
+            try:
+                made[place] = await embed_one(place)
+            except Overloaded:
+                if at_work == 1:
+                    raise
+                waiting.appendleft(place)
+                break
+        at_work -= 1
 
     try:
         async with TaskGroup() as tasks:
-            for _ in range(min(AT_ONCE, len(sessions))):
+            for _ in range(at_work):
                 tasks.create_task(work())
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return [made[place] for place in range(len(sessions))]
+    return [made[place] for place in range(texts)]
 
 
-async def _embed(session: Session, nodes: Sequence[NodeHandle]) -> tuple[Embedding, str]:
+async def embed_text(session: Session, nodes: Sequence[NodeHandle]) -> Embedded:
+    """The vector of the session's prompt, by the first of the nodes that gives one. Raises what the last of them raises."""
     for node in nodes:
         try:
-            return await node.embed(session), node.id
+            return Embedded(session, await node.embed(session), node.id)
         except LOST:
             if node is nodes[-1]:
                 raise
     raise AssertionError("there is at least one node")
 
 
-def vectors_of(sessions: Sequence[Session], made: Sequence[tuple[Embedding, str]], *, strategy: str, why: str, duration_s: float) -> Vectors:
+def vectors_of(made: Sequence[Embedded], *, strategy: str, why: str, duration_s: float) -> Vectors:
     """The answer to a request, and its account."""
-    timings = [embedding.timings for embedding, _ in made if embedding.timings]
+    timings = [embedding.timings for _, embedding, _ in made if embedding.timings]
     tokens_by_node: dict[str, int] = {}
     link_bytes: dict[str, dict[str, int]] = {}
-    for session, (_, node) in zip(sessions, made, strict=True):
+    for session, _, node in made:
         tokens_by_node[node] = tokens_by_node.get(node, 0) + len(session.prompt_ids)
         for peer, (sent, received) in session.link_bytes.items():
             count = link_bytes.setdefault(peer, {"sent": 0, "received": 0})
             count["sent"] += sent
             count["received"] += received
     return Vectors(
-        vectors=tuple(embedding.values for embedding, _ in made),
+        vectors=tuple(embedding.values for _, embedding, _ in made),
         prompt_tokens=sum(tokens_by_node.values()),
         strategy=strategy,
         why=why,

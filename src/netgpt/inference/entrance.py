@@ -90,9 +90,8 @@ class Entrance:
                 await asyncio.shield(turn)  # a wait that ends leaves the future to `place`
         except TimeoutError:
             waited_s = self._clock.now_s() - begin_s
-            raise DeadlineExceeded(
-                f"the deadline passed after {waited_s:.3g} s in the queue", hint="raise deadline_s, retry later, or enter at another node"
-            ) from None
+            hint = "raise deadline_s, retry later, or enter at another node"
+            raise DeadlineExceeded(f"the deadline passed after {waited_s:.3g} s in the queue", hint=hint, param="deadline_s") from None
 
     def _turn_away(self, ticket: Ticket) -> None:
         why = f"the queue is full, and key {ticket.key!r} has most of it" if ticket.key else "the queue is full"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netgpt.core.errors import InvalidRequest
+from netgpt.inference.fit import check_length
 from netgpt.inference.request import ChatRequest
 from netgpt.models.tokenizer import Tokenizer
+from netgpt.network.member import Member
 
 
 def render_prompt(tokenizer: Tokenizer, request: ChatRequest) -> tuple[int, ...]:
@@ -16,6 +20,13 @@ def render_prompt(tokenizer: Tokenizer, request: ChatRequest) -> tuple[int, ...]
     if request.prompt is None:
         return tuple(tokenizer.render(request.messages))
     return ids_of(tokenizer, request.prompt, "prompt")
+
+
+def check_prompt(request: ChatRequest, nodes: Sequence[Member], tokenizer: Tokenizer) -> None:
+    """Refuse a prompt that is surely too long for every node, before all of it is rendered. Raises ContextLengthExceeded."""
+    texts = [content for _, content in request.messages] if request.prompt is None else [request.prompt]
+    rate = request.compress.rate if request.compress else 1.0
+    check_length(texts, nodes, tokenizer, model=request.model, param=prompt_param(request), rate=rate)
 
 
 def prompt_param(request: ChatRequest) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from netgpt.core.clock import Clock
-from netgpt.core.errors import DeadlineExceeded, NodeUnreachable, NotSupported, PrivacyRefused
+from netgpt.core.errors import DeadlineExceeded, NetgptError, NodeUnreachable, NotSupported, PrivacyRefused
 from netgpt.core.transport import Connection
 from netgpt.models.generation import (
     Embed,
@@ -34,6 +34,7 @@ from netgpt.models.tokenizer import Tokenizer, encode_bytes
 from netgpt.network.member import Member
 from netgpt.node.call import Reply, ask
 from netgpt.node.session import Piece, Session, may_see_content
+from netgpt.node.told import name_node
 from netgpt.wire.codec import decode, pack
 from netgpt.wire.messages import Stats, check_understood
 from netgpt.wire.payload import size_of
@@ -92,6 +93,8 @@ class NodeHandle:
                     continue
                 finished = bool(tokens.finish)
                 yield as_piece(tokens)
+        except NetgptError as error:
+            raise name_node(error, self.id) from error.__cause__
         finally:
             await replies.aclose()
         if not finished:
@@ -110,7 +113,7 @@ class NodeHandle:
                 f"node {self.id!r} ({self.tier}) may not see {session.privacy!r} content", hint="ask a lower tier, or raise the privacy level"
             )
         if session.deadline_s <= self._clock.now_s():
-            raise DeadlineExceeded(f"the deadline passed before node {self.id!r} was asked", hint="raise deadline_s")
+            raise DeadlineExceeded(f"the deadline passed before node {self.id!r} was asked", hint="raise deadline_s", param="deadline_s")
 
     def _request(self, session: Session) -> Generate:
         if self.member.tokenizer != session.tokenizer:
@@ -183,9 +186,12 @@ class NodeHandle:
         session.count_bytes(self.id, sent=size_of(request))
         left_s = session.deadline_s - self._clock.now_s()
         async with aclosing(self._connection.call(method, request, deadline_s=left_s, qos=session.qos)) as replies:
-            async for payload in replies:
-                session.count_bytes(self.id, received=size_of(payload))
-                return decode(reply, payload)
+            try:
+                async for payload in replies:
+                    session.count_bytes(self.id, received=size_of(payload))
+                    return decode(reply, payload)
+            except NetgptError as error:
+                raise name_node(error, self.id) from error.__cause__
         raise NodeUnreachable(f"node {self.id!r} gave no answer to {method!r}", hint="see which nodes are up: netgpt ps")
 
     async def probe(self, padding: bytes, *, deadline_s: float) -> Load:
