@@ -101,11 +101,6 @@ def test_the_battery_runs_down_with_what_answers_spent():
     assert Planner("device1").battery is None
 
 
-def test_somebody_who_judges_the_request_is_asked():
-    judged = Planner("device1", judge=lambda request, nodes: {"device1": 1.0, "cloud1": 0.1, "edge1": 0.1})
-    assert planned(judged, 0.0) == "device1"
-
-
 def test_what_is_told_of_a_decision_holds_no_content():
     shown = told(Planner("device1").plan(REQUEST, NODES, {}, 0.0, deadline_s=60), "interactive")
     assert "secret" not in repr(shown)

@@ -70,7 +70,8 @@ def shown(one: Mapping[str, Any]) -> list[object]:
     """One candidate as a row of `HEADINGS`."""
     from netgpt.core.units import format_bytes, format_duration
 
-    way = " > ".join(one["nodes"]) if one["strategy"] == "direct" else f"{one['strategy']} {' > '.join(one['nodes'])}"
+    nodes = (" | " if one["strategy"] == "route" else " > ").join(one["nodes"])
+    way = nodes if one["strategy"] == "direct" else f"{one['strategy']} {nodes}"
     sources = one["sources"]
     variants = one.get("variants", [])
     return [

@@ -23,12 +23,14 @@ from netgpt.inference.entrance import Entrance
 from netgpt.inference.finish import finish_of, why
 from netgpt.inference.fit import Fit, check_length, fit_in
 from netgpt.inference.planner import Planner, told
-from netgpt.inference.planning import WHOLE, Decision
+from netgpt.inference.planning import ROUTE, WHOLE, Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import prompt_length, prompt_param, render_prompt
+from netgpt.inference.reading import Read
 from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Compression, Delta, EmbedRequest, ServedModel, Vectors
 from netgpt.inference.room import Rooms
+from netgpt.inference.route import Reading
 from netgpt.inference.steps import Accept, Hold, Step, Strategy
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
@@ -102,6 +104,7 @@ class Door:
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
         self._compressing = Compressing(entry=entry, handle=handle, tokenizer=tokenizer, clock=clock)
+        self._reading = Reading(handle=handle, planner=self._planner, clock=clock)
         self._recalling = Recalling(
             secret=scope_secret,
             entry=entry,
@@ -164,12 +167,13 @@ class Door:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
-            decision, plan = self._plan(request, nodes, visit), {}
+            decision, plan, read = self._plan(request, nodes, visit), {}, None
             if decision is not None:
-                visit.planned(plan := told(decision, request.service))
+                decision, read = await self._settled(request, decision, nodes, visit)
+                visit.planned(plan := told(decision, request.service, read))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
             with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s, self._clock) as followed:
-                asked = await self._asked(request, decision, nodes, visit)
+                asked = await self._asked(request, decision, nodes, visit, read)
                 fit = self._fit(nodes, request, len(asked.prompt_ids))
                 session = self._session(asked.request, asked.prompt_ids, fit.max_tokens, visit.arrival_s, decision)
                 telling = Telling(
@@ -204,25 +208,32 @@ class Door:
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
             duration_s = self._clock.now_s() - visit.arrival_s
-            finish = finish_of(request, session, telling, nodes, plan, asked.compression, duration_s=duration_s)
+            finish = finish_of(request, session, telling, nodes, plan, asked.compression, asked.read, duration_s=duration_s)
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
             visit.soon(self._planner.learn, asked.request, session, finish, nodes, self._clock.now_s(), strategy is direct)
             yield finish
 
-    async def _asked(self, request: ChatRequest, decision: Decision | None, nodes: Sequence[Member], visit: Visit) -> Asked:
+    async def _settled(self, request: ChatRequest, decision: Decision, nodes: Sequence[Member], visit: Visit) -> tuple[Decision, Read | None]:
+        """Who answers: as was chosen, or as the prompt tells that was chosen to be read first."""
+        if decision.chosen.prediction.candidate.strategy != ROUTE:
+            return decision, None
+        reading = self._session(request, render_prompt(self._tokenizer, request), 1, visit.arrival_s)
+        return await self._reading.settled(request, decision, nodes, reading, arrival_s=visit.arrival_s)
+
+    async def _asked(self, request: ChatRequest, decision: Decision | None, nodes: Sequence[Member], visit: Visit, read: Read | None) -> Asked:
         """The request as nodes are asked it. What fits nobody whole is shortened, if the client allows it at all."""
         prompt_ids, wish = render_prompt(self._tokenizer, request), request.compress
         if wish is None:
-            return Asked(request, prompt_ids)
+            return Asked(request, prompt_ids, read=read)
         fits = any(node.tokenizer != self._tokenizer.hash or node.context_tokens > len(prompt_ids) for node in nodes)
         if fits and not is_shortened(wish, decision):
             why_not = "auto expects more of the whole prompt" if decision else "the request names its model, and leaves it to auto"
-            return Asked(request, prompt_ids, Compression(fidelity=WHOLE, why=why_not, prompt_tokens=len(prompt_ids)))
+            return Asked(request, prompt_ids, Compression(fidelity=WHOLE, why=why_not, prompt_tokens=len(prompt_ids)), read)
         reading = self._session(request, prompt_ids, 1, visit.arrival_s)
         shorter, compression = await self._compressing.shortened(request, wish, reading)
-        return Asked(shorter, render_prompt(self._tokenizer, shorter), compression)
+        return Asked(shorter, render_prompt(self._tokenizer, shorter), compression, read)
 
     def plan(self, request: ChatRequest) -> Decision:
         """What `auto` would choose for this request now, and every candidate. Nothing is asked of anybody, and nothing remembered.

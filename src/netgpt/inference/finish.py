@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netgpt.inference.choice import AUTO, CASCADE, ROUTE, TIER_OF_MODEL
+from netgpt.inference.reading import Read
 from netgpt.inference.request import ChatRequest, Compression, Finish, Span
 from netgpt.inference.telling import Telling
 from netgpt.models.generation import declared_machines
@@ -20,6 +21,7 @@ def finish_of(
     nodes: Sequence[Member],
     plan: Mapping[str, Any],
     compression: Compression | None = None,
+    read: Read | None = None,
     *,
     duration_s: float,
 ) -> Finish:
@@ -29,6 +31,7 @@ def finish_of(
         nodes: those that could answer, in the order in which they were to be asked.
         plan: what `auto` chose (`planner.told`); empty where the request names a tier.
         compression: what became of a wish to shorten the prompt.
+        read: that it was read before it was chosen who answers.
         duration_s: from the request's arrival.
     """
     counted = [piece for piece in session.accepted if piece.timings is not None or piece.prompt_tokens or piece.cached]  # of many pieces the last one
@@ -45,7 +48,7 @@ def finish_of(
         origin=spans,
         switches=tuple(telling.switches),
         escalations=telling.escalations,
-        link_bytes=_link_bytes(session.link_bytes, compression.link_bytes if compression else {}),
+        link_bytes=_link_bytes(session.link_bytes, *(one.link_bytes for one in (compression, read) if one)),
         queue_s=telling.queue_s + sum(timing.queue_s for timing in timings),
         time_to_first_token_s=telling.first_token_s if telling.first_token_s is not None else duration_s,
         duration_s=duration_s,

@@ -19,7 +19,7 @@ from netgpt.inference.objective import Objective, cost_s
 from netgpt.models.quality import compressed_quality, precision_quality
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
-DIRECT, CASCADE = "direct", "cascade"
+DIRECT, CASCADE, ROUTE = "direct", "cascade", "route"
 TIERS = ("device", "edge", "cloud")
 WHOLE, COMPRESSED = "whole", "compressed"  # the prompt as it is, or without what tells least
 WAIT_SHARE = 0.1  # of a first token's time
@@ -33,12 +33,12 @@ class Candidate:
     """One way to answer."""
 
     strategy: str
-    nodes: tuple[str, ...]  # in the order in which they are asked
+    nodes: tuple[str, ...]  # in the order in which they are asked; of a route first who reads the prompt, then who else may answer
     variants: tuple[str, ...] = ()  # of the model at each of them, empty: as it runs there; none: all as they run there
     fidelity: str = WHOLE
 
     def __str__(self) -> str:
-        way = " > ".join(self.places)
+        way = (" | " if self.strategy == ROUTE else " > ").join(self.places)
         return (way if self.strategy == DIRECT else f"{self.strategy} {way}") + (f", {self.fidelity}" if self.fidelity != WHOLE else "")
 
     @property
@@ -95,6 +95,7 @@ class Prediction:
     ttft_p95_s: float = 0.0  # so late the first token comes one time in twenty, from what this door told lately; 0: nobody has looked
     guessed: bool = False  # some node's pace is neither told nor learnt
     prompt_tokens: float = 0.0  # as it is asked
+    read_s: float = 0.0  # how much of it the entry node reads the prompt, to tell who is to answer
 
 
 @value
@@ -354,12 +355,12 @@ def choose(
     kept = [one for one in _spare_battery(scored, limits, entry) if not one.excluded] or [_last_resort(scored, limits)]
     best = kept[0]
     if may_explore and (bold := _worth_a_try(kept)) is not None:
-        return Decision(chosen=bold, ranked=tuple(scored), why=_told(bold, best, "might be better and little is known of it"), explores=True)
+        return Decision(chosen=bold, ranked=tuple(scored), why=why_chosen(bold, best, "might be better and little is known of it"), explores=True)
     held = next((one for one in kept if one.prediction.candidate == previous), None)
     if held is not None and held is not best and best.cost_s > held.cost_s * (1 - HYSTERESIS):
-        return Decision(chosen=held, ranked=tuple(scored), why=_told(held, best, "was chosen last and nothing is clearly better"))
+        return Decision(chosen=held, ranked=tuple(scored), why=why_chosen(held, best, "was chosen last and nothing is clearly better"))
     second = next((one for one in kept if one is not best), None)
-    return Decision(chosen=best, ranked=tuple(scored), why=_told(best, second, _only(scored) if second is None else "costs least"))
+    return Decision(chosen=best, ranked=tuple(scored), why=why_chosen(best, second, _only(scored) if second is None else "costs least"))
 
 
 def _spare_battery(scored: Sequence[Scored], limits: Limits, entry: str) -> Sequence[Scored]:
@@ -412,7 +413,8 @@ def _only(scored: Sequence[Scored]) -> str:
     return "is the only one that can answer" if len(scored) == 1 else "is the only one that keeps the limits"
 
 
-def _told(chosen: Scored, other: Scored | None, why: str) -> str:
+def why_chosen(chosen: Scored, other: Scored | None, why: str) -> str:
+    """A choice for people, with what it costs beside another."""
     of = chosen.prediction
     text = f"{of.candidate} {why}: first token in {of.ttft_s:.2g} s, {of.total_s:.2g} s in all, J {chosen.cost_s:.3g} s"
     return text if other is None else f"{text}, against {other.cost_s:.3g} s of {other.prediction.candidate}"
