@@ -6,8 +6,8 @@ and says how the answer came about. It knows neither HTTP nor what runs a model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NotSupported
 from netgpt.inference.admission import Admission, Lane
+from netgpt.inference.bounds import has_limits, within_limits
 from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.compressing import Asked, Compressing, is_shortened
 from netgpt.inference.direct import direct
@@ -167,6 +168,7 @@ class Door:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
+            bounds = self._bounds(request, nodes, visit)
             decision, plan, read = self._plan(request, nodes, visit), {}, None
             if decision is not None:
                 decision, read = await self._settled(request, decision, nodes, visit)
@@ -195,7 +197,7 @@ class Door:
                     session.max_tokens = fit.max_tokens
                 nodes = _first(ticket.node, fit.nodes)
                 strategy, chain = self._way(request, nodes, decision)
-                steps = strategy(session, [self._handle(node) for node in chain])
+                steps = strategy(session, [self._handle(node) for node in _within(bounds, chain)])
                 try:
                     async for step in steps:
                         for piece in _made_final(step, session, telling):
@@ -260,6 +262,15 @@ class Door:
         if len(nodes) > 1:
             self._prober.watch(nodes)
         return decision
+
+    def _bounds(self, request: ChatRequest, nodes: Sequence[Member], visit: Visit) -> Collection[str]:
+        """The nodes that may take part in an answer whose strategy or tier is named, within the request's own limits; empty: it sets none."""
+        if request.model == AUTO or not has_limits(request):
+            return ()
+        others = able_nodes(self._nodes(_lane(request)._replace(model=AUTO)), request.grammar)
+        whole, running, ahead = replace(request, compress=None), self._admission.running, self._ahead(others)
+        scored, limits = self._planner.scored(whole, others, running, visit.arrival_s, deadline_s=self._deadline_s(request), ahead=ahead)
+        return within_limits(request.model, [node.id for node in nodes], scored, limits)
 
     def _straight_up(self, request: ChatRequest, nodes: Sequence[Member]) -> Decision | None:
         """The largest model alone; None where it has no room, or does not keep the request's limits: the cascade runs as ever."""
@@ -387,6 +398,11 @@ class Door:
             qos=request.qos,
             deadline_s=arrival_s + self._deadline_s(request),
         )
+
+
+def _within(bounds: Collection[str], nodes: Sequence[Member]) -> Sequence[Member]:
+    """Those of `nodes` that the request's limits let take part; all, where it sets none, or none of them is up any more."""
+    return [node for node in nodes if node.id in bounds] or nodes if bounds else nodes
 
 
 def _first(node: str | None, nodes: Sequence[Member]) -> Sequence[Member]:

@@ -32,6 +32,7 @@ from netgpt.inference.planning import (
     Prediction,
     Scored,
     Shortened,
+    by_cost,
     candidates,
     choose,
     node_wait_s,
@@ -193,6 +194,21 @@ class Planner:
         found = self.predictions(request, features, nodes, running, now_s, ahead or {}, limits)
         decision = choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
         return self._guided(decision, request, features, nodes, running, now_s)
+
+    def scored(
+        self,
+        request: ChatRequest,
+        nodes: Sequence[Member],
+        running: Mapping[str, int],
+        now_s: float,
+        *,
+        deadline_s: float,
+        ahead: Mapping[str, int] | None = None,
+    ) -> tuple[list[Scored], Limits]:
+        """All ways over these nodes, best first, those that break a limit last, and the limits. Nothing is remembered."""
+        features, limits = self._features(request, nodes), self._limits(request, deadline_s)
+        found = self.predictions(request, features, nodes, running, now_s, ahead or {}, limits)
+        return by_cost(score(one, objective_of(request.service), limits) for one in found), limits
 
     def _guided(
         self, decision: Decision, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float

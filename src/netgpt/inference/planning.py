@@ -8,7 +8,7 @@ has left their nodes out. No clock, no node and no text here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -250,7 +250,8 @@ def _alone(candidate: Candidate, features: Features, of_node: NodeView, variant:
         spread=0.0 if view.late_s else max(view.pace_spread, view.network_spread * min(view.rtt_s / max(ttft_s, 1e-9), 1.0)),
         held_s=view.held_s,
         wait_s=wait_s,
-        fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0)),
+        fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0))
+        + max(1 - view.network_spread, 0.0) * view.rtt_s,
         sources={"time": view.pace_from, "way": "none" if view.is_entry else view.way_from, "quality": source, "bytes": "learnt line"},
         guessed=view.pace_from == "assumed",
     )
@@ -322,6 +323,11 @@ def score(prediction: Prediction, objective: Objective, limits: Limits) -> Score
     return Scored(prediction=prediction, cost_s=j_s, excluded=_broken(prediction, limits))
 
 
+def by_cost(scored: Iterable[Scored]) -> list[Scored]:
+    """Best first, those that break a limit last."""
+    return sorted(scored, key=lambda one: (bool(one.excluded), one.cost_s))
+
+
 def _broken(prediction: Prediction, limits: Limits) -> str:
     if limits.max_cost is not None and prediction.cost > limits.max_cost:
         return f"costs {prediction.cost:.3g}, above max_cost {limits.max_cost:g}"
@@ -351,7 +357,7 @@ def choose(
     Raises:
         DeadlineTooShort, NotSupported: none keeps the limits; the hint has the nearest one.
     """
-    scored = sorted((score(one, objective, limits) for one in predictions), key=lambda one: (bool(one.excluded), one.cost_s))
+    scored = by_cost(score(one, objective, limits) for one in predictions)
     kept = [one for one in _spare_battery(scored, limits, entry) if not one.excluded] or [_last_resort(scored, limits)]
     best = kept[0]
     if may_explore and (bold := _worth_a_try(kept)) is not None:
@@ -384,17 +390,20 @@ def _worth_a_try(kept: Sequence[Scored]) -> Scored | None:
 
 def _last_resort(scored: Sequence[Scored], limits: Limits) -> Scored:
     """What might keep the limits if all goes well, or whose times nobody knows; else the refusal."""
-    hopeful = [
-        one
-        for one in scored
-        if "deadline" in one.excluded and limits.deadline_s is not None and (one.prediction.guessed or one.prediction.fastest_s <= limits.deadline_s)
-    ]
+    hopeful = [one for one in scored if one.excluded and might_keep(one, limits)]
     if hopeful:
         return min(hopeful, key=lambda one: one.prediction.total_s)
-    raise _refusal(scored)
+    raise refusal(scored)
 
 
-def _refusal(scored: Sequence[Scored]) -> DeadlineTooShort | NotSupported:
+def might_keep(one: Scored, limits: Limits) -> bool:
+    """Whether a way keeps the limits as far as anybody knows: it does, or it misses the deadline alone and might keep it if all goes well."""
+    late = limits.deadline_s is not None and "deadline" in one.excluded
+    return not one.excluded or (late and (one.prediction.guessed or one.prediction.fastest_s <= (limits.deadline_s or 0.0)))
+
+
+def refusal(scored: Sequence[Scored]) -> DeadlineTooShort | NotSupported:
+    """Of a request of which none of these ways keeps the limits: it names the nearest."""
     late = [one for one in scored if "deadline" in one.excluded]
     if late:
         nearest = min(late, key=lambda one: one.prediction.total_s)

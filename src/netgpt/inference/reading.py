@@ -17,7 +17,7 @@ import numpy as np
 
 from netgpt.core.value import value
 from netgpt.inference.objective import Objective
-from netgpt.inference.planning import DIRECT, ROUTE, TIERS, Candidate, Decision, Limits, Prediction, Scored, score, why_chosen
+from netgpt.inference.planning import DIRECT, ROUTE, TIERS, Candidate, Decision, Limits, Prediction, Scored, by_cost, score, why_chosen
 from netgpt.inference.request import ChatRequest
 from netgpt.inference.routing import Router
 from netgpt.models.quality import assumed_quality
@@ -158,7 +158,7 @@ def settled(decision: Decision, read: Read, nodes: Mapping[str, Member], objecti
         limits: from the request's arrival on, as all times of a plan are.
     """
     alone = [one.prediction for one in decision.ranked if one.prediction.candidate.strategy == DIRECT]
-    told = sorted((score(_known(one, read, nodes), objective, limits) for one in alone), key=lambda one: (bool(one.excluded), one.cost_s))
+    told = by_cost(score(_known(one, read, nodes), objective, limits) for one in alone)
     best, second = told[0], next(iter(told[1:]), None)
     chances = ", ".join(f"{model} {chance:.0%}" for model, chance in read.right.items())
     before = f"{read.node} read the prompt (right: {chances})" if read.right else f"{read.node} did not read the prompt ({read.why})"
