@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from netgpt.core.errors import DeadlineTooShort, NotSupported
-from netgpt.inference.bounds import has_limits, within_limits
+from netgpt.inference.bounds import has_limits, of_named, within_limits
 from netgpt.inference.objective import INTERACTIVE, objective_of
-from netgpt.inference.planning import CASCADE, DIRECT, Candidate, Limits, Prediction, Scored, by_cost, score
+from netgpt.inference.planning import CASCADE, DIRECT, Candidate, Decision, Limits, Prediction, Scored, by_cost, score
 from netgpt.inference.request import ChatRequest
 
 NAMED = ("device1", "edge1", "cloud1")
@@ -65,6 +65,17 @@ def test_what_no_way_keeps_is_refused_with_what_does() -> None:
     with pytest.raises(NotSupported) as nobody:
         within("cascade", max_energy_j=0.001)
     assert "ask 'auto'" not in nobody.value.hint, "it would not keep it either"
+
+
+def test_a_plan_of_a_named_strategy_shows_its_ways_alone() -> None:
+    ranked = tuple(scored(Limits()))
+    decision = Decision(chosen=ranked[0], ranked=ranked, why="")
+    plan = of_named("cascade", decision)
+    assert {one.prediction.candidate.strategy for one in plan.ranked} == {CASCADE}
+    assert plan.chosen is plan.ranked[0]
+    assert plan.why.startswith("cascade edge1 > cloud1 is what 'cascade' is expected to come to: ")
+    assert of_named("route", decision) is decision, "nobody can tell"
+    assert of_named("auto", decision) is decision
 
 
 def test_who_set_no_limit_is_not_checked() -> None:

@@ -1,6 +1,6 @@
 """`POST /api/v1/plan`: what `auto` would choose for a chat completion, and every candidate, before anything runs.
 
-Where a tier's model is named, its nodes are the candidates.
+Where a tier's model is named, its nodes are the candidates; where a strategy is, what it may come to.
 """
 
 from __future__ import annotations

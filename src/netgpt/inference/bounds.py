@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from netgpt.core.errors import DeadlineTooShort, NotSupported
-from netgpt.inference.choice import CASCADE
+from netgpt.inference.choice import CASCADE, ROUTE
 from netgpt.inference.planning import CASCADE as CASCADES
-from netgpt.inference.planning import DIRECT, WHOLE, Limits, Scored, might_keep, refusal
+from netgpt.inference.planning import DIRECT, WHOLE, Decision, Limits, Scored, might_keep, refusal, why_chosen
+from netgpt.inference.planning import ROUTE as ROUTES
 from netgpt.inference.request import ChatRequest
+
+STRATEGY = {CASCADE: CASCADES, ROUTE: ROUTES}  # of plans, by model name
 
 
 def has_limits(request: ChatRequest) -> bool:
@@ -43,6 +46,15 @@ def _ways_of(model: str, named: Collection[str], scored: Sequence[Scored]) -> li
     plain = [(one, way) for one, way in of if set(way.nodes) <= set(named) and not any(way.variants) and way.fidelity == WHOLE]
     climbing = [one for one, way in plain if way.strategy == CASCADES] if model == CASCADE else []
     return climbing or [one for one, way in plain if way.strategy == DIRECT]
+
+
+def of_named(model: str, decision: Decision) -> Decision:
+    """A plan for a request that names `cascade` or `route`: the ways of that strategy alone, where any is told."""
+    ways = [one for one in decision.ranked if one.prediction.candidate.strategy == STRATEGY.get(model)]
+    if not ways:
+        return decision
+    second = ways[1] if len(ways) > 1 else None
+    return Decision(chosen=ways[0], ranked=tuple(ways), why=why_chosen(ways[0], second, f"is what {model!r} is expected to come to"))
 
 
 def _refused(model: str, error: DeadlineTooShort | NotSupported, scored: Sequence[Scored]) -> DeadlineTooShort | NotSupported:

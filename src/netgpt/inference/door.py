@@ -15,7 +15,7 @@ from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NotSupported
 from netgpt.inference.admission import Admission, Lane
-from netgpt.inference.bounds import has_limits, within_limits
+from netgpt.inference.bounds import has_limits, of_named, within_limits
 from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.compressing import Asked, Compressing, is_shortened
 from netgpt.inference.direct import direct
@@ -238,11 +238,14 @@ class Door:
         return Asked(shorter, render_prompt(self._tokenizer, shorter), compression, read)
 
     def plan(self, request: ChatRequest) -> Decision:
-        """What `auto` would choose for this request now, and every candidate. Nothing is asked of anybody, and nothing remembered.
+        """What `auto` would choose for this request now, and every candidate; of a strategy that is named, its own. Nothing is asked or remembered.
 
         Raises:
             NetgptError: nobody may, can, or keeps the limits.
         """
+        return of_named(request.model, self._preview(request))
+
+    def _preview(self, request: ChatRequest) -> Decision:
         nodes = able_nodes(self._nodes(_lane(request)), request.grammar)
         check_length(nodes, model=request.model, chars=prompt_length(request), param=prompt_param(request))
         now_s, deadline_s = self._clock.now_s(), self._deadline_s(request)
@@ -279,7 +282,7 @@ class Door:
             return None
         self._prober.watch(nodes)
         try:
-            return straight_to(largest, self.plan(request))
+            return straight_to(largest, self._preview(request))
         except (DeadlineExceeded, NotSupported):
             return None
 
