@@ -23,6 +23,7 @@ from netgpt.inference.embedding import embed_all, embed_sessions, same_model, ve
 from netgpt.inference.entrance import Entrance
 from netgpt.inference.finish import finish_of, why
 from netgpt.inference.fit import Fit, check_length, fit_in
+from netgpt.inference.objective import Objective
 from netgpt.inference.planner import Planner, told
 from netgpt.inference.planning import ROUTE, WHOLE, Decision
 from netgpt.inference.probing import Prober
@@ -100,7 +101,7 @@ class Door:
         self._rooms = Rooms(self._admission)
         self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
         self._visits = Visits(entry, clock, metrics, record)
-        self._planner = planner or Planner(entry().id)
+        self._planner = planner or Planner(entry().id, tier=entry().tier)
         self._prober = Prober(self._planner.estimates, handle, clock, metrics, self._doors)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
@@ -244,6 +245,10 @@ class Door:
             NetgptError: nobody may, can, or keeps the limits.
         """
         return of_named(request.model, self._preview(request))
+
+    def weights(self, service: str) -> Objective:
+        """By which a class of service is weighed here."""
+        return self._planner.weights(service)
 
     def _preview(self, request: ChatRequest) -> Decision:
         nodes = able_nodes(self._nodes(_lane(request)), request.grammar)

@@ -18,7 +18,7 @@ from netgpt.inference.compressing import why_whole
 from netgpt.inference.estimates import Estimates, NodeView, Sample
 from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
-from netgpt.inference.objective import objective_of
+from netgpt.inference.objective import Objective, objective_of
 from netgpt.inference.planning import (
     CASCADE,
     COMPRESSED,
@@ -54,6 +54,7 @@ from netgpt.node.session import Session
 
 SHORT = 0.1  # one answer in ten is shorter than what a refusal is judged by
 PLANS_A_TRY = 8  # at most one request in so many is used to learn of a node
+DEVICE = "device"
 KEPT_CHOICES = 64  # kinds of requests whose last choice is remembered
 CHOICE_TOKENS = 64  # prompts that differ by less than such a factor-of-two step are of one kind
 
@@ -95,6 +96,7 @@ class Planner:
         self,
         entry: str,
         *,
+        tier: str = DEVICE,
         battery: Battery | None = None,
         climbing: Climbing | None = None,
         reader: Reader | None = None,
@@ -102,6 +104,7 @@ class Planner:
     ) -> None:
         """Args:
         entry: the door's own node.
+        tier: of it: a device pays for what it asks of others with its radio's energy, and energy is weighed for it and for whoever has a battery.
         battery: None: it runs on mains.
         climbing: what cascades do here; None: this door runs none.
         reader: knows what reading a prompt first tells of who should answer; None: nobody here does.
@@ -109,6 +112,7 @@ class Planner:
         """
         self.estimates = Estimates(entry)
         self._entry = entry
+        self._mobile = tier == DEVICE
         self._battery = battery
         self._spent_j = 0.0
         self._climbing = climbing
@@ -153,7 +157,7 @@ class Planner:
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
         decision = choose(
             self.predictions(request, features, nodes, running, now_s, ahead or {}, limits),
-            objective_of(request.service),
+            self.weights(request.service),
             limits,
             previous=self._last.get(kind),
             entry=self._entry,
@@ -192,7 +196,7 @@ class Planner:
         features, limits = self._features(request, nodes), self._limits(request, deadline_s)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
         found = self.predictions(request, features, nodes, running, now_s, ahead or {}, limits)
-        decision = choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
+        decision = choose(found, self.weights(request.service), limits, previous=self._last.get(kind), entry=self._entry)
         return self._guided(decision, request, features, nodes, running, now_s)
 
     def scored(
@@ -208,7 +212,7 @@ class Planner:
         """All ways over these nodes, best first, those that break a limit last, and the limits. Nothing is remembered."""
         features, limits = self._features(request, nodes), self._limits(request, deadline_s)
         found = self.predictions(request, features, nodes, running, now_s, ahead or {}, limits)
-        return by_cost(score(one, objective_of(request.service), limits) for one in found), limits
+        return by_cost(score(one, self.weights(request.service), limits) for one in found), limits
 
     def _guided(
         self, decision: Decision, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float
@@ -228,6 +232,11 @@ class Planner:
         )
         return guided(decision, self._policy, situation)
 
+    def weights(self, service: str) -> Objective:
+        """Of a class of service at this door. What a machine on mains takes shortens nobody's day: it is told, and held to limits."""
+        objective = objective_of(service)
+        return objective if self._mobile or self._battery is not None else replace(objective, energy_s_per_j=0.0)
+
     def _limits(self, request: ChatRequest, deadline_s: float) -> Limits:
         return Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
 
@@ -246,7 +255,7 @@ class Planner:
         """
         if self._reader is not None and read.right and (router := self.router_for(request, nodes)) is not None:
             self._reader.learn(router, read.right)
-        return settled(decision, read, {node.id: node for node in nodes}, objective_of(request.service), self._limits(request, deadline_s))
+        return settled(decision, read, {node.id: node for node in nodes}, self.weights(request.service), self._limits(request, deadline_s))
 
     def give_up(self, router: Router) -> None:
         """Read no more prompts for it: it knows other weights."""
@@ -292,7 +301,7 @@ class Planner:
         work_s = own.pace.prefill_s(features.prompt_tokens) * own.prefill_ratio
         took_s = own.rtt_s + node_wait_s(own, 0.0) + work_s if router.needs_state else 0.0
         energy_j = own.offer.power_w * work_s if router.needs_state else 0.0
-        objective, left = objective_of(request.service), _left(limits, took_s, energy_j)
+        objective, left = self.weights(request.service), _left(limits, took_s, energy_j)
         scored = [score(one, objective, left) for one in found if one.candidate.strategy == DIRECT]
         ways = [one for one in scored if not one.excluded]
         if len({members[way.prediction.candidate.nodes[0]].model for way in ways}) < 2:
@@ -343,6 +352,7 @@ class Planner:
             prompt_tokens=prompt_tokens,
             answer_tokens=self._lengths.mean(request.key, request.model, most),
             short_tokens=self._lengths.quantile(request.key, request.model, most, SHORT),
+            mobile=self._mobile,
         )
 
     def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float, shown: bool = True) -> None:

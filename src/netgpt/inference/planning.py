@@ -70,6 +70,7 @@ class Features:
     answer_tokens: float  # expected
     short_tokens: float  # so short one answer in ten is
     shortened: Shortened | None = None  # None: the prompt stays whole
+    mobile: bool = True  # the entry node is a device: what it asks of others goes over its radio
 
 
 @value
@@ -244,7 +245,7 @@ def _alone(candidate: Candidate, features: Features, of_node: NodeView, variant:
         up_bytes=0.0 if view.is_entry else up_bytes,
         down_bytes=0.0 if view.is_entry else down_bytes,
         token_bytes=0.0 if view.is_entry else view.down.slope,
-        energy_j=view.offer.power_w * (prefill_s + token_s * answer) if view.is_entry else radio_energy_j(total_s, up_bytes, down_bytes),
+        energy_j=_energy_j(features, view, prefill_s + token_s * answer, total_s, up_bytes, down_bytes),
         cost=view.offer.cost(features.prompt_tokens, answer),
         quality=quality,
         spread=0.0 if view.late_s else max(view.pace_spread, view.network_spread * min(view.rtt_s / max(ttft_s, 1e-9), 1.0)),
@@ -271,6 +272,13 @@ def node_wait_s(view: NodeView, until_s: float) -> float:
     behind_s = view.queue_trust * view.queue_s + (1 - view.queue_trust) * modelled_s
     others_s = view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio + OTHERS_ANSWER * token_time_s(view.pace, view.running, OTHERS_PROMPT)
     return behind_s + view.full * others_s / (view.slots + 1)  # the first of so many that end
+
+
+def _energy_j(features: Features, view: NodeView, working_s: float, total_s: float, up_bytes: float, down_bytes: float) -> float:
+    """Of the entry node: its machine's if it computes, else its radio's, if it has one."""
+    if view.is_entry:
+        return view.offer.power_w * working_s
+    return radio_energy_j(total_s, up_bytes, down_bytes) if features.mobile else 0.0
 
 
 def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
