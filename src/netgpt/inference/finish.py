@@ -44,7 +44,7 @@ def finish_of(
         completion_tokens=session.answer_tokens,
         cached_tokens=max((piece.cached for piece in counted), default=0),
         strategy=TIER_OF_MODEL.get(request.model, request.model),
-        why=plan["why"] if plan else why(request.model, nodes, spans),
+        why=plan["why"] if plan else why(request.model, nodes, spans, climbs=telling.escalations, switches=len(telling.switches)),
         origin=spans,
         switches=tuple(telling.switches),
         escalations=telling.escalations,
@@ -87,12 +87,31 @@ def _counted_by(session: Session, spans: Sequence[Span], *, foreign_prompt: bool
     return {"prompt_tokens": nodes[:1] if foreign_prompt else ("door",), "completion_tokens": nodes}
 
 
-def why(model: str, nodes: Sequence[Member], spans: Sequence[Span] | None = None) -> str:
-    """Why these nodes answered, where nothing was chosen for the request; `spans` say who made what of a text."""
-    if model == CASCADE and spans is not None:
-        return f"{spans[-1].node if spans else nodes[0].id} was sure enough, or the largest that could be asked"
-    if model == ROUTE and spans is not None:
-        return f"{spans[0].node if spans else nodes[0].id} was expected to be right most often for what it costs"
+def why(model: str, nodes: Sequence[Member], spans: Sequence[Span] | None = None, *, climbs: int = 0, switches: int = 0) -> str:
+    """Why these nodes answered, where nothing was chosen for the request.
+
+    Args:
+        spans: who made what of a text; None: nothing says.
+        climbs: how often an answer was passed on to a larger model,
+        switches: and how often to another at all.
+    """
+    if model in (CASCADE, ROUTE) and spans is not None:
+        last = next((node for node in nodes if spans and node.id == spans[-1].node), nodes[0])
+        if len({node.model for node in nodes}) == 1:
+            return f"{last.id}: all nodes that may answer run one model"
+        return _why_climbed(last, nodes, climbs, switches) if model == CASCADE else f"{last.id} was expected to be right most often for what it costs"
     if model == AUTO:
         return f"{nodes[0].id} runs the largest model that is up"  # vectors of different models cannot be compared: no choice is made anew
     return f"the request names {model}"
+
+
+def _why_climbed(last: Member, nodes: Sequence[Member], climbs: int, switches: int) -> str:
+    if last.parameters < max(node.parameters for node in nodes):
+        return (
+            f"{last.id} gave the best answer that could be had: not every node could be reached"
+            if switches > climbs
+            else f"{last.id} was sure enough"
+        )
+    if climbs:
+        return f"{last.id} runs the largest model that may answer, and no smaller one was sure enough"
+    return f"{last.id} runs the largest model that may answer, and no smaller one gave an answer that can be judged"

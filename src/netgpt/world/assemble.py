@@ -247,7 +247,7 @@ class Node:
             version=config.wire_version,
         )
         calibrations = calibrations_at(Path(config.home) if config.home else None)
-        judge = Judge(calibrations)
+        judge = Judge(calibrations, metrics=metrics)
         battery = Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None
         self.door = Door(
             entry=lambda: self.membership.member,
