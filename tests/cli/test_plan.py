@@ -55,6 +55,17 @@ def test_limits_travel_and_wrong_ones_are_refused(url: str, capsys: pytest.Captu
     assert "max_cost is -1" in capsys.readouterr().err
 
 
+def test_what_was_planned_can_be_asked_with_the_same_wishes(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    wishes = ["--url", url, "--privacy", "device-only", "--service", "batch", "--deadline", "30", "--max-energy", "1e6", "--max-tokens", "8"]
+    assert main(["ask", "What is 5QI 1?", *wishes, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["netgpt"]
+    assert [span["node"] for span in told["origin"]] == ["device1"]
+    assert told["plan"]["service"] == "batch"
+    assert main(["ask", "What is 5QI 1?", "--url", url, "--max-cost", "-1"]) == BY_CODE["invalid_request"].exit_code
+    assert main(["ask", "What is 5QI 1?", "--url", url, "--privacy", "device"]) == BY_CODE["invalid_request"].exit_code
+    assert "did you mean 'device-only'" in capsys.readouterr().err
+
+
 def test_a_request_is_explained_from_the_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     simulate(load_scenario("campus"), seed=1, duration_s=20, output=DiskStorage(tmp_path))
     events = [parse_event(line) for line in (tmp_path / "events.jsonl").read_bytes().splitlines()]

@@ -151,6 +151,17 @@ def test_what_is_not_trusted_is_not_shown_and_the_next_model_answers_anew() -> N
     assert policy.learnt == [("device1", "edge1", alone("device") == alone("edge"))]
 
 
+def test_a_reply_says_whether_the_last_model_was_sure_or_the_largest() -> None:
+    reasons = [ask_hashes(policy)[1].why for policy in (Doubter(()), Doubter(("hash-device", "hash-edge")), Doubter((), blind=("device1", "edge1")))]
+    assert reasons[0] == "device1 was sure enough"
+    assert reasons[1] == "cloud1 runs the largest model that may answer, and no smaller one was sure enough"
+    assert reasons[2] == "cloud1 runs the largest model that may answer, and no smaller one gave an answer that can be judged"
+    stands = ask_hashes(Doubter(("hash-device", "hash-edge")), cloud1=0)[1]
+    assert stands.why == "edge1 gave the best answer that could be had: not every node could be reached"
+    own = ask_hashes(Doubter(()), replace(HELLO, privacy="device-only"))[1]
+    assert own.why == "device1: all nodes that may answer run one model"
+
+
 def test_a_tier_can_be_skipped() -> None:
     text, finish, connections = ask_hashes(Doubter(("hash-device",), to="hash-cloud"))
     assert text == alone("cloud")

@@ -42,8 +42,12 @@ def test_content_stays_within_its_privacy_level():
     assert ids("auto", privacy="device-only") == ["device1"]
     assert ids("auto", privacy="edge-allowed") == ["edge2", "edge1", "device1"]
     assert ids("auto", entry=EDGE, privacy="device-only") == ["edge2"], "the entry node has the content already, no other may"
-    with pytest.raises(PrivacyRefused, match="'edge-allowed' forbids"):
+    with pytest.raises(PrivacyRefused, match="'edge-allowed' forbids") as forbidden:
         ids("netgpt-cloud", privacy="edge-allowed")
+    assert forbidden.value.hint == "ask 'netgpt-edge' or 'auto', or raise the privacy level to 'cloud-allowed'"
+    with pytest.raises(PrivacyRefused) as forbidden:
+        ids("netgpt-edge", privacy="device-only")
+    assert forbidden.value.hint == "ask 'netgpt-device' or 'auto', or raise the privacy level to 'edge-allowed'"
 
 
 def test_what_cannot_be_answered_says_why():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -13,7 +15,7 @@ from netgpt.core.chance import SeededChance
 from netgpt.inference.calibration_file import shipped_calibrations
 from netgpt.inference.cascade import cascade
 from netgpt.inference.climbing import expected
-from netgpt.inference.confidence import Calibrations
+from netgpt.inference.confidence import Calibrations, Evidence
 from netgpt.inference.door import Door
 from netgpt.inference.judge import Judge
 from netgpt.inference.planner import Planner, row
@@ -141,3 +143,21 @@ def test_who_is_slow_for_nobody_is_asked_alone():
     finish, connections, _ = answered(replace(REQUEST, service="interactive"))
     assert finish.plan["chosen"]["strategy"] == "direct"
     assert sum(connection.calls.count("generate") for connection in connections.values()) == 1
+
+
+def test_drift_is_shown_in_the_metrics_and_rings_where_it_is_more_than_chance():
+    metrics = Metrics()
+    judge = Judge(shipped_calibrations(), metrics=metrics)
+    device, cloud = (
+        cast(NodeHandle, SimpleNamespace(member=replace(member(hash_engine(tier), tier), model=f"netgpt-{tier}"))) for tier in ("device", "cloud")
+    )
+    sure = Evidence(logprobs=(-0.01,) * 8, runners_up=(-6.0,) * 8)
+    shift, alarm = (family.labels("netgpt-device", "netgpt-cloud") for family in (metrics.calibration_shift, metrics.calibration_alarm))
+    judge.learn(sure, device, cloud, agreed=True)
+    assert shift.value > 0
+    assert alarm.value == 0
+    for _ in range(40):
+        judge.learn(sure, device, cloud, agreed=False)
+    assert shift.value == judge.drifts["netgpt-device", "netgpt-cloud"].shift < -0.5
+    assert alarm.value == 1
+    assert b"netgpt_calibration_alarm" in metrics.render()

@@ -90,6 +90,21 @@ def test_answers_that_were_cut_would_have_been_longer():
     assert 12 < lengths.mean("k", "auto", 200) < 200
 
 
+def test_that_all_answers_were_cut_early_does_not_make_the_next_one_endless():
+    lengths = Lengths()
+    assert lengths.quantile("k", "auto", 2000, 0.1) < 10, "some answers are short, and nobody has seen one yet"
+    for _ in range(64):
+        lengths.add("k", "auto", 12, cut=True)
+    assert lengths.mean("k", "auto", 12) == 12
+    assert lengths.mean("k", "auto", 2000) == 12 + 64
+    assert lengths.left("k", "auto", 12, 2000) == 1988, "a slot is promised to nobody too early"
+    assert lengths.quantile("k", "auto", 2000, 0.1) == 12
+    lengths.add("k", "auto", 500, cut=True)
+    assert lengths.mean("k", "auto", 2000) == 1000
+    lengths.add("k", "auto", 40, cut=False)
+    assert lengths.mean("k", "auto", 2000) > 100, "one has ended: now there is a rate"
+
+
 def test_what_is_left_of_an_answer_is_what_longer_ones_had_beyond():
     lengths = Lengths()
     assert lengths.left("k", "auto", 10, 500) == 64

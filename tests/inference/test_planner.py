@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from netgpt.core.clock import WallClock
-from netgpt.core.errors import InvalidRequest
+from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.planner import PLANS_A_TRY, Battery, Planner, told
 from netgpt.inference.request import ChatRequest, Finish, Span
 from netgpt.models.generation import Sampling, Timings
@@ -101,9 +101,21 @@ def test_the_battery_runs_down_with_what_answers_spent():
     assert Planner("device1").battery is None
 
 
-def test_somebody_who_judges_the_request_is_asked():
-    judged = Planner("device1", judge=lambda request, nodes: {"device1": 1.0, "cloud1": 0.1, "edge1": 0.1})
-    assert planned(judged, 0.0) == "device1"
+def test_a_door_on_mains_weighs_no_energy_and_pays_no_radio():
+    at_edge, at_device = Planner("edge1", tier="edge"), Planner("device1", tier="device")
+    power = (*(replace(node, offer=Offer(pace=PACE, power_w=500.0)) for node in NODES[1:]),)  # a server's
+    assert planned(at_edge, 0.0, [replace(node, quality=0.7) for node in power]) == "edge1", "its own machine's energy shortens nobody's day"
+    ways = {one.prediction.candidate.nodes: one.prediction for one in at_edge.preview(REQUEST, power, {}, 0.0, deadline_s=60).ranked}
+    assert ways["cloud1",].energy_j == 0
+    assert ways["edge1",].energy_j > 100, "it is told all the same"
+    with pytest.raises(NotSupported):
+        at_edge.preview(replace(REQUEST, max_energy_j=1.0), power[:1], {}, 0.0, deadline_s=60)
+    assert at_edge.weights("batch").energy_s_per_j == 0
+    assert (
+        at_device.weights("batch").energy_s_per_j
+        == Planner("edge1", tier="edge", battery=Battery(capacity_j=1.0)).weights("batch").energy_s_per_j
+        > 0
+    )
 
 
 def test_what_is_told_of_a_decision_holds_no_content():

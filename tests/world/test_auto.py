@@ -125,3 +125,24 @@ def test_a_device_whose_battery_is_at_its_reserve_lets_others_compute() -> None:
     device = {"quality": 0.99, "battery_j": 50_000.0}
     assert in_world(changed("device1", **device), once) == "device1"
     assert in_world(changed("device1", battery=0.04, **device), once) != "device1"
+
+
+def test_an_answer_that_is_named_is_held_to_the_limits_too_and_refused_with_the_nearest_choice() -> None:
+    async def refused(world: SimulatedWorld) -> None:
+        for model in ("netgpt-device", "netgpt-edge", "netgpt-cloud") * 3:
+            await ask(world, model=model)
+        started = sum(sent.payloads for (_, _, method), sent in world.network.carried.items() if method == "generate")
+        with pytest.raises(DeadlineTooShort, match="'netgpt-cloud': nothing answers in time: cloud1 would take") as late:
+            await ask(world, model="netgpt-cloud", deadline_s=0.3, max_tokens=4)
+        assert "ask 'auto': device1 is expected to take" in late.value.hint
+        assert "or raise deadline_s to" in late.value.hint
+        with pytest.raises(NotSupported, match="nothing keeps max_energy_j: device1 takes") as dear:
+            await ask(world, model="netgpt-device", max_energy_j=0.01)
+        assert dear.value.param == "max_energy_j"
+        with pytest.raises(DeadlineTooShort, match=r"device1 would take .* the least of all"):
+            await ask(world, model="route", deadline_s=0.01)
+        after = sum(sent.payloads for (_, _, method), sent in world.network.carried.items() if method == "generate")
+        assert after == started, "nothing was asked for what could not be kept"
+        assert (await ask(world, model="netgpt-cloud", deadline_s=30.0)).origin[0].node == "cloud1"
+
+    in_world(with_link(0.4, 100e6), refused)

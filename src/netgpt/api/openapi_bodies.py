@@ -132,8 +132,8 @@ def answer(served: Served) -> dict[str, Schema]:
             "default": INTERACTIVE,
             "description": "By which `auto` weighs time, energy, bytes and quality.",
         }),
-        "max_cost": number(0, MOST_BUDGET, "What `auto` may spend on the answer, in the unit of the nodes' prices."),
-        "max_energy_j": number(0, MOST_BUDGET, "What `auto` may spend of the entry node's energy, in joules."),
+        "max_cost": number(0, MOST_BUDGET, "What the answer may cost, in the unit of the nodes' prices."),
+        "max_energy_j": number(0, MOST_BUDGET, "What the answer may take of the entry node's energy, in joules."),
     }  # fmt: skip
 
 

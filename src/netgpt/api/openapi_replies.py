@@ -141,6 +141,7 @@ def _candidate() -> Schema:
         ttft_p95_s={**seconds, "description": "So late the first token comes one time in twenty."},
         held_s={**seconds, "description": "Of it: held back at the door."},
         wait_s={**seconds, "description": "Of it: behind others at the node."},
+        read_s={**seconds, "description": "Of it: the entry node reads the prompt, to tell who is to answer."},
         token_s=seconds,
         total_s=seconds,
         prompt_tokens={**WHOLE, "description": "As it is asked; expected."},
@@ -165,6 +166,10 @@ def _plan() -> Schema:
         runner_up=or_null(part("Candidate")),
         explores={"type": "boolean", "description": "It was chosen to learn of it."},
     )
+    right = {"type": "object", "additionalProperties": NUMBER, "description": "Chance that a model's answer is right, by model."}
+    read = record(node=TEXT, took_s=NUMBER, right=right)
+    read["properties"] |= {"why": {**TEXT, "description": "The prompt was not read."}}
+    fields["properties"] |= {"read": {**read, "description": "What reading the prompt told, before it was chosen who answers."}}
     fields["properties"] |= {"candidates": many(part("Candidate")), "weights": {"type": "object", "additionalProperties": NUMBER}}
     return fields
 

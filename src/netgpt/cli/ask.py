@@ -12,6 +12,8 @@ from netgpt.core.errors import NetgptError, UsageError
 if TYPE_CHECKING:
     from netgpt.cli.door_client import DoorClient, Told
 
+COMPRESS = ("never", "auto", "always")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", nargs="?", help="what to ask; - or nothing reads it from standard input")
@@ -21,15 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_door_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which door, which model, and how to answer: the same for `ask` and `chat`."""
+    """Which door, which model, how to answer and within which limits: the same for `ask`, `chat` and `plan`."""
     door = parser.add_mutually_exclusive_group()
     door.add_argument("--node", help="enter at this node's door (default: the scenario's default node)")
     door.add_argument("--url", help="enter at the door with this URL, whatever runs here")
-    parser.add_argument("--model", default="auto", help="netgpt-device, netgpt-edge, netgpt-cloud or auto (default: auto)")
+    parser.add_argument("--model", default="auto", help="netgpt-device, netgpt-edge, netgpt-cloud, auto, cascade or route (default: auto)")
     parser.add_argument("--system", metavar="TEXT", help="instructions that go before the conversation")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 to 2; 0 always takes the likeliest token (default: 0)")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="at most so many tokens (default: as many as the model's context holds)")
     parser.add_argument("--seed", type=int, help="the same seed gives the same answer")
+    parser.add_argument("--service", metavar="CLASS", help="by which weights auto chooses: interactive, batch or critical (default: interactive)")
+    parser.add_argument("--privacy", metavar="LEVEL", help="who may see it: device-only, edge-allowed or cloud-allowed (default: cloud-allowed)")
+    parser.add_argument("--deadline", type=float, metavar="SECONDS", help="after which the answer is of no use")
+    parser.add_argument("--max-cost", type=float, metavar="COST", help="in the unit of the nodes' prices")
+    parser.add_argument("--max-energy", type=float, metavar="JOULES", help="of the entry node's energy")
+    parser.add_argument(
+        "--compress", choices=COMPRESS, default=COMPRESS[0], help="whether what tells least may be left out of the question (default: never)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
 def request_body(args: argparse.Namespace, messages: list[dict[str, str]]) -> dict[str, Any]:
     """A chat completion's body for these arguments; what was not given is left out."""
     system = [{"role": "system", "content": args.system}] if args.system else []
-    wishes = {"temperature": args.temperature, "max_tokens": args.max_tokens, "seed": args.seed}
+    wishes = {"temperature": args.temperature, "max_tokens": args.max_tokens, "seed": args.seed, "service": args.service, "privacy": args.privacy}
+    wishes |= {"deadline_s": args.deadline, "max_cost": args.max_cost, "max_energy_j": args.max_energy}
+    wishes |= {"compress": None if args.compress == COMPRESS[0] else {"when": args.compress}}
     return {"model": args.model, "messages": system + messages, **{name: value for name, value in wishes.items() if value is not None}}
 
 

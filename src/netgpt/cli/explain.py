@@ -93,7 +93,10 @@ def render(events: Sequence[Mapping[str, Any]]) -> str:
 def way(one: Mapping[str, Any]) -> str:
     """A candidate's nodes, with their variants, and what became of the prompt."""
     variants = one.get("variants") or [""] * len(one["nodes"])
-    places = " > ".join(f"{node}@{variant}" if variant else node for node, variant in zip(one["nodes"], variants, strict=True))
+    places = (" | " if one.get("strategy") == "route" else " > ").join(
+        f"{node}@{variant}" if variant else node for node, variant in zip(one["nodes"], variants, strict=True)
+    )
+    places = places if one.get("strategy", "direct") == "direct" else f"{one['strategy']} {places}"
     return f"{places}, compressed" if one.get("fidelity") == "compressed" else places
 
 

@@ -8,13 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from netgpt.inference.objective import SERVICES
-from netgpt.inference.request import DEFAULT_PRIVACY
-from netgpt.node.session import PRIVACY_LEVELS
-
 HEADINGS = ("WAY", "VARIANT", "PROMPT", "J (s)", "FIRST TOKEN", "PER TOKEN", "IN ALL", "BYTES", "ENERGY", "COST", "QUALITY", "KNOWN FROM", "LEFT OUT")
-
-COMPRESS = ("never", "auto", "always")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("question", help="what would be asked")
     add_door_arguments(parser)
-    parser.add_argument("--service", choices=SERVICES, default=SERVICES[0], help=f"by which weights (default: {SERVICES[0]})")
-    parser.add_argument("--privacy", choices=PRIVACY_LEVELS, default=DEFAULT_PRIVACY, help=f"who may see it (default: {DEFAULT_PRIVACY})")
-    parser.add_argument("--deadline", type=float, metavar="SECONDS", help="after which the answer is of no use")
-    parser.add_argument("--max-cost", type=float, metavar="COST", help="in the unit of the nodes' prices")
-    parser.add_argument("--max-energy", type=float, metavar="JOULES", help="of the entry node's energy")
-    parser.add_argument(
-        "--compress", choices=COMPRESS, default=COMPRESS[0], help="whether what tells least may be left out of the question (default: never)"
-    )
     parser.add_argument("--json", action="store_true", help="print the door's whole reply as JSON")
 
 
@@ -37,10 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from netgpt.cli.ask import request_body
     from netgpt.cli.door_client import DoorClient, find_door, find_key
 
-    limits = {"deadline_s": args.deadline, "max_cost": args.max_cost, "max_energy_j": args.max_energy}
-    body = request_body(args, [{"role": "user", "content": args.question}]) | {"service": args.service, "privacy": args.privacy}
-    body |= {name: value for name, value in limits.items() if value is not None}
-    body |= {} if args.compress == COMPRESS[0] else {"compress": {"when": args.compress}}
+    body = request_body(args, [{"role": "user", "content": args.question}])
     with DoorClient(find_door(args.home, url=args.url, node=args.node), find_key(args.home, url=args.url)) as client:
         plan = client.plan(body)
     if args.json:
@@ -70,7 +53,8 @@ def shown(one: Mapping[str, Any]) -> list[object]:
     """One candidate as a row of `HEADINGS`."""
     from netgpt.core.units import format_bytes, format_duration
 
-    way = " > ".join(one["nodes"]) if one["strategy"] == "direct" else f"{one['strategy']} {' > '.join(one['nodes'])}"
+    nodes = (" | " if one["strategy"] == "route" else " > ").join(one["nodes"])
+    way = nodes if one["strategy"] == "direct" else f"{one['strategy']} {nodes}"
     sources = one["sources"]
     variants = one.get("variants", [])
     return [

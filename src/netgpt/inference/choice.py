@@ -37,9 +37,7 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
         raise ModelNotFound(f"no model {model!r}", hint=did_you_mean(model, MODEL_NAMES), param="model")
     tier = TIER_OF_MODEL.get(model)
     if tier is not None and not may_see_content(privacy, tier):
-        raise PrivacyRefused(
-            f"model {model!r} runs in the {tier}, which {privacy!r} forbids", hint="ask a lower tier, or raise the privacy level", param="privacy"
-        )
+        raise _forbidden(model, tier, privacy)
     able = [member for member in members if _may_serve(member, tier, entry, privacy)]
     up = [member for member in able if member.state == "ready"]
     if not up:
@@ -53,6 +51,14 @@ def serving_nodes(model: str, members: Sequence[Member], *, entry: Member, priva
             f"no node that serves {model!r} gives {lacking}: {named} cannot", hint=f"leave out {lacking}, or ask another model", param=lacking
         )
     return sorted(fit, key=lambda member: _preference(member, entry, smallest_first=model in (CASCADE, ROUTE)))
+
+
+def _forbidden(model: str, tier: str, privacy: str) -> PrivacyRefused:
+    """A tier is named that may not see the content: the refusal names the nearest that may, and the level that would do."""
+    nearest = max((name for name, other in TIER_OF_MODEL.items() if may_see_content(privacy, other)), key=list(TIER_OF_MODEL).index)
+    level = next(level for level in PRIVACY_LEVELS if may_see_content(level, tier))
+    hint = f"ask {nearest!r} or {AUTO!r}, or raise the privacy level to {level!r}"
+    return PrivacyRefused(f"model {model!r} runs in the {tier}, which {privacy!r} forbids", hint=hint, param="privacy")
 
 
 def _refuse_forbidden(members: Sequence[Member], tier: str | None, entry: Member, privacy: str) -> None:

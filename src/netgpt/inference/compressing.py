@@ -27,6 +27,7 @@ from netgpt.inference.compress import (
 from netgpt.inference.direct import LOST
 from netgpt.inference.planning import COMPRESSED, WHOLE, Decision
 from netgpt.inference.prompt import render_prompt
+from netgpt.inference.reading import Read
 from netgpt.inference.request import BY_MODEL, BY_WORDS, COMPRESS_ALWAYS, ChatRequest, Compression, CompressWish
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
@@ -44,10 +45,11 @@ class Asked(NamedTuple):
     request: ChatRequest
     prompt_ids: tuple[int, ...]
     compression: Compression | None = None  # None: nobody wished for it
+    read: Read | None = None  # before it was chosen who answers
 
     @property
     def took_s(self) -> float:
-        return self.compression.took_s if self.compression else 0.0
+        return sum(one.took_s for one in (self.compression, self.read) if one)
 
 
 class Compressing:

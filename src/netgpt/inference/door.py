@@ -6,8 +6,8 @@ and says how the answer came about. It knows neither HTTP nor what runs a model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from netgpt.core.chance import Chance
 from netgpt.core.clock import Clock
 from netgpt.core.errors import DeadlineExceeded, NetgptError, NotSupported
 from netgpt.inference.admission import Admission, Lane
+from netgpt.inference.bounds import has_limits, of_named, within_limits
 from netgpt.inference.choice import AUTO, CASCADE, MODEL_NAMES, TIER_OF_MODEL, able_nodes, check_one_tokenizer, native_nodes, serving_nodes
 from netgpt.inference.compressing import Asked, Compressing, is_shortened
 from netgpt.inference.direct import direct
@@ -22,13 +23,16 @@ from netgpt.inference.embedding import Embedded, check_texts, embed_all, embed_s
 from netgpt.inference.entrance import Entrance
 from netgpt.inference.finish import finish_of, why
 from netgpt.inference.fit import Fit, fit_in
+from netgpt.inference.objective import Objective
 from netgpt.inference.planner import Planner, told
-from netgpt.inference.planning import WHOLE, Decision
+from netgpt.inference.planning import ROUTE, WHOLE, Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import check_prompt, prompt_param, render_prompt
+from netgpt.inference.reading import Read
 from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Compression, Delta, EmbedRequest, ServedModel, Vectors
 from netgpt.inference.room import Rooms
+from netgpt.inference.route import Reading
 from netgpt.inference.steps import Accept, Hold, Step, Strategy
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
@@ -97,11 +101,12 @@ class Door:
         self._rooms = Rooms(self._admission)
         self._entrance = Entrance(self._admission, self._node_with_room, clock, metrics)
         self._visits = Visits(entry, clock, metrics, record)
-        self._planner = planner or Planner(entry().id)
+        self._planner = planner or Planner(entry().id, tier=entry().tier)
         self._prober = Prober(self._planner.estimates, handle, clock, metrics, self._doors)
         self._seen: Sequence[Member] = ()  # the members that `_known` was chosen from
         self._known: dict[Lane, Sequence[Member]] = {}
         self._compressing = Compressing(entry=entry, handle=handle, tokenizer=tokenizer, clock=clock)
+        self._reading = Reading(handle=handle, planner=self._planner, clock=clock)
         self._recalling = Recalling(
             secret=scope_secret,
             entry=entry,
@@ -165,12 +170,14 @@ class Door:
             lane = _lane(request)
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_prompt(request, nodes, self._tokenizer)
-            decision, plan = self._plan(request, nodes, visit), {}
+            bounds = self._bounds(request, nodes, visit)
+            decision, plan, read = self._plan(request, nodes, visit), {}, None
             if decision is not None:
-                visit.planned(plan := told(decision, request.service))
+                decision, read = await self._settled(request, decision, nodes, visit)
+                visit.planned(plan := told(decision, request.service, read))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
             with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s, self._clock) as followed:
-                asked = await self._asked(request, decision, nodes, visit)
+                asked = await self._asked(request, decision, nodes, visit, read)
                 fit = self._fit(nodes, request, len(asked.prompt_ids))
                 session = self._session(asked.request, asked.prompt_ids, fit.max_tokens, visit.arrival_s, decision)
                 telling = Telling(
@@ -192,7 +199,7 @@ class Door:
                     session.max_tokens = fit.max_tokens
                 nodes = _first(ticket.node, fit.nodes)
                 strategy, chain = self._way(request, nodes, decision)
-                steps = strategy(session, [self._handle(node) for node in chain])
+                steps = strategy(session, [self._handle(node) for node in _within(bounds, chain)])
                 try:
                     async for step in steps:
                         for piece in _made_final(step, session, telling):
@@ -205,32 +212,46 @@ class Door:
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
             duration_s = self._clock.now_s() - visit.arrival_s
-            finish = finish_of(request, session, telling, nodes, plan, asked.compression, duration_s=duration_s)
+            finish = finish_of(request, session, telling, nodes, plan, asked.compression, asked.read, duration_s=duration_s)
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
             visit.soon(self._planner.learn, asked.request, session, finish, nodes, self._clock.now_s(), strategy is direct)
             yield finish
 
-    async def _asked(self, request: ChatRequest, decision: Decision | None, nodes: Sequence[Member], visit: Visit) -> Asked:
+    async def _settled(self, request: ChatRequest, decision: Decision, nodes: Sequence[Member], visit: Visit) -> tuple[Decision, Read | None]:
+        """Who answers: as was chosen, or as the prompt tells that was chosen to be read first."""
+        if decision.chosen.prediction.candidate.strategy != ROUTE:
+            return decision, None
+        reading = self._session(request, render_prompt(self._tokenizer, request), 1, visit.arrival_s)
+        return await self._reading.settled(request, decision, nodes, reading, arrival_s=visit.arrival_s)
+
+    async def _asked(self, request: ChatRequest, decision: Decision | None, nodes: Sequence[Member], visit: Visit, read: Read | None) -> Asked:
         """The request as nodes are asked it. What fits nobody whole is shortened, if the client allows it at all."""
         prompt_ids, wish = render_prompt(self._tokenizer, request), request.compress
         if wish is None:
-            return Asked(request, prompt_ids)
+            return Asked(request, prompt_ids, read=read)
         fits = any(node.tokenizer != self._tokenizer.hash or node.context_tokens > len(prompt_ids) for node in nodes)
         if fits and not is_shortened(wish, decision):
             why_not = "auto expects more of the whole prompt" if decision else "the request names its model, and leaves it to auto"
-            return Asked(request, prompt_ids, Compression(fidelity=WHOLE, why=why_not, prompt_tokens=len(prompt_ids)))
+            return Asked(request, prompt_ids, Compression(fidelity=WHOLE, why=why_not, prompt_tokens=len(prompt_ids)), read)
         reading = self._session(request, prompt_ids, 1, visit.arrival_s)
         shorter, compression = await self._compressing.shortened(request, wish, reading)
-        return Asked(shorter, render_prompt(self._tokenizer, shorter), compression)
+        return Asked(shorter, render_prompt(self._tokenizer, shorter), compression, read)
 
     def plan(self, request: ChatRequest) -> Decision:
-        """What `auto` would choose for this request now, and every candidate. Nothing is asked of anybody, and nothing remembered.
+        """What `auto` would choose for this request now, and every candidate; of a strategy that is named, its own. Nothing is asked or remembered.
 
         Raises:
             NetgptError: nobody may, can, or keeps the limits.
         """
+        return of_named(request.model, self._preview(request))
+
+    def weights(self, service: str) -> Objective:
+        """By which a class of service is weighed here."""
+        return self._planner.weights(service)
+
+    def _preview(self, request: ChatRequest) -> Decision:
         nodes = able_nodes(self._nodes(_lane(request)), request.grammar)
         check_prompt(request, nodes, self._tokenizer)
         now_s, deadline_s = self._clock.now_s(), self._deadline_s(request)
@@ -251,6 +272,15 @@ class Door:
             self._prober.watch(nodes)
         return decision
 
+    def _bounds(self, request: ChatRequest, nodes: Sequence[Member], visit: Visit) -> Collection[str]:
+        """The nodes that may take part in an answer whose strategy or tier is named, within the request's own limits; empty: it sets none."""
+        if request.model == AUTO or not has_limits(request):
+            return ()
+        others = able_nodes(self._nodes(_lane(request)._replace(model=AUTO)), request.grammar)
+        whole, running, ahead = replace(request, compress=None), self._admission.running, self._ahead(others)
+        scored, limits = self._planner.scored(whole, others, running, visit.arrival_s, deadline_s=self._deadline_s(request), ahead=ahead)
+        return within_limits(request.model, [node.id for node in nodes], scored, limits)
+
     def _straight_up(self, request: ChatRequest, nodes: Sequence[Member]) -> Decision | None:
         """The largest model alone; None where it has no room, or does not keep the request's limits: the cascade runs as ever."""
         largest = idle_largest(nodes)
@@ -258,7 +288,7 @@ class Door:
             return None
         self._prober.watch(nodes)
         try:
-            return straight_to(largest, self.plan(request))
+            return straight_to(largest, self._preview(request))
         except (DeadlineExceeded, NotSupported):
             return None
 
@@ -384,6 +414,11 @@ class Door:
             qos=request.qos,
             deadline_s=arrival_s + self._deadline_s(request),
         )
+
+
+def _within(bounds: Collection[str], nodes: Sequence[Member]) -> Sequence[Member]:
+    """Those of `nodes` that the request's limits let take part; all, where it sets none, or none of them is up any more."""
+    return [node for node in nodes if node.id in bounds] or nodes if bounds else nodes
 
 
 def _first(node: str | None, nodes: Sequence[Member]) -> Sequence[Member]:

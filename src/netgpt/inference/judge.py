@@ -9,6 +9,7 @@ from netgpt.inference.confidence import Calibrations, Evidence, Judgement, Scene
 from netgpt.inference.escalation import Choice, Drift, choose_next, sure_tokens
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
+from netgpt.telemetry.metrics import Metrics
 
 LOGPROBS = "logprobs"
 
@@ -20,10 +21,12 @@ class Judge:
     what was seen (`escalation.Drift`). Only escalated answers give labels, so that what is learnt is about those.
     """
 
-    def __init__(self, calibrations: Calibrations, *, price: float | None = None) -> None:
+    def __init__(self, calibrations: Calibrations, *, price: float | None = None, metrics: Metrics | None = None) -> None:
         """Args:
         price: accuracy that a call of the largest model must gain; None: the calibrations' own.
+        metrics: where drift is shown.
         """
+        self._metrics = metrics
         self._calibrations = calibrations
         self._price = calibrations.price if price is None else price
         self.drifts: dict[tuple[str, str], Drift] = {}  # (smaller model, larger model)
@@ -67,4 +70,8 @@ class Judge:
         pair = (smaller.member.model, larger.member.model)
         if evidence is None or (expected := self.judgement(pair[0], evidence).agrees.get(pair[1])) is None:
             return
-        self.drifts.setdefault(pair, Drift()).see(expected, agreed)
+        drift = self.drifts.setdefault(pair, Drift())
+        drift.see(expected, agreed)
+        if self._metrics is not None:
+            self._metrics.calibration_shift.labels(*pair).set(drift.shift)
+            self._metrics.calibration_alarm.labels(*pair).set(float(drift.alarm))

@@ -6,7 +6,7 @@ It holds estimates and the last choices, nothing of any request's content; every
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from netgpt.inference.compressing import why_whole
 from netgpt.inference.estimates import Estimates, NodeView, Sample
 from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
-from netgpt.inference.objective import objective_of
+from netgpt.inference.objective import Objective, objective_of
 from netgpt.inference.planning import (
     CASCADE,
     COMPRESSED,
@@ -32,16 +32,20 @@ from netgpt.inference.planning import (
     Prediction,
     Scored,
     Shortened,
+    by_cost,
     candidates,
     choose,
     node_wait_s,
     predict,
     radio_energy_j,
+    score,
     waits,
 )
 from netgpt.inference.policy import NamedPolicy, allowed_by, guided, option_of, situation_before
 from netgpt.inference.prompt import prompt_length
+from netgpt.inference.reading import Read, Reader, read_first, settled
 from netgpt.inference.request import COMPRESS_ALWAYS, ChatRequest, CompressWish, Finish
+from netgpt.inference.routing import Router
 from netgpt.inference.variants import Corrections
 from netgpt.models.generation import Timings
 from netgpt.models.lengths import Lengths
@@ -50,11 +54,9 @@ from netgpt.node.session import Session
 
 SHORT = 0.1  # one answer in ten is shorter than what a refusal is judged by
 PLANS_A_TRY = 8  # at most one request in so many is used to learn of a node
+DEVICE = "device"
 KEPT_CHOICES = 64  # kinds of requests whose last choice is remembered
 CHOICE_TOKENS = 64  # prompts that differ by less than such a factor-of-two step are of one kind
-
-# How likely a node's answer to this very request is right, by node; what is not in it has the model's own quality.
-Judge = Callable[[ChatRequest, Sequence[Member]], Mapping[str, float]]
 
 
 @value
@@ -94,23 +96,27 @@ class Planner:
         self,
         entry: str,
         *,
+        tier: str = DEVICE,
         battery: Battery | None = None,
         climbing: Climbing | None = None,
-        judge: Judge | None = None,
+        reader: Reader | None = None,
         policy: NamedPolicy | None = None,
     ) -> None:
         """Args:
         entry: the door's own node.
+        tier: of it: a device pays for what it asks of others with its radio's energy, and energy is weighed for it and for whoever has a battery.
         battery: None: it runs on mains.
         climbing: what cascades do here; None: this door runs none.
+        reader: knows what reading a prompt first tells of who should answer; None: nobody here does.
         policy: chooses in place of J among what keeps the limits; it tries nothing and sticks to nothing unless it wants to.
         """
         self.estimates = Estimates(entry)
         self._entry = entry
+        self._mobile = tier == DEVICE
         self._battery = battery
         self._spent_j = 0.0
         self._climbing = climbing
-        self._judge = judge
+        self._reader = reader if policy is None else None  # policies weigh what is known without reading
         self._policy = policy
         self._corrections = Corrections()
         self._lengths = Lengths()
@@ -147,12 +153,12 @@ class Planner:
         Raises:
             DeadlineTooShort, NotSupported: nobody keeps the request's limits.
         """
-        features = self._features(request, nodes)
+        features, limits = self._features(request, nodes), self._limits(request, deadline_s)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
         decision = choose(
-            self.predictions(request, features, nodes, running, now_s, ahead or {}),
-            objective_of(request.service),
-            Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery),
+            self.predictions(request, features, nodes, running, now_s, ahead or {}, limits),
+            self.weights(request.service),
+            limits,
             previous=self._last.get(kind),
             entry=self._entry,
             may_explore=self._policy is None and self._since_try >= PLANS_A_TRY and kind in self._last,
@@ -187,12 +193,26 @@ class Planner:
         ahead: Mapping[str, int] | None = None,
     ) -> Decision:
         """What `plan` would say now, without a trace of it. Raises what `plan` raises."""
-        features = self._features(request, nodes)
-        limits = Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
+        features, limits = self._features(request, nodes), self._limits(request, deadline_s)
         kind = (request.service, request.privacy, _step(features.prompt_tokens))
-        found = self.predictions(request, features, nodes, running, now_s, ahead or {})
-        decision = choose(found, objective_of(request.service), limits, previous=self._last.get(kind), entry=self._entry)
+        found = self.predictions(request, features, nodes, running, now_s, ahead or {}, limits)
+        decision = choose(found, self.weights(request.service), limits, previous=self._last.get(kind), entry=self._entry)
         return self._guided(decision, request, features, nodes, running, now_s)
+
+    def scored(
+        self,
+        request: ChatRequest,
+        nodes: Sequence[Member],
+        running: Mapping[str, int],
+        now_s: float,
+        *,
+        deadline_s: float,
+        ahead: Mapping[str, int] | None = None,
+    ) -> tuple[list[Scored], Limits]:
+        """All ways over these nodes, best first, those that break a limit last, and the limits. Nothing is remembered."""
+        features, limits = self._features(request, nodes), self._limits(request, deadline_s)
+        found = self.predictions(request, features, nodes, running, now_s, ahead or {}, limits)
+        return by_cost(score(one, self.weights(request.service), limits) for one in found), limits
 
     def _guided(
         self, decision: Decision, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float
@@ -212,19 +232,82 @@ class Planner:
         )
         return guided(decision, self._policy, situation)
 
+    def weights(self, service: str) -> Objective:
+        """Of a class of service at this door. What a machine on mains takes shortens nobody's day: it is told, and held to limits."""
+        objective = objective_of(service)
+        return objective if self._mobile or self._battery is not None else replace(objective, energy_s_per_j=0.0)
+
+    def _limits(self, request: ChatRequest, deadline_s: float) -> Limits:
+        return Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
+
+    def router_for(self, request: ChatRequest, nodes: Sequence[Member]) -> Router | None:
+        """What could tell the models of `nodes` apart, by reading the prompt here; None: nothing."""
+        if self._reader is None:
+            return None
+        return self._reader.router_for(request, next((node for node in nodes if node.id == self._entry), None), nodes)
+
+    def settle(self, request: ChatRequest, decision: Decision, read: Read, nodes: Sequence[Member], *, deadline_s: float) -> Decision:
+        """Who answers after the prompt was read, or was to be.
+
+        Args:
+            decision: to read first.
+            deadline_s: from the request's arrival on.
+        """
+        if self._reader is not None and read.right and (router := self.router_for(request, nodes)) is not None:
+            self._reader.learn(router, read.right)
+        return settled(decision, read, {node.id: node for node in nodes}, self.weights(request.service), self._limits(request, deadline_s))
+
+    def give_up(self, router: Router) -> None:
+        """Read no more prompts for it: it knows other weights."""
+        if self._reader is not None:
+            self._reader.give_up(router)
+
     def predictions(
-        self, request: ChatRequest, features: Features, nodes: Sequence[Member], running: Mapping[str, int], now_s: float, ahead: Mapping[str, int]
+        self,
+        request: ChatRequest,
+        features: Features,
+        nodes: Sequence[Member],
+        running: Mapping[str, int],
+        now_s: float,
+        ahead: Mapping[str, int],
+        limits: Limits,
     ) -> list[Prediction]:
+        """What each way would take that privacy and the nodes' abilities allow."""
         views = {node.id: self.estimates.view(node, now_s, own=running.get(node.id, 0), ahead=ahead.get(node.id, 0)) for node in nodes}
         views = {name: self._corrections.seen(view, now_s) for name, view in views.items()}
-        judged = self._judge(request, nodes) if self._judge else None
         fidelities = (WHOLE,)
         if request.compress is not None and (shortened := self._shortened(request, request.compress, features, nodes, views)) is not None:
             features = replace(features, shortened=shortened)
             fidelities = (COMPRESSED,) if request.compress.when == COMPRESS_ALWAYS else (WHOLE, COMPRESSED)
-        found = self._predicted(features, nodes, views, judged, fidelities)
+        found = self._predicted(features, nodes, views, fidelities)
         found = [one for one in found if _fits(one, nodes)] or found if features.shortened else found
+        found += self._read_first(request, features, nodes, views, found, limits)
         return [replace(one, ttft_p95_s=self._lateness.rare_s(one.ttft_s, waits=waits(one))) for one in found]
+
+    def _read_first(
+        self,
+        request: ChatRequest,
+        features: Features,
+        nodes: Sequence[Member],
+        views: Mapping[str, NodeView],
+        found: Sequence[Prediction],
+        limits: Limits,
+    ) -> list[Prediction]:
+        """The way that has the prompt read before it is decided who answers, where somebody here can read it, and it could make a difference."""
+        reader, router = self._reader, self.router_for(request, nodes)
+        if reader is None or router is None:
+            return []
+        members, own = {node.id: node for node in nodes}, views[self._entry]
+        work_s = own.pace.prefill_s(features.prompt_tokens) * own.prefill_ratio
+        took_s = own.rtt_s + node_wait_s(own, 0.0) + work_s if router.needs_state else 0.0
+        energy_j = own.offer.power_w * work_s if router.needs_state else 0.0
+        objective, left = self.weights(request.service), _left(limits, took_s, energy_j)
+        scored = [score(one, objective, left) for one in found if one.candidate.strategy == DIRECT]
+        ways = [one for one in scored if not one.excluded]
+        if len({members[way.prediction.candidate.nodes[0]].model for way in ways}) < 2:
+            return []
+        unknown, outlook = reader.unknown(router), reader.outlook(router)
+        return [read_first(ways, members, outlook, objective, entry=own.id, took_s=took_s, energy_j=energy_j, spread=unknown)]
 
     def _shortened(
         self, request: ChatRequest, wish: CompressWish, features: Features, nodes: Sequence[Member], views: Mapping[str, NodeView]
@@ -248,19 +331,18 @@ class Planner:
         features: Features,
         nodes: Sequence[Member],
         views: Mapping[str, NodeView],
-        judged: Mapping[str, float] | None,
         fidelities: Sequence[str],
     ) -> list[Prediction]:
         climbing = self._climbing
         if climbing is None:
-            return [predict(way, features, views, judged=judged) for way in candidates(list(views.values()), fidelities=fidelities)]
+            return [predict(way, features, views) for way in candidates(list(views.values()), fidelities=fidelities)]
         members = {node.id: node for node in nodes}
 
         def escalation(lower: str, upper: str, lower_quality: float, upper_quality: float) -> tuple[float, float]:
             return climbing.expect(members[lower], members[upper], lower_quality, upper_quality)
 
         ways = candidates(list(views.values()), (DIRECT, CASCADE), [node.id for node in nodes if climbing.can_judge_member(node)], fidelities)
-        return [predict(way, features, views, escalation=escalation, judged=judged) for way in ways]
+        return [predict(way, features, views, escalation=escalation) for way in ways]
 
     def _features(self, request: ChatRequest, nodes: Sequence[Member]) -> Features:
         prompt_tokens = max(int(self._tokens.at(prompt_length(request))), 1)
@@ -270,6 +352,7 @@ class Planner:
             prompt_tokens=prompt_tokens,
             answer_tokens=self._lengths.mean(request.key, request.model, most),
             short_tokens=self._lengths.quantile(request.key, request.model, most, SHORT),
+            mobile=self._mobile,
         )
 
     def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float, shown: bool = True) -> None:
@@ -299,6 +382,15 @@ class Planner:
             self._spent_j += spent_j
 
 
+def _left(limits: Limits, took_s: float, energy_j: float) -> Limits:
+    """What limits leave to an answer after so much."""
+    return replace(
+        limits,
+        deadline_s=None if limits.deadline_s is None else limits.deadline_s - took_s,
+        max_energy_j=None if limits.max_energy_j is None else limits.max_energy_j - energy_j,
+    )
+
+
 def _fits(prediction: Prediction, nodes: Sequence[Member]) -> bool:
     """Whether the contexts of all its nodes hold the prompt as it would be asked."""
     return all(node.context_tokens > prediction.prompt_tokens for node in nodes if node.id in prediction.candidate.nodes)
@@ -312,6 +404,7 @@ def _sample(session: Session, finish: Finish, member: Member, timings: Timings, 
     sent, received = session.link_bytes.get(member.id, (0, 0))
     asked_s = finish.queue_s - timings.queue_s  # in the door's own queue
     asked_s += finish.compression.took_s if finish.compression else 0.0
+    asked_s += finish.plan.get("read", {}).get("took_s", 0.0)
     gaps = finish.completion_tokens - 1
     return Sample(
         at_s=now_s,
@@ -340,6 +433,7 @@ def row(scored: Scored) -> dict[str, Any]:
         "ttft_p95_s": round(one.ttft_p95_s, 6),
         "held_s": round(one.held_s, 6),
         "wait_s": round(one.wait_s, 6),
+        "read_s": round(one.read_s, 6),
         "token_s": round(one.token_s, 6),
         "total_s": round(one.total_s, 6),
         "prompt_tokens": round(one.prompt_tokens),
@@ -355,8 +449,12 @@ def row(scored: Scored) -> dict[str, Any]:
     return shown | ({"excluded": scored.excluded} if scored.excluded else {})
 
 
-def told(decision: Decision, service: str) -> dict[str, Any]:
-    """A decision as a reply and the event log have it: no content."""
+def told(decision: Decision, service: str, read: Read | None = None) -> dict[str, Any]:
+    """A decision as a reply and the event log have it: no content.
+
+    Args:
+        read: what the entry node had read of the prompt before.
+    """
     second = decision.runner_up
     return {
         "service": service,
@@ -364,4 +462,5 @@ def told(decision: Decision, service: str) -> dict[str, Any]:
         "chosen": row(decision.chosen),
         "runner_up": row(second) if second else None,
         "explores": decision.explores,
+        **({"read": read.shown()} if read else {}),
     }

@@ -8,7 +8,7 @@ has left their nodes out. No clock, no node and no text here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -19,7 +19,7 @@ from netgpt.inference.objective import Objective, cost_s
 from netgpt.models.quality import compressed_quality, precision_quality
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
-DIRECT, CASCADE = "direct", "cascade"
+DIRECT, CASCADE, ROUTE = "direct", "cascade", "route"
 TIERS = ("device", "edge", "cloud")
 WHOLE, COMPRESSED = "whole", "compressed"  # the prompt as it is, or without what tells least
 WAIT_SHARE = 0.1  # of a first token's time
@@ -33,12 +33,12 @@ class Candidate:
     """One way to answer."""
 
     strategy: str
-    nodes: tuple[str, ...]  # in the order in which they are asked
+    nodes: tuple[str, ...]  # in the order in which they are asked; of a route first who reads the prompt, then who else may answer
     variants: tuple[str, ...] = ()  # of the model at each of them, empty: as it runs there; none: all as they run there
     fidelity: str = WHOLE
 
     def __str__(self) -> str:
-        way = " > ".join(self.places)
+        way = (" | " if self.strategy == ROUTE else " > ").join(self.places)
         return (way if self.strategy == DIRECT else f"{self.strategy} {way}") + (f", {self.fidelity}" if self.fidelity != WHOLE else "")
 
     @property
@@ -70,6 +70,7 @@ class Features:
     answer_tokens: float  # expected
     short_tokens: float  # so short one answer in ten is
     shortened: Shortened | None = None  # None: the prompt stays whole
+    mobile: bool = True  # the entry node is a device: what it asks of others goes over its radio
 
 
 @value
@@ -95,6 +96,7 @@ class Prediction:
     ttft_p95_s: float = 0.0  # so late the first token comes one time in twenty, from what this door told lately; 0: nobody has looked
     guessed: bool = False  # some node's pace is neither told nor learnt
     prompt_tokens: float = 0.0  # as it is asked
+    read_s: float = 0.0  # how much of it the entry node reads the prompt, to tell who is to answer
 
 
 @value
@@ -243,13 +245,14 @@ def _alone(candidate: Candidate, features: Features, of_node: NodeView, variant:
         up_bytes=0.0 if view.is_entry else up_bytes,
         down_bytes=0.0 if view.is_entry else down_bytes,
         token_bytes=0.0 if view.is_entry else view.down.slope,
-        energy_j=view.offer.power_w * (prefill_s + token_s * answer) if view.is_entry else radio_energy_j(total_s, up_bytes, down_bytes),
+        energy_j=_energy_j(features, view, prefill_s + token_s * answer, total_s, up_bytes, down_bytes),
         cost=view.offer.cost(features.prompt_tokens, answer),
         quality=quality,
         spread=0.0 if view.late_s else max(view.pace_spread, view.network_spread * min(view.rtt_s / max(ttft_s, 1e-9), 1.0)),
         held_s=view.held_s,
         wait_s=wait_s,
-        fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0)),
+        fastest_s=(1 - min(view.pace_spread, 0.9)) * (prefill_s + token_s * max(features.short_tokens - 1, 0))
+        + max(1 - view.network_spread, 0.0) * view.rtt_s,
         sources={"time": view.pace_from, "way": "none" if view.is_entry else view.way_from, "quality": source, "bytes": "learnt line"},
         guessed=view.pace_from == "assumed",
     )
@@ -271,6 +274,13 @@ def node_wait_s(view: NodeView, until_s: float) -> float:
         return behind_s
     others_s = view.pace.prefill_s(OTHERS_PROMPT) * view.prefill_ratio + OTHERS_ANSWER * token_time_s(view.pace, view.running, OTHERS_PROMPT)
     return behind_s + view.full * others_s / (view.slots + 1)  # the first of so many that end
+
+
+def _energy_j(features: Features, view: NodeView, working_s: float, total_s: float, up_bytes: float, down_bytes: float) -> float:
+    """Of the entry node: its machine's if it computes, else its radio's, if it has one."""
+    if view.is_entry:
+        return view.offer.power_w * working_s
+    return radio_energy_j(total_s, up_bytes, down_bytes) if features.mobile else 0.0
 
 
 def radio_energy_j(total_s: float, up_bytes: float, down_bytes: float) -> float:
@@ -323,6 +333,11 @@ def score(prediction: Prediction, objective: Objective, limits: Limits) -> Score
     return Scored(prediction=prediction, cost_s=j_s, excluded=_broken(prediction, limits))
 
 
+def by_cost(scored: Iterable[Scored]) -> list[Scored]:
+    """Best first, those that break a limit last."""
+    return sorted(scored, key=lambda one: (bool(one.excluded), one.cost_s))
+
+
 def _broken(prediction: Prediction, limits: Limits) -> str:
     if limits.max_cost is not None and prediction.cost > limits.max_cost:
         return f"costs {prediction.cost:.3g}, above max_cost {limits.max_cost:g}"
@@ -352,16 +367,16 @@ def choose(
     Raises:
         DeadlineTooShort, NotSupported: none keeps the limits; the hint has the nearest one.
     """
-    scored = sorted((score(one, objective, limits) for one in predictions), key=lambda one: (bool(one.excluded), one.cost_s))
+    scored = by_cost(score(one, objective, limits) for one in predictions)
     kept = [one for one in _spare_battery(scored, limits, entry) if not one.excluded] or [_last_resort(scored, limits)]
     best = kept[0]
     if may_explore and (bold := _worth_a_try(kept)) is not None:
-        return Decision(chosen=bold, ranked=tuple(scored), why=_told(bold, best, "might be better and little is known of it"), explores=True)
+        return Decision(chosen=bold, ranked=tuple(scored), why=why_chosen(bold, best, "might be better and little is known of it"), explores=True)
     held = next((one for one in kept if one.prediction.candidate == previous), None)
     if held is not None and held is not best and best.cost_s > held.cost_s * (1 - HYSTERESIS):
-        return Decision(chosen=held, ranked=tuple(scored), why=_told(held, best, "was chosen last and nothing is clearly better"))
+        return Decision(chosen=held, ranked=tuple(scored), why=why_chosen(held, best, "was chosen last and nothing is clearly better"))
     second = next((one for one in kept if one is not best), None)
-    return Decision(chosen=best, ranked=tuple(scored), why=_told(best, second, _only(scored) if second is None else "costs least"))
+    return Decision(chosen=best, ranked=tuple(scored), why=why_chosen(best, second, _only(scored) if second is None else "costs least"))
 
 
 def _spare_battery(scored: Sequence[Scored], limits: Limits, entry: str) -> Sequence[Scored]:
@@ -385,17 +400,20 @@ def _worth_a_try(kept: Sequence[Scored]) -> Scored | None:
 
 def _last_resort(scored: Sequence[Scored], limits: Limits) -> Scored:
     """What might keep the limits if all goes well, or whose times nobody knows; else the refusal."""
-    hopeful = [
-        one
-        for one in scored
-        if "deadline" in one.excluded and limits.deadline_s is not None and (one.prediction.guessed or one.prediction.fastest_s <= limits.deadline_s)
-    ]
+    hopeful = [one for one in scored if one.excluded and might_keep(one, limits)]
     if hopeful:
         return min(hopeful, key=lambda one: one.prediction.total_s)
-    raise _refusal(scored)
+    raise refusal(scored)
 
 
-def _refusal(scored: Sequence[Scored]) -> DeadlineTooShort | NotSupported:
+def might_keep(one: Scored, limits: Limits) -> bool:
+    """Whether a way keeps the limits as far as anybody knows: it does, or it misses the deadline alone and might keep it if all goes well."""
+    late = limits.deadline_s is not None and "deadline" in one.excluded
+    return not one.excluded or (late and (one.prediction.guessed or one.prediction.fastest_s <= (limits.deadline_s or 0.0)))
+
+
+def refusal(scored: Sequence[Scored]) -> DeadlineTooShort | NotSupported:
+    """Of a request of which none of these ways keeps the limits: it names the nearest."""
     late = [one for one in scored if "deadline" in one.excluded]
     if late:
         nearest = min(late, key=lambda one: one.prediction.total_s)
@@ -414,7 +432,8 @@ def _only(scored: Sequence[Scored]) -> str:
     return "is the only one that can answer" if len(scored) == 1 else "is the only one that keeps the limits"
 
 
-def _told(chosen: Scored, other: Scored | None, why: str) -> str:
+def why_chosen(chosen: Scored, other: Scored | None, why: str) -> str:
+    """A choice for people, with what it costs beside another."""
     of = chosen.prediction
     text = f"{of.candidate} {why}: first token in {of.ttft_s:.2g} s, {of.total_s:.2g} s in all, J {chosen.cost_s:.3g} s"
     return text if other is None else f"{text}, against {other.cost_s:.3g} s of {other.prediction.candidate}"

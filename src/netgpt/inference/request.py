@@ -110,8 +110,8 @@ class ChatRequest:
     qos: str = STANDARD  # the class of the user, where links and cells tell classes apart
     cache: CacheWish | None = None  # None: it is neither looked up nor kept, nor shares another's answer
     service: str = INTERACTIVE  # by which `auto` weighs time, energy, bytes and quality: `inference.objective`
-    max_cost: float | None = None  # that `auto` may spend, in the unit of the nodes' prices
-    max_energy_j: float | None = None  # that `auto` may spend of the entry node's
+    max_cost: float | None = None  # that the answer may cost, in the unit of the nodes' prices
+    max_energy_j: float | None = None  # that the answer may take of the entry node's
     compress: CompressWish | None = None  # None: the prompt stays whole
 
     def __post_init__(self) -> None:

@@ -1,18 +1,27 @@
 """`route`: one model answers, chosen before any begins, by the smallest model's state of the prompt.
 
 The state is made on the door's own node and does not leave it; the rule is in `routing`. Where the answer's node is lost, the next goes on.
+For `auto` a `Reading` has the prompt read and lets the planner say who answers: it knows times, bytes and energy beside chances.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-from netgpt.core.errors import NotSupported
+from netgpt.core.clock import Clock
+from netgpt.core.errors import DeadlineExceeded, NotSupported
 from netgpt.inference.direct import LOST, direct
+from netgpt.inference.planner import Planner
+from netgpt.inference.planning import Decision
+from netgpt.inference.reading import Read
+from netgpt.inference.request import ChatRequest
 from netgpt.inference.routing import Routed, Router, choose_model
 from netgpt.inference.steps import Step, Switch
+from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Session
+
+PATIENCE, GRACE_S = 3.0, 0.1  # beyond so many times what was expected, and this, a prompt is not read
 
 
 async def route(session: Session, nodes: Sequence[NodeHandle], routers: Mapping[str, Router]) -> AsyncGenerator[Step, None]:
@@ -68,3 +77,51 @@ def _first(nodes: Sequence[NodeHandle], model: str) -> list[NodeHandle]:
     """That model's nodes first, then the larger ones that stand in for it, then the smaller; the smallest of each first."""
     size = next(node.member.parameters for node in nodes if node.member.model == model)
     return sorted(nodes, key=lambda node: (node.member.model != model, node.member.parameters < size))
+
+
+class Reading:
+    """Has prompts read for `auto` at one door, where that is what it chose."""
+
+    def __init__(self, *, handle: Callable[[Member], NodeHandle], planner: Planner, clock: Clock) -> None:
+        self._handle = handle
+        self._planner = planner
+        self._clock = clock
+
+    async def settled(
+        self, request: ChatRequest, decision: Decision, nodes: Sequence[Member], session: Session, *, arrival_s: float
+    ) -> tuple[Decision, Read]:
+        """Who answers, after a choice to read first.
+
+        Args:
+            session: of the whole prompt, for the reading alone.
+            arrival_s: of the request.
+
+        Raises:
+            DeadlineExceeded: it passed meanwhile.
+        """
+        way, deadline_s, began_s = decision.chosen.prediction, session.deadline_s, self._clock.now_s()
+        own = next(node for node in nodes if node.id == way.candidate.nodes[0])
+        session.deadline_s = min(deadline_s, began_s + PATIENCE * way.read_s + GRACE_S)
+        right, why = await self._right(request, own, nodes, session)
+        now_s = self._clock.now_s()
+        if now_s >= deadline_s:
+            raise DeadlineExceeded(f"no token within {now_s - arrival_s:.3g} s: the prompt was read until then", hint="raise deadline_s")
+        took_s = now_s - began_s
+        energy_j = own.offer.power_w * took_s if own.offer else 0.0
+        read = Read(node=own.id, took_s=took_s, energy_j=energy_j, right=right, why=why, link_bytes=session.link_bytes)
+        return self._planner.settle(request, decision, read, nodes, deadline_s=deadline_s - arrival_s), read
+
+    async def _right(self, request: ChatRequest, own: Member, nodes: Sequence[Member], session: Session) -> tuple[Mapping[str, float], str]:
+        """Chances by model; none, and why, where the prompt cannot be read in time."""
+        router = self._planner.router_for(request, nodes)
+        if router is None:
+            return {}, "no router knows its model any more"
+        try:
+            state = await _state(session, self._handle(own)) if router.needs_state else ()
+        except (DeadlineExceeded, *LOST) as error:
+            return {}, error.code
+        try:
+            return router.probabilities(session.messages, state), ""
+        except NotSupported as error:
+            self._planner.give_up(router)
+            return {}, error.message

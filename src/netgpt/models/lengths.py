@@ -1,6 +1,8 @@
 """How long the next answer will be: from how long earlier ones were, those that were cut counted as at least so long.
 
-The survival function of the lengths (Kaplan and Meier, J. Am. Stat. Assoc. 53, 1958) beyond whose end answers end at a constant rate.
+The survival function of the lengths (Kaplan and Meier, J. Am. Stat. Assoc. 53, 1958) beyond whose end answers end at a constant rate. While none
+has ended by itself nothing says at which: the next is expected to reach its limit, but to have at most as much again as the longest, or as a first
+guess. What is left of one that is under way may be all that its limit lets it: its slot is not promised to another too early.
 Kept for each API key and model name, bounded; knows no content.
 """
 
@@ -22,13 +24,19 @@ class _Past:
         self._seen: deque[tuple[int, bool]] = deque(maxlen=KEPT)  # (tokens, whether it was cut there)
         self._steps: list[tuple[int, float]] | None = None  # (length, share of answers that are longer), rising
         self._mean = FIRST_GUESS
+        self.longest = 0
 
     def __len__(self) -> int:
         return len(self._seen)
 
     def add(self, tokens: int, cut: bool) -> None:
         self._seen.append((max(tokens, 1), cut))
+        self.longest = max(one for one, _ in self._seen)
         self._steps = None
+
+    def reach(self) -> float:
+        """So long an answer can be expected to be at most, whatever its limit."""
+        return self.longest + max(FIRST_GUESS, self.longest) if math.isinf(self.steps()[1]) else math.inf
 
     def steps(self) -> tuple[list[tuple[int, float]], float]:
         """The survival function, and the mean length beyond its end."""
@@ -77,16 +85,17 @@ class Lengths:
         if not len(past):
             return min(FIRST_GUESS, most)
         steps, beyond = past.steps()
+        end = min(most, past.reach())
         expected, share, at = 0.0, 1.0, 0
         for tokens, longer in steps:
-            if tokens >= most:
+            if tokens >= end:
                 break
             expected += share * (tokens - at)
             share, at = longer, tokens
         else:
-            rest = most - at
+            rest = end - at
             return max(expected + share * min(rest, _mean_below(beyond, rest)), 1.0)
-        return max(expected + share * (most - at), 1.0)
+        return max(expected + share * (end - at), 1.0)
 
     def left(self, key: str, model: str, made: int, most: int) -> float:
         """The expected rest of an answer that has `made` tokens and is cut at `most`: of the earlier ones that were longer than that."""
@@ -112,8 +121,11 @@ class Lengths:
     def quantile(self, key: str, model: str, most: int, share: float) -> float:
         """The length that this share of answers does not pass."""
         past = self._past(key, model)
-        steps, _ = past.steps()
-        return float(min(next((tokens for tokens, longer in steps if 1 - longer >= share), most), most))
+        if not len(past):
+            return min(-FIRST_GUESS * math.log(1 - share), most)  # as if answers ended at a constant rate
+        steps, beyond = past.steps()
+        least = past.longest if math.isinf(beyond) else most  # where none has ended by itself: as long as some were at least
+        return float(min(next((tokens for tokens, longer in steps if 1 - longer >= share), least), most))
 
 
 def _mean_below(mean: float, limit: float) -> float:

@@ -119,6 +119,20 @@ TABLE: tuple[MetricRow, ...] = (
         labels=("peer",),
         help="Probes of the way to a node's engine, two small calls each, for choosing where to answer.",
     ),
+    MetricRow(
+        name="netgpt_calibration_shift",
+        kind="gauge",
+        unit="logits",
+        labels=("model", "larger"),
+        help="What escalated answers moved a model's probabilities by: below 0, the larger model agrees less often than was foretold.",
+    ),
+    MetricRow(
+        name="netgpt_calibration_alarm",
+        kind="gauge",
+        unit="flag",
+        labels=("model", "larger"),
+        help="1 while these answers differ from what the calibration foretold by more than three standard deviations: netgpt calibrate.",
+    ),
     MetricRow(name="netgpt_engine_running", kind="gauge", unit="requests", help="Requests that hold a slot of this node's engine."),
     MetricRow(name="netgpt_engine_waiting", kind="gauge", unit="requests", help="Requests in the queue of this node's engine."),
     MetricRow(name="netgpt_engine_held_tokens", kind="gauge", unit="tokens", help="Tokens in the KV of this node's engine, held ones too."),
@@ -166,6 +180,8 @@ class Metrics(Collector):
         self.link_bytes = self._counters("netgpt_link_bytes_total")
         self.cache_requests = self._counters("netgpt_cache_requests_total")
         self.probes = self._counters("netgpt_probes_total")
+        self.calibration_shift = self._gauges("netgpt_calibration_shift")
+        self.calibration_alarm = self._gauges("netgpt_calibration_alarm")
         self.engine_running = self._gauges("netgpt_engine_running").labels()
         self.engine_waiting = self._gauges("netgpt_engine_waiting").labels()
         self.engine_held_tokens = self._gauges("netgpt_engine_held_tokens").labels()

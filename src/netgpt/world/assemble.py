@@ -27,6 +27,7 @@ from netgpt.inference.door import Door, DoorLimits
 from netgpt.inference.judge import Judge
 from netgpt.inference.planner import Battery, Planner
 from netgpt.inference.policy import policy_or_none
+from netgpt.inference.reading import Reader
 from netgpt.inference.route import route
 from netgpt.inference.routing import Router
 from netgpt.inference.steps import Strategy
@@ -246,7 +247,7 @@ class Node:
             version=config.wire_version,
         )
         calibrations = calibrations_at(Path(config.home) if config.home else None)
-        judge = Judge(calibrations)
+        judge = Judge(calibrations, metrics=metrics)
         battery = Battery(capacity_j=config.battery_j, level=config.battery) if config.battery_j else None
         self.door = Door(
             entry=lambda: self.membership.member,
@@ -261,7 +262,7 @@ class Node:
             limits=limits,
             scope_secret=scope_secret,
             strategies=_strategies(judge, calibrations.routers),
-            planner=Planner(config.node, battery=battery, climbing=judge, policy=policy_or_none(config.policy)),
+            planner=Planner(config.node, battery=battery, climbing=judge, reader=Reader(calibrations.routers), policy=policy_or_none(config.policy)),
         )
 
     async def live(self) -> None:
