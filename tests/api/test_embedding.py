@@ -83,7 +83,13 @@ def with_door(story: Callable[[Door], Awaitable[None]], members: list[Member] | 
     """Run `story` against a door; returns its metrics."""
     metrics = Metrics()
     members = members or [member("device"), member("edge"), member("cloud")]
-    asyncio.run(story(make_door(CLOCK, metrics, hash_engines(CLOCK) | engines, members)))  # type: ignore[arg-type]
+
+    async def main() -> None:
+        door = make_door(CLOCK, metrics, hash_engines(CLOCK) | engines, members)  # type: ignore[arg-type]
+        await story(door)
+        await door.close()
+
+    asyncio.run(main())
     return metrics.render().decode()
 
 
