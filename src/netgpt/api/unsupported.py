@@ -9,11 +9,11 @@ from __future__ import annotations
 Inert = dict[str, tuple[object, ...]]  # a parameter, and the values with which it changes nothing
 
 # Of vLLM, SGLang, llama.cpp, Ollama, TGI and hosted APIs; each may stand beside OpenAI's in a body of either route for text.
+# With these a chat body has 100 parameters, and of more schemathesis, as strangers use it, makes no requests.
 FOREIGN: Inert = {
     "min_p": (0,),
     "typical_p": (1,),
     "min_tokens": (0,),
-    "min_new_tokens": (0,),
     "max_new_tokens": (),
     "n_predict": (-1,),
     "ignore_eos": (False,),
