@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from netgpt.cli.main import main
-from netgpt.core.clock import WallClock
+from netgpt.core.clock import WallClock, run_virtual
 from netgpt.core.errors import BY_CODE
-from netgpt.core.storage import DiskStorage
+from netgpt.core.storage import DiskStorage, SimulatedStorage
+from netgpt.inference.request import ChatRequest
 from netgpt.network.scenario_file import load_scenario
 from netgpt.telemetry.events import parse_event
-from netgpt.world.simulated import simulate
+from netgpt.world.simulated import EVENTS, SimulatedWorld, simulate
 
 from ..api.hash_door import hash_app, served_in_a_thread  # noqa: TID252 - the door that the API is tested with
 
@@ -78,6 +80,26 @@ def test_a_request_is_explained_from_the_events(tmp_path: Path, capsys: pytest.C
     named = next(event for event in events if event.kind == "request.finished" and event.data["model"] == "netgpt-edge").data["request"]
     assert main(["explain", named, "--events", str(tmp_path / "events.jsonl")]) == 0
     assert "netgpt-edge was named: nothing was chosen" in capsys.readouterr().out
+
+
+def test_a_named_cascade_is_explained_by_its_own_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = SimulatedStorage()
+
+    async def story() -> None:
+        world = SimulatedWorld(replace(load_scenario("campus"), users=(), faults=()), 1, storage)
+        await world.start()
+        for model in ("cascade", "netgpt-edge"):
+            async for _ in world.door("device1").chat(
+                ChatRequest(request_id=f"chatcmpl-{model}", model=model, messages=(("user", "hi"),), max_tokens=4)
+            ):
+                pass
+        await world.close()
+
+    run_virtual(story())
+    (tmp_path / "events.jsonl").write_bytes(storage.read(EVENTS))
+    assert main(["explain", "chatcmpl-cascade", "--events", str(tmp_path / "events.jsonl")]) == 0
+    assert "cascade was named: cloud1 runs the largest model that may answer" in capsys.readouterr().out
+    assert b'"why"' not in next(line for line in storage.read(EVENTS).splitlines() if b"request.finished" in line and b"chatcmpl-netgpt-edge" in line)
 
 
 def test_an_unknown_request_is_said_to_be_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

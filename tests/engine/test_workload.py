@@ -36,6 +36,7 @@ def test_slots_get_free_when_what_is_left_of_their_answers_is_made() -> None:
         workload, clock = await measured()
         assert workload.step_s == pytest.approx(STEP_S)
         assert workload.prompt_token_s == pytest.approx(PROMPT_TOKEN_S)
+        assert workload.prompt_tokens == pytest.approx(100, rel=0.3)
         assert workload.free_s() == (0.0, 0.0)
         with workload.enter(100, 30) as job:
             job.start()

@@ -45,7 +45,7 @@ def within(model: str, named: tuple[str, ...] = NAMED, **values: float) -> froze
 
 def test_only_nodes_whose_ways_keep_the_limits_take_part() -> None:
     assert within("route", deadline_s=5.0) == set(NAMED)
-    assert within("route", max_energy_j=2.0) == {"edge1", "cloud1"}
+    assert within("route", max_energy_j=2.0) == {"edge1"}, "the device may not even read: the best of the others answers"
     assert within("cascade", max_energy_j=2.0) == {"edge1", "cloud1"}, "without the device that its first attempt would drain"
     assert within("netgpt-edge", ("edge1",), deadline_s=5.0) == {"edge1"}
 

@@ -129,6 +129,12 @@ def test_before_the_first_answer_the_pace_is_what_the_node_has_measured():
     assert estimates.view(CLOUD, 1.1, own=0).prefill_ratio == pytest.approx(1.2)
 
 
+def test_that_a_node_had_short_prompts_does_not_make_it_slow():
+    estimates = Estimates("device1")
+    told(estimates, 0.3, 0.3, 0.4, 0.4, prompt_token_s=1.2 * PACE.prefill_s(8) / 8, prompt_tokens=8.0)
+    assert estimates.view(CLOUD, 1.1, own=0).prefill_ratio == pytest.approx(1.2)
+
+
 def test_what_is_overdue_counts_until_something_younger_is_heard_of():
     estimates = Estimates("device1")
     estimates.view(CLOUD, 0.0, own=0)

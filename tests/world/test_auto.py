@@ -146,3 +146,29 @@ def test_an_answer_that_is_named_is_held_to_the_limits_too_and_refused_with_the_
         assert (await ask(world, model="netgpt-cloud", deadline_s=30.0)).origin[0].node == "cloud1"
 
     in_world(with_link(0.4, 100e6), refused)
+
+
+def test_energy_is_weighed_at_devices_doors_alone() -> None:
+    async def weights(world: SimulatedWorld) -> list[float]:
+        return [world.door(node).weights("interactive").energy_s_per_j for node in ("device1", "edge1", "cloud1")]
+
+    at_device, at_edge, at_cloud = in_world(WIRES, weights)
+    assert at_device > at_edge == at_cloud == 0
+
+
+def test_a_node_that_had_short_prompts_of_others_is_not_taken_for_slow() -> None:
+    async def predicted(world: SimulatedWorld) -> float:
+        for number in range(4):
+            await ask(world, number, messages=(("user", "hi"),), privacy="edge-allowed", model="netgpt-edge")
+        await ask(world, 9)
+        await world.clock.sleep(0.3)  # the second phone hears how busy the edge is
+        request = ChatRequest(request_id="plan", model="auto", messages=(("user", "hi"),), max_tokens=8)
+        async for _ in world.door("device2").chat(request):
+            pass
+        await world.clock.sleep(0.3)
+        plan = world.door("device2").plan(request)
+        edge = next(one.prediction for one in plan.ranked if str(one.prediction.candidate) == "edge1")
+        assert edge.sources["time"] == "told", "it has not answered here yet"
+        return edge.ttft_s
+
+    assert in_world(WIRES, predicted) < 0.12

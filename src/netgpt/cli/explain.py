@@ -81,7 +81,7 @@ def render(events: Sequence[Mapping[str, Any]]) -> str:
         if second := plan["runner_up"]:
             lines.append(f"next best: {way(second)}, J {second['cost_s']:.3g} s against {plan['chosen']['cost_s']:.3g} s")
     elif finished:
-        lines.append(f"{finished['model']} was named: nothing was chosen")
+        lines.append(f"{finished['model']} was named: {finished.get('why', 'nothing was chosen')}")
     if finished:
         lines.append("answered by " + ", ".join(f"{node} ({tokens} tokens)" for node, tokens in finished["origin"]))
         lines += [_compared(plan["chosen"], finished)] if plan else []

@@ -212,6 +212,7 @@ class TimedEngine:
             free_s=self._workload.free_s(),
             step_s=self._workload.step_s,
             prompt_token_s=self._workload.prompt_token_s,
+            prompt_tokens=self._workload.prompt_tokens,
         )
 
     async def close(self) -> None:

@@ -203,6 +203,7 @@ class TorchEngine:
             free_s=workload.free_s(),
             step_s=workload.step_s,
             prompt_token_s=workload.prompt_token_s,
+            prompt_tokens=workload.prompt_tokens,
         )
 
     async def close(self) -> None:

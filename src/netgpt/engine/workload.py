@@ -79,7 +79,7 @@ class Workload:
         self._slots = slots
         self.clock = clock
         self._jobs: dict[Job, None] = {}
-        self._step, self._prompt_token = _Mean(), _Mean()
+        self._step, self._prompt_token, self._prompt = _Mean(), _Mean(), _Mean()
         self._lengths = Lengths()
         self._rests: dict[tuple[int, int], float] = {}  # of answers with (made, most) tokens: what is left; a thousand under way have few such pairs
         self._prompt_end_s = -math.inf  # of the last prompt
@@ -96,6 +96,7 @@ class Workload:
         if not job.made:
             began_s = max(job.started_s, self._prompt_end_s) if self._serial else job.started_s
             self._prompt_token.add(max(now_s - began_s, 0.0), job.prompt, now_s)
+            self._prompt.add(job.prompt, 1, now_s)
             self._prompt_end_s = now_s
         elif tokens:
             self._step.add(now_s - job.last_s, tokens, now_s)
@@ -118,6 +119,11 @@ class Workload:
     def prompt_token_s(self) -> float:
         """For each token of a prompt, lately."""
         return self._prompt_token.value
+
+    @property
+    def prompt_tokens(self) -> float:
+        """That were computed of a prompt, lately, on average: a short one takes longer for each token."""
+        return self._prompt.value
 
     def free_s(self) -> tuple[float, ...]:
         """When each slot could begin with another prompt, in seconds from now, rising; empty before anything was made."""

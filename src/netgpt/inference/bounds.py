@@ -6,7 +6,7 @@ none of its ways keeps is refused with the nearest choice that does: an answer t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from netgpt.core.errors import DeadlineTooShort, NotSupported
 from netgpt.inference.choice import CASCADE, ROUTE
@@ -23,11 +23,11 @@ def has_limits(request: ChatRequest) -> bool:
     return request.deadline_s is not None or request.max_cost is not None or request.max_energy_j is not None
 
 
-def within_limits(model: str, named: Collection[str], scored: Sequence[Scored], limits: Limits) -> frozenset[str]:
+def within_limits(model: str, named: Sequence[str], scored: Sequence[Scored], limits: Limits) -> frozenset[str]:
     """The nodes that may take part in an answer by `model` that keeps the limits, as far as anybody knows.
 
     Args:
-        named: the nodes that it may ask.
+        named: the nodes that it may ask; of a route who reads the prompt first.
         scored: all ways over these nodes and others that `auto` might take, best first.
 
     Raises:
@@ -37,10 +37,13 @@ def within_limits(model: str, named: Collection[str], scored: Sequence[Scored], 
     keeping = [one for one in ways if might_keep(one, limits)]
     if ways and not keeping:
         raise _refused(model, refusal(ways), scored)
-    return frozenset(node for one in keeping for node in one.prediction.candidate.nodes)
+    found = frozenset(node for one in keeping for node in one.prediction.candidate.nodes)
+    if model == ROUTE and keeping and named[0] not in found:  # who would read the prompt may not take part: nothing is left to be told apart
+        return frozenset(keeping[0].prediction.candidate.nodes)
+    return found
 
 
-def _ways_of(model: str, named: Collection[str], scored: Sequence[Scored]) -> list[Scored]:
+def _ways_of(model: str, named: Sequence[str], scored: Sequence[Scored]) -> list[Scored]:
     """What might become of a request that names `model`: as models run, and with the whole prompt."""
     of = [(one, one.prediction.candidate) for one in scored]
     plain = [(one, way) for one, way in of if set(way.nodes) <= set(named) and not any(way.variants) and way.fidelity == WHOLE]

@@ -110,7 +110,7 @@ class NodeEstimates:
         self.own_then = 0  # and of this door
         self.free_s: tuple[float, ...] = ()  # as the node said,
         self.free_at_s = -math.inf  # and when
-        self.step_s = self.prompt_token_s = 0.0  # as the node measured
+        self.step_s = self.prompt_token_s = self.prompt_tokens = 0.0  # as the node measured
         self.sent: deque[tuple[float, float]] = deque(maxlen=CALLS)  # calls that the node has not told of: when they were sent, and their work
         self.ends_s: dict[str, float] = {}  # of this door's requests there, on their way, or waiting here to go there: when each is expected to end
         self.asked: dict[str, tuple[float, float]] = {}  # what has not been heard of: since when, and how long it was to take
@@ -152,7 +152,7 @@ class Estimates:
         if asked_s is None:
             return
         known.free_s, known.free_at_s = load.free_s, (asked_s + now_s) / 2
-        known.step_s, known.prompt_token_s = load.step_s, load.prompt_token_s
+        known.step_s, known.prompt_token_s, known.prompt_tokens = load.step_s, load.prompt_token_s, load.prompt_tokens
         while known.sent and known.sent[0][0] <= asked_s:
             known.sent.popleft()
 
@@ -310,10 +310,11 @@ def _held_s(known: NodeEstimates, ahead: int, now_s: float) -> float:
 
 
 def _prefill_ratio(known: NodeEstimates, pace: Pace) -> float:
-    """Of what the pace says: as answers here took; before the first, as the node has measured."""
+    """Of what the pace says: as answers here took; before the first, as the node has measured of prompts of that length."""
     if known.prefill.count or not known.prompt_token_s:
         return known.prefill.value
-    return known.prompt_token_s * OTHERS_PROMPT / pace.prefill_s(OTHERS_PROMPT)
+    tokens = known.prompt_tokens or OTHERS_PROMPT
+    return known.prompt_token_s * tokens / pace.prefill_s(tokens)
 
 
 def _step_ratio(known: NodeEstimates, pace: Pace) -> float:

@@ -13,12 +13,13 @@ from typing import Any
 from netgpt.core.clock import Clock
 from netgpt.core.errors import NetgptError, Overloaded
 from netgpt.core.scheduling import Afterwards
-from netgpt.inference.choice import MODEL_NAMES
+from netgpt.inference.choice import CASCADE, MODEL_NAMES, ROUTE
 from netgpt.inference.request import ChatRequest, EmbedRequest, Finish, Vectors
 from netgpt.network.member import Member
 from netgpt.telemetry.metrics import Metrics
 
 WRITTEN_AFTER_S = 0.005
+STRATEGIES = (CASCADE, ROUTE)  # that say themselves why who answered did
 
 
 class Visits:
@@ -71,6 +72,7 @@ class Visits:
             queue_s=round(finish.queue_s, 6),
             time_to_first_token_s=round(finish.time_to_first_token_s, 6),
             duration_s=round(finish.duration_s, 6),
+            **({"why": finish.why} if request.model in STRATEGIES and not finish.plan else {}),
             **({"cache": finish.cache.result} if finish.cache else {}),
             **({"left_out_tokens": finish.compression.left_out_tokens} if finish.compression else {}),
         )

@@ -343,3 +343,4 @@ class Load:
     ] = ()  # when each slot could begin with another prompt, from now, rising: as far as the engine can tell; empty: it cannot
     step_s: float = 0.0  # between two tokens of an answer, lately; 0: not known
     prompt_token_s: float = 0.0  # for each token of a prompt, lately
+    prompt_tokens: float = 0.0  # of these prompts, on average; 0: an older release, which does not say

@@ -262,7 +262,14 @@ class Node:
             limits=limits,
             scope_secret=scope_secret,
             strategies=_strategies(judge, calibrations.routers),
-            planner=Planner(config.node, battery=battery, climbing=judge, reader=Reader(calibrations.routers), policy=policy_or_none(config.policy)),
+            planner=Planner(
+                config.node,
+                tier=config.tier,
+                battery=battery,
+                climbing=judge,
+                reader=Reader(calibrations.routers),
+                policy=policy_or_none(config.policy),
+            ),
         )
 
     async def live(self) -> None:
