@@ -18,7 +18,7 @@ from netgpt.inference.compressing import why_whole
 from netgpt.inference.estimates import Estimates, NodeView, Sample
 from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
-from netgpt.inference.objective import Objective, objective_of
+from netgpt.inference.objective import OBJECTIVES, Objective, objective_of
 from netgpt.inference.planning import (
     CASCADE,
     COMPRESSED,
@@ -114,6 +114,8 @@ class Planner:
         self._entry = entry
         self._mobile = tier == DEVICE
         self._battery = battery
+        weighs_energy = self._mobile or battery is not None
+        self._weights = {name: one if weighs_energy else replace(one, energy_s_per_j=0.0) for name, one in OBJECTIVES.items()}
         self._spent_j = 0.0
         self._climbing = climbing
         self._reader = reader if policy is None else None  # policies weigh what is known without reading
@@ -234,8 +236,7 @@ class Planner:
 
     def weights(self, service: str) -> Objective:
         """Of a class of service at this door. What a machine on mains takes shortens nobody's day: it is told, and held to limits."""
-        objective = objective_of(service)
-        return objective if self._mobile or self._battery is not None else replace(objective, energy_s_per_j=0.0)
+        return self._weights[objective_of(service).name]
 
     def _limits(self, request: ChatRequest, deadline_s: float) -> Limits:
         return Limits(deadline_s=deadline_s, max_cost=request.max_cost, max_energy_j=request.max_energy_j, battery=self.battery)
