@@ -92,6 +92,9 @@ class NodeHandle:
                     continue
                 finished = bool(tokens.finish)
                 yield as_piece(tokens)
+        except DeadlineExceeded:  # in the words of who asked: an engine's address tells them nothing
+            hint = "raise deadline_s, lower max_tokens, or see who is quicker: netgpt plan"
+            raise DeadlineExceeded(f"node {self.id!r} did not finish its answer in time", hint=hint, param="deadline_s") from None
         finally:
             await replies.aclose()
         if not finished:
