@@ -37,7 +37,7 @@ def test_addresses_give_way_to_the_name_and_other_words_stay(message: str, told:
 
 def test_a_deadline_is_the_requests_own() -> None:
     error = name_node(DeadlineExceeded("'generate' at 127.0.0.1:1 took longer than 1 s", hint="see the load: netgpt ps"), "edge1")
-    assert error.param == "deadline_s"
+    assert (error.param, error.message) == ("deadline_s", "node 'edge1' did not finish in time")
     assert "deadline_s" in error.hint
 
 

@@ -8,7 +8,7 @@ import pytest
 from netgpt.bench.auto_cells import cells
 from netgpt.bench.auto_play import judge
 from netgpt.bench.auto_steps import STEP_SEEDS, STEPS, reaction_s
-from netgpt.core.errors import DeadlineTooShort, NotSupported, PrivacyRefused
+from netgpt.core.errors import DeadlineExceeded, DeadlineTooShort, NotSupported, PrivacyRefused
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.network.scenario import NodeSpec, Scenario
 from netgpt.network.scenario_file import load_scenario
@@ -129,6 +129,8 @@ def test_a_device_whose_battery_is_at_its_reserve_lets_others_compute() -> None:
 
 def test_an_answer_that_is_named_is_held_to_the_limits_too_and_refused_with_the_nearest_choice() -> None:
     async def refused(world: SimulatedWorld) -> None:
+        with pytest.raises(DeadlineExceeded, match="node 'cloud1' did not finish in time"):
+            await ask(world, model="netgpt-cloud", deadline_s=0.3, max_tokens=4)  # nobody knows the way yet
         for model in ("netgpt-device", "netgpt-edge", "netgpt-cloud") * 3:
             await ask(world, model=model)
         started = sum(sent.payloads for (_, _, method), sent in world.network.carried.items() if method == "generate")

@@ -17,8 +17,9 @@ def name_node(error: NetgptError, node: str) -> NetgptError:
         node: its id.
     """
     error.message = _ADDRESS.sub(node, error.message)
-    error.args = (error.message,)
     if isinstance(error, DeadlineExceeded):
-        error.hint = "raise deadline_s, lower max_tokens, or ask a faster model"
+        error.message = f"node {node!r} did not finish in time"
+        error.hint = "raise deadline_s, lower max_tokens, or see who is quicker: netgpt plan"
         error.param = "deadline_s"
+    error.args = (error.message,)
     return error
