@@ -18,8 +18,9 @@ from netgpt.inference.climbing import expected
 from netgpt.inference.confidence import Calibrations, Evidence
 from netgpt.inference.door import Door
 from netgpt.inference.judge import Judge
-from netgpt.inference.planner import Planner, row
+from netgpt.inference.planner import Planner
 from netgpt.inference.request import ChatRequest, Finish
+from netgpt.inference.showing import row
 from netgpt.models.quality import shipped_quality
 from netgpt.models.tokenizer import ByteTokenizer
 from netgpt.network.member import Member

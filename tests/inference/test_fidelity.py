@@ -8,20 +8,8 @@ import pytest
 
 from netgpt.inference.estimates import Sample
 from netgpt.inference.objective import objective_of
-from netgpt.inference.planning import (
-    CASCADE,
-    COMPRESSED,
-    DIRECT,
-    WHOLE,
-    Candidate,
-    Features,
-    Limits,
-    Shortened,
-    as_variant,
-    candidates,
-    choose,
-    predict,
-)
+from netgpt.inference.planning import CASCADE, COMPRESSED, DIRECT, WHOLE, Candidate, Features, Limits, Shortened, choose
+from netgpt.inference.predicting import as_variant, candidates, predict
 from netgpt.inference.variants import Corrections
 from netgpt.models.quality import assumed_quality, compressed_quality, precision_quality
 from netgpt.network.offer import Offer, Pace, Variant

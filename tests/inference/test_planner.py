@@ -8,8 +8,9 @@ import pytest
 
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import InvalidRequest, NotSupported
-from netgpt.inference.planner import PLANS_A_TRY, Battery, Planner, told
+from netgpt.inference.planner import PLANS_A_TRY, Battery, Planner
 from netgpt.inference.request import ChatRequest, Finish, Span
+from netgpt.inference.showing import told
 from netgpt.models.generation import Sampling, Timings
 from netgpt.network.member import Member, Tier
 from netgpt.network.offer import Offer, Pace

@@ -9,7 +9,8 @@ from netgpt.core.errors import DeadlineTooShort, InvalidRequest, NotSupported
 from netgpt.inference.estimates import NodeView
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import LINK_CLASS, OBJECTIVES, SERVICES, cost_s, objective_of
-from netgpt.inference.planning import CASCADE, DIRECT, HYSTERESIS, Candidate, Features, Limits, Prediction, candidates, choose, predict
+from netgpt.inference.planning import CASCADE, DIRECT, HYSTERESIS, Candidate, Features, Limits, Prediction, choose
+from netgpt.inference.predicting import candidates, predict
 from netgpt.network import scenario
 from netgpt.network.offer import Offer, Pace
 

@@ -10,8 +10,8 @@ import pytest
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import NotSupported, ScenarioInvalid, UsageError
 from netgpt.core.transport import Call
-from netgpt.inference.planner import row
 from netgpt.inference.request import ChatRequest, CompressWish, Finish
+from netgpt.inference.showing import row
 from netgpt.models.generation import Generate, Tokens
 from netgpt.models.quality import precision_quality
 from netgpt.network.scenario import NodeSpec, Scenario

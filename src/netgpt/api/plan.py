@@ -15,9 +15,9 @@ from netgpt.api.chat import CHAT
 from netgpt.api.connection import read_json
 from netgpt.api.reply import REQUEST_ID, json_response
 from netgpt.inference.objective import Objective
-from netgpt.inference.planner import row, told
 from netgpt.inference.planning import Decision
 from netgpt.inference.request import ChatRequest
+from netgpt.inference.showing import row, told
 
 
 class PlanDoor(Protocol):

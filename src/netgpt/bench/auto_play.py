@@ -17,8 +17,8 @@ from netgpt.core.errors import UsageError
 from netgpt.core.scheduling import TaskGroup
 from netgpt.core.storage import SimulatedStorage
 from netgpt.inference.objective import LINK_CLASS, OBJECTIVES, cost_s
-from netgpt.inference.planning import radio_energy_j
 from netgpt.inference.policy import FAILED
+from netgpt.inference.predicting import radio_energy_j
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.world.simulated import SimulatedWorld
 

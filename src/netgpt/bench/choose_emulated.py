@@ -29,7 +29,7 @@ from netgpt.core.chance import SeededChance
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import NetgptError
 from netgpt.inference.objective import OBJECTIVES, SERVICES, cost_s
-from netgpt.inference.planning import radio_energy_j
+from netgpt.inference.predicting import radio_energy_j
 
 RTTS_S = (0.01, 0.04, 0.12)  # from device to cloud
 UPLINKS_BPS = (2e6, 50e6)

@@ -24,9 +24,10 @@ from netgpt.core.statistics import wilson_interval
 from netgpt.inference.confidence import FEATURES, Calibrations, Scene
 from netgpt.inference.estimates import Estimates, NodeView
 from netgpt.inference.objective import INTERACTIVE
-from netgpt.inference.planning import DIRECT, Candidate, predict
+from netgpt.inference.planning import DIRECT, Candidate
 from netgpt.inference.planning import Features as Sizes
 from netgpt.inference.policy import NamedPolicy, Option, PolicyFailed, Situation, option_of
+from netgpt.inference.predicting import predict
 from netgpt.network.member import Member, Tier
 from netgpt.network.offer import Offer, pace_of
 

@@ -24,7 +24,7 @@ from netgpt.inference.entrance import Entrance
 from netgpt.inference.finish import finish_of, why
 from netgpt.inference.fit import Fit, fit_in
 from netgpt.inference.objective import Objective
-from netgpt.inference.planner import Planner, told
+from netgpt.inference.planner import Planner
 from netgpt.inference.planning import ROUTE, WHOLE, Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import check_prompt, prompt_param, render_prompt
@@ -33,6 +33,7 @@ from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Compression, Delta, EmbedRequest, ServedModel, Vectors
 from netgpt.inference.room import Rooms
 from netgpt.inference.route import Reading
+from netgpt.inference.showing import told
 from netgpt.inference.steps import Accept, Hold, Step, Strategy
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler

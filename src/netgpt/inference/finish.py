@@ -29,7 +29,7 @@ def finish_of(
 
     Args:
         nodes: those that could answer, in the order in which they were to be asked.
-        plan: what `auto` chose (`planner.told`); empty where the request names a tier.
+        plan: what `auto` chose (`showing.told`); empty where the request names a tier.
         compression: what became of a wish to shorten the prompt.
         read: that it was read before it was chosen who answers.
         duration_s: from the request's arrival.

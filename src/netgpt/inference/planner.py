@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from netgpt.core.clock import Clock
 from netgpt.core.value import value
@@ -16,6 +15,7 @@ from netgpt.inference.climbing import Climbing
 from netgpt.inference.compress import most_left_out
 from netgpt.inference.compressing import why_whole
 from netgpt.inference.estimates import Estimates, NodeView, Sample
+from netgpt.inference.followed import Followed
 from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import OBJECTIVES, Objective, objective_of
@@ -23,7 +23,6 @@ from netgpt.inference.planning import (
     CASCADE,
     COMPRESSED,
     DIRECT,
-    WAIT_SHARE,
     WHOLE,
     Candidate,
     Decision,
@@ -33,15 +32,11 @@ from netgpt.inference.planning import (
     Scored,
     Shortened,
     by_cost,
-    candidates,
     choose,
-    node_wait_s,
-    predict,
-    radio_energy_j,
     score,
-    waits,
 )
 from netgpt.inference.policy import NamedPolicy, allowed_by, guided, option_of, situation_before
+from netgpt.inference.predicting import WAIT_SHARE, candidates, node_wait_s, predict, radio_energy_j, waits
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.reading import Read, Reader, read_first, settled
 from netgpt.inference.request import COMPRESS_ALWAYS, ChatRequest, CompressWish, Finish
@@ -65,28 +60,6 @@ class Battery:
 
     capacity_j: float
     level: float = 1.0  # share that it began with
-
-
-class Followed:
-    """A request on its way to the node that was chosen: a context, from the choice to the end. Overdue ones say something of their node."""
-
-    __slots__ = ("_call", "_clock", "_estimates", "_node")
-
-    def __init__(self, estimates: Estimates, node: str, call: str, clock: Clock) -> None:
-        self._estimates, self._node, self._call, self._clock = estimates, node, call, clock
-
-    def heard(self) -> None:
-        """The first token is there."""
-        if self._node:
-            self._estimates.hear(self._node, self._call, self._clock.now_s())
-
-    def __enter__(self) -> Followed:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._node:
-            self._estimates.forget(self._node, self._call)
-            self._estimates.end(self._node, self._call)
 
 
 class Planner:
@@ -419,49 +392,3 @@ def _sample(session: Session, finish: Finish, member: Member, timings: Timings, 
         token_s=(finish.duration_s - finish.time_to_first_token_s) / gaps if gaps > 0 else None,
         cached=finish.cached_tokens,
     )
-
-
-def row(scored: Scored) -> dict[str, Any]:
-    """A candidate as people and events see it: figures alone."""
-    one = scored.prediction
-    shown: dict[str, Any] = {
-        "strategy": one.candidate.strategy,
-        "nodes": list(one.candidate.nodes),
-        "variants": list(one.candidate.variant_of.values()),
-        "fidelity": one.candidate.fidelity,
-        "cost_s": round(scored.cost_s, 6),
-        "ttft_s": round(one.ttft_s, 6),
-        "ttft_p95_s": round(one.ttft_p95_s, 6),
-        "held_s": round(one.held_s, 6),
-        "wait_s": round(one.wait_s, 6),
-        "read_s": round(one.read_s, 6),
-        "token_s": round(one.token_s, 6),
-        "total_s": round(one.total_s, 6),
-        "prompt_tokens": round(one.prompt_tokens),
-        "answer_tokens": round(one.answer_tokens, 2),
-        "up_bytes": round(one.up_bytes),
-        "down_bytes": round(one.down_bytes),
-        "token_bytes": round(one.token_bytes, 3),
-        "energy_j": round(one.energy_j, 6),
-        "cost": round(one.cost, 9),
-        "quality": round(one.quality, 4),
-        "sources": dict(one.sources),
-    }
-    return shown | ({"excluded": scored.excluded} if scored.excluded else {})
-
-
-def told(decision: Decision, service: str, read: Read | None = None) -> dict[str, Any]:
-    """A decision as a reply and the event log have it: no content.
-
-    Args:
-        read: what the entry node had read of the prompt before.
-    """
-    second = decision.runner_up
-    return {
-        "service": service,
-        "why": decision.why,
-        "chosen": row(decision.chosen),
-        "runner_up": row(second) if second else None,
-        "explores": decision.explores,
-        **({"read": read.shown()} if read else {}),
-    }

@@ -17,7 +17,8 @@ import numpy as np
 
 from netgpt.core.value import value
 from netgpt.inference.objective import Objective
-from netgpt.inference.planning import DIRECT, ROUTE, TIERS, Candidate, Decision, Limits, Prediction, Scored, by_cost, score, why_chosen
+from netgpt.inference.planning import DIRECT, ROUTE, Candidate, Decision, Limits, Prediction, Scored, by_cost, score, why_chosen
+from netgpt.inference.predicting import TIERS
 from netgpt.inference.request import ChatRequest
 from netgpt.inference.routing import Router
 from netgpt.models.quality import assumed_quality

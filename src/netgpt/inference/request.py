@@ -266,7 +266,7 @@ class Finish:
     counted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # usage field -> nodes, where not all counts are the door's
     cache: CacheUse | None = None  # None: the request has no such wish
     compression: Compression | None = None  # None: it has no such wish
-    plan: Mapping[str, Any] = field(default_factory=dict)  # what `auto` predicted and chose: `planner.told`; empty where it had no say
+    plan: Mapping[str, Any] = field(default_factory=dict)  # what `auto` predicted and chose: `showing.told`; empty where it had no say
 
 
 @value

@@ -115,7 +115,7 @@ class Visit:
         return self
 
     def planned(self, plan: Mapping[str, Any]) -> None:
-        """Let it be written down what was chosen for the request (`planner.told`): once the answer has begun, or it is known that none will."""
+        """Let it be written down what was chosen for the request (`showing.told`): once the answer has begun, or it is known that none will."""
         self._plan = plan
 
     def begun(self) -> None:
