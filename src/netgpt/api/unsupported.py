@@ -1,7 +1,8 @@
 """Parameters of OpenAI's API, and of servers that take more, which are not implemented here: pure tables.
 
 What would change the answer is refused by name, unless its value changes nothing; what cannot change it is ignored. A parameter that
-nobody here has heard of is ignored too, since clients send vendors' extras.
+nobody here has heard of is ignored too, since clients send vendors' extras. So the tables hold what is common, not all that ever was: each
+name is also a property of the OpenAPI document, which tools must be able to read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ FOREIGN: Inert = {
     "min_p": (0,),
     "typical_p": (1,),
     "min_tokens": (0,),
-    "min_new_tokens": (0,),
     "max_new_tokens": (),
     "n_predict": (-1,),
     "ignore_eos": (False,),
@@ -21,11 +21,8 @@ FOREIGN: Inert = {
     "repeat_penalty": (1,),
     "length_penalty": (1,),
     "mirostat": (0,),
-    "dry_multiplier": (0,),
-    "xtc_probability": (0,),
     "use_beam_search": (False,),
     "stop_token_ids": ([],),
-    "stop_regex": ("", []),
     "include_stop_str_in_output": (False,),
     "skip_special_tokens": (True,),
     "bad_words": ([],),
@@ -45,9 +42,6 @@ FOREIGN: Inert = {
     "prompt_logprobs": (0,),
     "truncate_prompt_tokens": (),
     "return_token_ids": (False,),
-    "return_tokens_as_token_ids": (False,),
-    "lora": ([],),
-    "lora_path": (),
 }
 
 CHAT: Inert = {
@@ -59,7 +53,6 @@ CHAT: Inert = {
     "reasoning_effort": ("none",),
     "verbosity": ("medium",),
     "web_search_options": (),
-    "best_of": (1,),
     "chat_template": (),
     "chat_template_kwargs": ({},),
     "continue_final_message": (False,),
@@ -70,7 +63,6 @@ CHAT: Inert = {
     "reasoning": ({}, {"enabled": False}, {"effort": "none"}),
     "think": (False,),
     "thinking": ({"type": "disabled"},),
-    "thinking_token_budget": (),
     **FOREIGN,
 }
 
