@@ -39,6 +39,7 @@ def test_a_deadline_is_the_requests_own() -> None:
     error = name_node(DeadlineExceeded("'generate' at 127.0.0.1:1 took longer than 1 s", hint="see the load: netgpt ps"), "edge1")
     assert error.param == "deadline_s"
     assert "deadline_s" in error.hint
+    assert error.message == "node 'edge1' did not finish its answer in time"
 
 
 @pytest.mark.parametrize("method", ["generate", "embed"])
