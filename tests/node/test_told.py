@@ -37,8 +37,9 @@ def test_addresses_give_way_to_the_name_and_other_words_stay(message: str, told:
 
 def test_a_deadline_is_the_requests_own() -> None:
     error = name_node(DeadlineExceeded("'generate' at 127.0.0.1:1 took longer than 1 s", hint="see the load: netgpt ps"), "edge1")
-    assert (error.param, error.message) == ("deadline_s", "node 'edge1' did not finish in time")
+    assert (error.param, error.message) == ("deadline_s", "node 'edge1' did not finish its answer in time")
     assert "deadline_s" in error.hint
+    assert error.message == "node 'edge1' did not finish its answer in time"
 
 
 @pytest.mark.parametrize("method", ["generate", "embed"])

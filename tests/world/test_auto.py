@@ -129,7 +129,7 @@ def test_a_device_whose_battery_is_at_its_reserve_lets_others_compute() -> None:
 
 def test_an_answer_that_is_named_is_held_to_the_limits_too_and_refused_with_the_nearest_choice() -> None:
     async def refused(world: SimulatedWorld) -> None:
-        with pytest.raises(DeadlineExceeded, match="node 'cloud1' did not finish in time"):
+        with pytest.raises(DeadlineExceeded, match="node 'cloud1' did not finish its answer in time"):
             await ask(world, model="netgpt-cloud", deadline_s=0.3, max_tokens=4)  # nobody knows the way yet
         for model in ("netgpt-device", "netgpt-edge", "netgpt-cloud") * 3:
             await ask(world, model=model)

@@ -1,7 +1,8 @@
 """Parameters of OpenAI's API, and of servers that take more, which are not implemented here: pure tables.
 
 What would change the answer is refused by name, unless its value changes nothing; what cannot change it is ignored. A parameter that
-nobody here has heard of is ignored too, since clients send vendors' extras.
+nobody here has heard of is ignored too, since clients send vendors' extras. So the tables hold what is common, not all that ever was: each
+name is also a property of the OpenAPI document, which tools must be able to read.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 Inert = dict[str, tuple[object, ...]]  # a parameter, and the values with which it changes nothing
 
 # Of vLLM, SGLang, llama.cpp, Ollama, TGI and hosted APIs; each may stand beside OpenAI's in a body of either route for text.
-# With these a chat body has 100 parameters, and of more schemathesis, as strangers use it, makes no requests.
+# A chat body may have 100 parameters in all: of more schemathesis, as strangers use it, makes no requests.
 FOREIGN: Inert = {
     "min_p": (0,),
     "typical_p": (1,),
@@ -21,11 +22,8 @@ FOREIGN: Inert = {
     "repeat_penalty": (1,),
     "length_penalty": (1,),
     "mirostat": (0,),
-    "dry_multiplier": (0,),
-    "xtc_probability": (0,),
     "use_beam_search": (False,),
     "stop_token_ids": ([],),
-    "stop_regex": ("", []),
     "include_stop_str_in_output": (False,),
     "skip_special_tokens": (True,),
     "bad_words": ([],),
@@ -45,9 +43,6 @@ FOREIGN: Inert = {
     "prompt_logprobs": (0,),
     "truncate_prompt_tokens": (),
     "return_token_ids": (False,),
-    "return_tokens_as_token_ids": (False,),
-    "lora": ([],),
-    "lora_path": (),
 }
 
 CHAT: Inert = {
@@ -59,7 +54,6 @@ CHAT: Inert = {
     "reasoning_effort": ("none",),
     "verbosity": ("medium",),
     "web_search_options": (),
-    "best_of": (1,),
     "chat_template": (),
     "chat_template_kwargs": ({},),
     "continue_final_message": (False,),
@@ -70,7 +64,6 @@ CHAT: Inert = {
     "reasoning": ({}, {"enabled": False}, {"effort": "none"}),
     "think": (False,),
     "thinking": ({"type": "disabled"},),
-    "thinking_token_budget": (),
     **FOREIGN,
 }
 

@@ -27,16 +27,12 @@ from netgpt.inference.compress import (
 from netgpt.inference.direct import LOST
 from netgpt.inference.planning import COMPRESSED, WHOLE, Decision
 from netgpt.inference.prompt import render_prompt
-from netgpt.inference.reading import Read
+from netgpt.inference.reading import MOST_READING, Read
 from netgpt.inference.request import BY_MODEL, BY_WORDS, COMPRESS_ALWAYS, ChatRequest, Compression, CompressWish
 from netgpt.models.tokenizer import Tokenizer
 from netgpt.network.member import Member
 from netgpt.node.handle import NodeHandle
 from netgpt.node.session import Session
-
-# Prompts that one door has read at once. A reading has no place in the door's queue and takes no turns with other keys, so that more of them
-# would hold up whoever is asked the ordinary way.
-MOST_READING = 4
 
 
 class Asked(NamedTuple):

@@ -45,7 +45,9 @@ def check_length(
     Raises:
         ContextLengthExceeded: the prompt is far too long. One that is a little too long is found by `fit_in`.
     """
-    largest = max(node.context_tokens for node in nodes)
+    largest = max([node.context_tokens for node in nodes])
+    if sum(map(len, texts)) <= USUAL_BYTES_A_TOKEN * (largest - len(texts)):
+        return
     most = int(largest / rate) * (SURELY if all(node.tokenizer == tokenizer.hash for node in nodes) else SURELY_ELSEWHERE)
     if has_more_tokens(texts, tokenizer, most):
         raise ContextLengthExceeded(

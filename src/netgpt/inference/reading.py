@@ -40,6 +40,10 @@ MEANS = (
     "wait_s",
 )
 
+# Prompts that one door has read at once. A reading has no place in the door's queue and takes no turns with other keys, so that more of them
+# would hold up whoever is asked the ordinary way.
+MOST_READING = 4
+
 
 @value
 class Read:

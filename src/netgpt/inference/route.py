@@ -13,7 +13,7 @@ from netgpt.core.errors import DeadlineExceeded, NotSupported
 from netgpt.inference.direct import LOST, direct
 from netgpt.inference.planner import Planner
 from netgpt.inference.planning import Decision
-from netgpt.inference.reading import Read
+from netgpt.inference.reading import MOST_READING, Read
 from netgpt.inference.request import ChatRequest
 from netgpt.inference.routing import Routed, Router, choose_model
 from netgpt.inference.steps import Step, Switch
@@ -86,6 +86,7 @@ class Reading:
         self._handle = handle
         self._planner = planner
         self._clock = clock
+        self._at_once = 0
 
     async def settled(
         self, request: ChatRequest, decision: Decision, nodes: Sequence[Member], session: Session, *, arrival_s: float
@@ -116,10 +117,15 @@ class Reading:
         router = self._planner.router_for(request, nodes)
         if router is None:
             return {}, "no router knows its model any more"
+        if self._at_once >= MOST_READING:
+            return {}, f"{MOST_READING} other prompts were being read"
+        self._at_once += 1
         try:
             state = await _state(session, self._handle(own)) if router.needs_state else ()
         except (DeadlineExceeded, *LOST) as error:
             return {}, error.code
+        finally:
+            self._at_once -= 1
         try:
             return router.probabilities(session.messages, state), ""
         except NotSupported as error:

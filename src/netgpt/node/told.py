@@ -11,15 +11,14 @@ _ADDRESS = re.compile(r"https?://[^\s,;'\"]+|(?:ipv[46]:)?(?:\d{1,3}(?:\.\d{1,3}
 
 
 def name_node(error: NetgptError, node: str) -> NetgptError:
-    """The same error, with the node's name for its addresses. One that came of the request's deadline names that.
+    """The error, with the node's name for its addresses. One that came of the request's deadline names that.
 
     Args:
         node: its id.
     """
-    error.message = _ADDRESS.sub(node, error.message)
     if isinstance(error, DeadlineExceeded):
-        error.message = f"node {node!r} did not finish in time"
-        error.hint = "raise deadline_s, lower max_tokens, or see who is quicker: netgpt plan"
-        error.param = "deadline_s"
+        hint = "raise deadline_s, lower max_tokens, or see who is quicker: netgpt plan"
+        return DeadlineExceeded(f"node {node!r} did not finish its answer in time", hint=hint, param="deadline_s")
+    error.message = _ADDRESS.sub(node, error.message)
     error.args = (error.message,)
     return error
