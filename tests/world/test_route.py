@@ -1,5 +1,6 @@
 """`route` in the simulated world: doors, links and engines as they are, models without weights."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from netgpt.inference.calibration import fit_router
 from netgpt.inference.calibration_file import HOME_FILE, write_calibrations
 from netgpt.inference.confidence import Calibrations
 from netgpt.inference.planning import Decision
+from netgpt.inference.reading import MOST_READING
 from netgpt.inference.request import ChatRequest, Finish
 from netgpt.inference.surface import SURFACE
 from netgpt.models.generation import Embedding
@@ -129,6 +131,19 @@ def test_a_plan_shows_what_reading_first_would_take(tmp_path: Path) -> None:
     assert str(first.candidate) == "route device1 | edge1 | cloud1"
     assert 0 < first.read_s < first.ttft_s
     assert first.quality > 0.7, "what is right is known beforehand"
+
+
+def test_of_many_prompts_at_once_some_are_answered_unread(tmp_path: Path) -> None:
+    async def at_once(world: SimulatedWorld) -> list[Finish]:
+        await known(world)
+        finishes = await asyncio.gather(*(ask(world, f"{HARD} {number}", model="auto") for number in range(2 * MOST_READING)))
+        return [*finishes, await ask(world, HARD, model="auto")]
+
+    *finishes, later = in_world(FAR, at_once, fitted_home(tmp_path))
+    reads = [finish.plan["read"] for finish in finishes]
+    assert [bool(read["right"]) for read in reads] == [True] * MOST_READING + [False] * MOST_READING
+    assert all(read["why"] == "4 other prompts were being read" for read in reads[MOST_READING:])
+    assert later.plan["read"]["right"]
 
 
 @pytest.mark.parametrize("failing", ["lost", "slow", "other weights"])
