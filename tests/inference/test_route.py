@@ -109,7 +109,7 @@ def test_a_router_refuses_states_of_other_weights_and_too_few_tasks() -> None:
         fit_router(np.zeros((LEAST_TASKS - 1, 30)), {"m": np.zeros(LEAST_TASKS - 1, dtype=np.bool_)})
 
 
-def test_of_unlike_prompts_only_rare_words_are_believed() -> None:
+def test_of_unlike_prompts_rare_words_are_believed_and_only_of_the_smallest_model() -> None:
     stream = SeededChance(5).stream("names")
     names = [f"Bek{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(400)]
     asked = [names[int(400 * u**3)] for u in stream.random(3000)]  # a few are asked about often
@@ -119,10 +119,13 @@ def test_of_unlike_prompts_only_rare_words_are_believed() -> None:
     state_NS = stream.normal(size=(3000, 4))
     features_NF = np.concatenate((np.zeros((3000, len(SURFACE))), words.features(prompts, own=1), state_NS), axis=1)
     router = fit_router(features_NF, {"small": often, "large": stream.random(3000) < 0.8}, words=words)
-    strange = tuple(40.0 + state_NS[0])
-    said = [router.probabilities((("user", f"where is {name}"),), strange)["small"] for name in (asked[int(often.argmax())], "Unheard")]
-    assert said[0] > 0.7 > 0.3 > said[1], "what it knows of words holds for strange states too"
-    of_strange = router.probabilities((("user", "where is it"),), strange)
+    strange = 40 * "?"
+    said = [
+        router.probabilities((("user", f"where is {name}{strange}"),), tuple(state_NS[0]))["small"]
+        for name in (asked[int(often.argmax())], "Unheard")
+    ]
+    assert said[0] > 0.7 > 0.3 > said[1], "what it knows of words holds for strange prompts too"
+    of_strange = router.probabilities((("user", f"where is it{strange}"),), tuple(state_NS[0]))
     assert of_strange["large"] == pytest.approx(router.shares[1], abs=1e-6), "of the larger model then only its share is known"
 
 

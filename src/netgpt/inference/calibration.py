@@ -17,7 +17,7 @@ from netgpt.core.errors import UsageError
 from netgpt.inference.boosting import Forest, fit_forest
 from netgpt.inference.confidence import Calibration, Evidence
 from netgpt.inference.curve import Curve
-from netgpt.inference.routing import BOOSTED, WIDEST, Nearest, Router, mean_of_nearest, text_features, word_features
+from netgpt.inference.routing import BOOSTED, WIDEST, Nearest, Router, lasting_features, mean_of_nearest, text_features
 from netgpt.inference.words import Words
 
 RIDGE = 3.0  # of standardised weights
@@ -95,7 +95,7 @@ def fit_router(
         price=price,
         forests=tuple(forests.values()),
         nearest=fit_nearest(text_features(features_NF), np.stack(list(verdicts.values()), axis=1)),
-        plain=fit_curve(word_features(features_NF), next(iter(verdicts.values()))),
+        plain=fit_curve(lasting_features(features_NF), next(iter(verdicts.values()))),
         shares=tuple(round(float(right_N.mean()), 4) for right_N in verdicts.values()),
         words=words or Words(),
     )

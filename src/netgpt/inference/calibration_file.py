@@ -181,7 +181,7 @@ def _router(row: Mapping[str, Any], words: Words) -> Router:
         price=float(row["price"]),
         forests=forests,
         nearest=nearest,
-        plain=_curve(row["plain"], len(KNOWN)),
+        plain=_curve(row["plain"], forests[0].width - len(SURFACE)),
         shares=shares,
         words=words,
     )

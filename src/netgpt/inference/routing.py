@@ -83,7 +83,7 @@ class Router:
     price: float  # accuracy that a call of the largest model must gain
     forests: tuple[Forest, ...]  # one a model
     nearest: Nearest
-    plain: Curve  # whether the smallest model is right, by how usual the words are: what holds of unlike prompts too
+    plain: Curve  # whether the smallest model is right, by `lasting_features`: what holds of unlike prompts too
     shares: tuple[float, ...]  # of right answers, one a model
     words: Words = field(default_factory=Words)  # of the prompts that it was fitted on
 
@@ -95,15 +95,15 @@ class Router:
     def expected(self, features_NF: NDArray[np.float64], kind: str = "") -> NDArray[np.float64]:
         """How probably each model is right: shape (N, O).
 
-        Of prompts unlike the known ones only what rare words say of the smallest model is believed; of the larger ones then nothing is
-        known but how often they are right.
+        Of prompts unlike the known ones only what logistic regression says of the smallest model is believed; of the larger ones then
+        nothing is known but how often they are right.
         """
         if (kind or self.kind) == KNN:
             known_NO = self.nearest.probabilities(text_features(features_NF))
         else:
             known_NO = np.stack([forest.probabilities(features_NF) for forest in self.forests], axis=1)
         unlike_NO = np.tile(self.shares, (len(features_NF), 1))
-        unlike_NO[:, 0] = self.plain.probabilities(word_features(features_NF))
+        unlike_NO[:, 0] = self.plain.probabilities(lasting_features(features_NF))
         familiar_N1 = self.nearest.familiarity(text_features(features_NF))[:, None]
         return familiar_N1 * known_NO + (1 - familiar_N1) * unlike_NO
 
@@ -131,9 +131,9 @@ def text_features(features_NF: NDArray[np.float64]) -> NDArray[np.float64]:
     return features_NF[:, : len(SURFACE) + len(KNOWN)]
 
 
-def word_features(features_NF: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of a router's features those that say how usual the words are: shape (N, len(KNOWN))."""
-    return features_NF[:, len(SURFACE) : len(SURFACE) + len(KNOWN)]
+def lasting_features(features_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a router's features how usual the words are, and the state: what lengths and counts tell ends with the kind of prompt."""
+    return features_NF[:, len(SURFACE) :]
 
 
 @value
