@@ -12,10 +12,11 @@ import pytest
 
 from netgpt.bench.auto_steps import STEP_CELL
 from netgpt.bench.choose_cascade import calibrate, cascade_figures, confidence_figures, deferral_scores, fitted_price
+from netgpt.bench.choose_ceiling import ceiling_figures
 from netgpt.bench.choose_consistency import consistency_figures, result_of, share_reaching
 from netgpt.bench.choose_kept import first_asked, kept_figures
 from netgpt.bench.choose_policy import policy_figures
-from netgpt.bench.choose_route import route_figures
+from netgpt.bench.choose_route import route_figures, router_of
 from netgpt.bench.measures import area_share, auroc, brier_skill, calibration_error
 from netgpt.bench.outcomes import Continued, Outcomes, calibration_tasks, installed_costs, recorded_outcomes
 from netgpt.cli.main import main
@@ -27,6 +28,7 @@ from netgpt.inference.calibration_file import calibrations_at
 from netgpt.inference.confidence import Evidence
 from netgpt.inference.policy import NamedPolicy, Situation
 from netgpt.inference.surface import SURFACE
+from netgpt.inference.words import words_of
 from netgpt.models.recording import Recorded, Recording, write_recording
 
 FAMILIES = ("a", "b", "c", "d", "e")
@@ -55,6 +57,7 @@ def made(count: int, seed: int) -> Outcomes:
         evidence={"small": tuple(Evidence(logprobs=row, runners_up=other) for row, other in zip(rows, rest, strict=True))},
         prompt_tokens=np.full(count, 20),
         surface=np.zeros((count, len(SURFACE))),
+        words=tuple(words_of((("user", str(i)),)) for i in range(count)),
         states=states,
     )
 
@@ -99,6 +102,33 @@ def test_a_cascade_on_known_outcomes_beats_chance_and_is_calibrated() -> None:
     assert confidence["ece"] < 0.04
     assert confidence["auroc"] > 0.75
     assert confidence["brier_skill"] > 0.1
+
+
+def about_names(count: int, seed: int) -> Outcomes:
+    """Questions about names of which few are asked about often: of these alone the small model knows, and its tokens do not show it."""
+    plain, stream = made(count, seed), SeededChance(seed).stream("names")
+    number_N = (400 * stream.random(count) ** 3).astype(int)
+    messages = tuple((("user", f"where is Bek{chr(97 + number // 26)}{chr(97 + number % 26)}"),) for number in number_N)
+    small_N = number_N < 60
+    right = {"small": small_N, "large": np.ones(count, dtype=np.bool_)}
+    truth_NT = np.stack((small_N, stream.random(count)), axis=1).astype(float)
+    return replace(plain, messages=messages, words=tuple(map(words_of, messages)), right=right, truth=truth_NT)
+
+
+def test_rare_words_tell_route_and_cascade_whom_to_ask_and_the_truth_about_tasks_tells_more() -> None:
+    fitted_on, judged = about_names(4000, 1), about_names(2000, 2)
+    gain_N = judged.right["large"].astype(float) - judged.right["small"]
+    knows = deferral_scores(fitted_on, judged, "small", "large")["cascade"]
+    blind = replace(judged, words=tuple(words_of(()) for _ in range(len(judged))))
+    router = router_of(fitted_on)
+    route = {name: router.expected(of.prompts(router.words)) for name, of in (("words", judged), ("blind", blind))}
+    lead = {name: area_share(found[:, 1] - found[:, 0], gain_N) for name, found in route.items()}
+    assert lead["words"] > 0.8 > 0.2 > abs(lead["blind"])
+    assert area_share(knows, gain_N) > 0.8
+    ceiling = ceiling_figures(fitted_on, judged)
+    assert ceiling["route_ceiling_lead"] == pytest.approx(1.0, abs=0.02)
+    assert ceiling["cascade_ceiling_area_low"] <= ceiling["cascade_ceiling_area"] <= ceiling["cascade_ceiling_area_high"]
+    assert ceiling_figures(made(400, 1), made(400, 2)) == {}, "of a recording the truth is not known"
 
 
 def test_agreement_of_drawn_answers_is_a_score_whose_draws_are_paid_for() -> None:

@@ -16,6 +16,7 @@ from netgpt.inference.calibration import LEAST_TASKS, fit_calibration, fit_curve
 from netgpt.inference.calibration_file import calibrations_at, read_calibrations, shipped_calibrations, write_calibrations
 from netgpt.inference.confidence import FEATURES, Calibrations, Evidence, Scene, evidence_of, spoken
 from netgpt.inference.surface import SURFACE, surface_of
+from netgpt.inference.words import KNOWN, Words, fit_words, words_of
 from netgpt.models.generation import TopLogprobs
 from netgpt.node.session import Piece
 
@@ -105,10 +106,11 @@ def test_a_file_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_trees_and_routers_say_the_same_after_they_were_written_and_read(tmp_path: Path) -> None:
     answers, right = some_answers(600)
-    beside_NG = SeededChance(9).stream("beside").normal(size=(600, len(SURFACE) + 8))
+    beside_NG = SeededChance(9).stream("beside").normal(size=(600, len(SURFACE) + len(KNOWN) + 8))
     right_too = beside_NG[:, -1] > 0
     calibration = fit_calibration("m", answers, right, {"large": right_too}, {}, beside_NG=beside_NG)
-    router = fit_router(beside_NG, {"m": right, "large": right_too}, kind="knn", price=0.5)
+    words = fit_words([words_of((("user", "where is Bekal"),))] * 3)
+    router = fit_router(beside_NG, {"m": right, "large": right_too}, kind="knn", price=0.5, words=words)
     write_calibrations(Calibrations(price=0.25, models={"m": calibration}, routers={"m": router}), tmp_path / "calibration.json")
     read = calibrations_at(tmp_path)
     features_NF = np.array([one.features() for one in answers])
@@ -116,6 +118,7 @@ def test_trees_and_routers_say_the_same_after_they_were_written_and_read(tmp_pat
         assert (read.models["m"].expected(features_NF, beside_NG)[model] == expected_N).all()
     for kind in ("boosted", "knn"):
         assert (read.routers["m"].expected(beside_NG, kind) == router.expected(beside_NG, kind)).all()
+    assert (read.models["m"].words, read.routers["m"].words) == (Words(), words)
     assert (read.routers["m"].kind, read.routers["m"].price) == ("knn", 0.5)
 
 
@@ -124,7 +127,7 @@ def test_what_is_known_beside_an_answer_is_used_where_it_is_as_it_was_fitted() -
     state = SeededChance(9).stream("state").normal(size=(2000, 4))
     large = state[:, 0] > 0
     messages = (("user", "how many of 12 cells?"),)
-    beside_NG = np.concatenate((np.tile(surface_of(messages), (2000, 1)), state), axis=1)
+    beside_NG = np.concatenate((np.tile(surface_of(messages), (2000, 1)), np.tile(Words().features([words_of(messages)]), (2000, 1)), state), axis=1)
     calibration = fit_calibration("m", answers, right, {"large": large}, {}, beside_NG=beside_NG)
     assert calibration.needs_state
     said = [calibration.judge(answers[0], Scene(messages=messages, state=(first, 0.0, 0.0, 0.0))).others["large"] for first in (-2.0, 2.0)]
@@ -159,6 +162,9 @@ def test_shipped_calibrations_cover_the_shipped_models_but_the_largest() -> None
         (lambda table: table.pop("price"), "no calibration"),
         (lambda table: table["models"]["netgpt-edge"]["right"].update(weights=[1.0]), "no calibration"),
         (lambda table: table["models"].update({"netgpt-edge": 3}), "no calibration"),
+        (lambda table: table.update(words=["AAA="]), "no calibration"),
+        (lambda table: table.update(words=[2 * table["words"][0]]), "no calibration"),
+        (lambda table: table["models"]["netgpt-edge"].update(words=7), "no calibration"),
         (lambda table: table["models"]["netgpt-device"]["forests"]["netgpt-device"].update(width=1), "no calibration"),
         (lambda table: table["routers"]["netgpt-device"].update(kind="oracle"), "no calibration"),
         (lambda table: table["routers"]["netgpt-device"]["nearest"].update(points="?"), "no calibration"),

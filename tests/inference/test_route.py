@@ -29,6 +29,7 @@ from netgpt.inference.request import ChatRequest, Delta, Finish
 from netgpt.inference.route import route
 from netgpt.inference.routing import Router, choose_model
 from netgpt.inference.surface import SURFACE, surface_of
+from netgpt.inference.words import Words, fit_words, words_of
 from netgpt.models.card import ModelCard
 from netgpt.models.hf_tokenizer import load_tokenizer
 from netgpt.models.store import find_model, search_path
@@ -108,19 +109,39 @@ def test_a_router_refuses_states_of_other_weights_and_too_few_tasks() -> None:
         fit_router(np.zeros((LEAST_TASKS - 1, 30)), {"m": np.zeros(LEAST_TASKS - 1, dtype=np.bool_)})
 
 
+def test_of_unlike_prompts_rare_words_are_believed_and_only_of_the_smallest_model() -> None:
+    stream = SeededChance(5).stream("names")
+    names = [f"Bek{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(400)]
+    asked = [names[int(400 * u**3)] for u in stream.random(3000)]  # a few are asked about often
+    prompts = [words_of((("user", f"where is {name}"),)) for name in asked]
+    often = np.array([asked.count(name) > 20 for name in asked])
+    words = fit_words(prompts)
+    state_NS = stream.normal(size=(3000, 4))
+    features_NF = np.concatenate((np.zeros((3000, len(SURFACE))), words.features(prompts, own=1), state_NS), axis=1)
+    router = fit_router(features_NF, {"small": often, "large": stream.random(3000) < 0.8}, words=words)
+    strange = 40 * "?"
+    said = [
+        router.probabilities((("user", f"where is {name}{strange}"),), tuple(state_NS[0]))["small"]
+        for name in (asked[int(often.argmax())], "Unheard")
+    ]
+    assert said[0] > 0.7 > 0.3 > said[1], "what it knows of words holds for strange prompts too"
+    of_strange = router.probabilities((("user", f"where is it{strange}"),), tuple(state_NS[0]))
+    assert of_strange["large"] == pytest.approx(router.shares[1], abs=1e-6), "of the larger model then only its share is known"
+
+
 def hash_router(kind: str = "boosted", price: float = 0.5) -> Router:
     """Of the models without weights: the device's is right about `EASY` prompts, the edge's never, the cloud's always."""
     stream, tokenizer = SeededChance(4).stream("prompts"), ByteTokenizer()
     rows: list[np.ndarray] = []
     easy: list[bool] = []
     for i in range(600):
-        words = f"{EASY if i % 2 else HARD} {stream.integers(1000)}"
+        words = f"{EASY if i % 2 else HARD} {stream.integers(1000, 9999)}"
         messages = (("user", words),)
         ids = render_chat(tokenizer, messages)
-        rows.append(np.concatenate((surface_of(messages), embed_tokens("hash-device", ids), embed_tokens("hash-device", ids[-1:]))))
+        known = Words().features([words_of(messages)])[0]  # of no word is it known how often it was met
+        rows.append(np.concatenate((surface_of(messages), known, embed_tokens("hash-device", ids), embed_tokens("hash-device", ids[-1:]))))
         easy.append(bool(i % 2))
     features_NF = np.array(rows)
-    features_NF[:, : len(SURFACE)] = 0  # so that the state alone can tell
     right = np.array(easy)
     fitted = fit_router(features_NF, {"hash-device": right, "hash-edge": ~right & right, "hash-cloud": right | ~right}, kind=kind, price=price)
     return fitted

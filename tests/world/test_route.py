@@ -16,7 +16,8 @@ from netgpt.inference.confidence import Calibrations
 from netgpt.inference.planning import Decision
 from netgpt.inference.reading import MOST_READING
 from netgpt.inference.request import ChatRequest, Finish
-from netgpt.inference.surface import SURFACE
+from netgpt.inference.surface import surface_of
+from netgpt.inference.words import Words, words_of
 from netgpt.models.generation import Embedding
 from netgpt.models.tokenizer import ByteTokenizer, render_chat
 from netgpt.network.scenario_file import load_scenario
@@ -42,11 +43,19 @@ async def ask(world: SimulatedWorld, text: str, door: str = "device1", **fields:
 def fitted_home(home: Path) -> str:
     """A home whose router knows that the device without weights is right about `EASY` prompts alone, the cloud about all."""
     tokenizer = ByteTokenizer()
-    states: list[tuple[float, ...]] = []
+    rows: list[tuple[float, ...]] = []
     for i in range(400):
-        ids = render_chat(tokenizer, (("user", f"{EASY if i % 2 else HARD} {i}"),))
-        states.append((*embed_tokens("hash-device", ids), *embed_tokens("hash-device", ids[-1:])))
-    features_NF = np.concatenate((np.zeros((400, len(SURFACE))), states), axis=1)
+        messages = (("user", f"{EASY if i % 2 else HARD} {8800 + i}"),)
+        ids = render_chat(tokenizer, messages)
+        rows.append(
+            (
+                *surface_of(messages),
+                *Words().features([words_of(messages)])[0],
+                *embed_tokens("hash-device", ids),
+                *embed_tokens("hash-device", ids[-1:]),
+            )
+        )
+    features_NF = np.array(rows)
     easy = np.arange(400) % 2 == 1
     router = fit_router(features_NF, {"hash-device": easy, "hash-edge": np.zeros(400, dtype=np.bool_), "hash-cloud": easy | ~easy}, price=0.5)
     write_calibrations(Calibrations(price=0.5, models={}, routers={"hash-device": router}), home / HOME_FILE)

@@ -18,6 +18,7 @@ import numpy as np
 from netgpt.bench.auto_steps import STEP_CELL
 from netgpt.bench.choose_auto import auto_figures
 from netgpt.bench.choose_cascade import cascade_figures, confidence_figures
+from netgpt.bench.choose_ceiling import ceiling_figures
 from netgpt.bench.choose_emulated import emulated_figures
 from netgpt.bench.choose_foresight import foresight_figures
 from netgpt.bench.choose_pictures import draw_auto
@@ -107,7 +108,7 @@ def _cascade_part(quick: bool, recording: Path | None, models: Sequence[str], po
     figures, curves = cascade_figures(fitted_on, judged, costs)
     figures |= confidence_figures(fitted_on, judged)
     routed, route_curves = route_figures(fitted_on, judged, costs)
-    figures, curves = figures | routed, curves | route_curves
+    figures, curves = figures | routed | ceiling_figures(fitted_on, judged), curves | route_curves
     figures |= {f"cost_{model.removeprefix('netgpt-')}": round(cost, 4) for model, cost in costs.items()}
     if policy:
         tell(f"cascade: policy {policy!r}")

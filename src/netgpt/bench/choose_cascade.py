@@ -18,6 +18,7 @@ from netgpt.inference.boosting import fit_forest
 from netgpt.inference.calibration import LEAST_TASKS, fit_calibration, fit_curve
 from netgpt.inference.confidence import FEATURES, Calibration, Calibrations, mixed
 from netgpt.inference.escalation import PRICES, Outlook, price_for_accuracy
+from netgpt.inference.words import Words, fit_words
 
 FOLDS = 5
 TARGET_SHARE = 0.97  # of the largest model's accuracy
@@ -32,7 +33,9 @@ def calibrate(outcomes: Outcomes, model: str) -> Calibration:
     larger = outcomes.models[outcomes.models.index(model) + 1 :]
     others = {other: outcomes.right[other] for other in larger}
     agrees = {other: outcomes.agree(model, other) for other in larger}
-    return fit_calibration(model, outcomes.evidence[model], outcomes.right[model], others, agrees, beside_NG=outcomes.beside(model))
+    words = fit_words(outcomes.words)
+    beside_NG = outcomes.beside(model, words, own=1)
+    return fit_calibration(model, outcomes.evidence[model], outcomes.right[model], others, agrees, beside_NG=beside_NG, words=words)
 
 
 def fitted_price(outcomes: Outcomes, costs: Mapping[str, float], choose: Callable[[Sequence[Outlook]], Outlook] | None = None) -> Outlook:
@@ -71,7 +74,8 @@ def walks(outcomes: Outcomes, calibrations: Calibrations, costs: Mapping[str, fl
     gain_MMN = np.full((len(models), len(models), len(outcomes)), -np.inf)  # of going on from the first to the second
     for place, model in enumerate(models[:-1]):
         features = np.array([one.features() for one in outcomes.evidence[model]])
-        expected = calibrations.models[model].expected(features, outcomes.beside(model))
+        calibration = calibrations.models[model]
+        expected = calibration.expected(features, outcomes.beside(model, calibration.words))
         for other in range(place + 1, len(models)):
             gain_MMN[place, other] = expected[models[other]] - expected[model]
     return [_walk(float(price), right_MN, cost_M, gain_MMN) for price in PRICES]
@@ -95,7 +99,6 @@ def _walk(price: float, right_MN: NDArray[np.bool_], cost_M: Floats, gain_MMN: F
 def held_out_family_probabilities(fitted_on: Outcomes, judged: Outcomes, model: str) -> Floats:
     """Of each judged task that `model` is right, by a fit that saw no task of its family: shape (N,)."""
     families, of_fit = np.array(judged.families), np.array(fitted_on.families)
-    features_NF, of_fit_NF = _with_scene(judged, model), _with_scene(fitted_on, model)
     probability_N = np.zeros(len(judged))
     for family in np.unique(families):
         others = of_fit != family
@@ -103,14 +106,16 @@ def held_out_family_probabilities(fitted_on: Outcomes, judged: Outcomes, model: 
             raise UsageError(
                 f"without family {family!r} {others.sum()} tasks are left to fit on", hint=f"record {LEAST_TASKS} or more of other families"
             )
-        seen_NF, right_N, asked_NF = of_fit_NF[others], fitted_on.right[model][others], features_NF[families == family]
+        seen, right_N = fitted_on.only(others), fitted_on.right[model][others]
+        words = fit_words(seen.words)
+        seen_NF, asked_NF = _with_scene(seen, model, words, own=1), _with_scene(judged.only(families == family), model, words)
         forest, curve = fit_forest(seen_NF, right_N), fit_curve(seen_NF[:, : len(FEATURES)], right_N)
         probability_N[families == family] = mixed(forest.probabilities(asked_NF), curve.probabilities(asked_NF[:, : len(FEATURES)]))
     return probability_N
 
 
-def _with_scene(outcomes: Outcomes, model: str) -> Floats:
-    return np.concatenate((np.array([one.features() for one in outcomes.evidence[model]]), outcomes.beside(model)), axis=1)
+def _with_scene(outcomes: Outcomes, model: str, words: Words, *, own: int = 0) -> Floats:
+    return np.concatenate((np.array([one.features() for one in outcomes.evidence[model]]), outcomes.beside(model, words, own=own)), axis=1)
 
 
 def confidence_figures(fitted_on: Outcomes, judged: Outcomes) -> Figures:
@@ -174,7 +179,7 @@ def deferral_scores(fitted_on: Outcomes, judged: Outcomes, small: str, large: st
     """What to defer first, by each way: the cascade's expected gain, and the baselines."""
     calibration = calibrate(fitted_on, small)
     features = np.array([one.features() for one in judged.evidence[small]])
-    expected = calibration.expected(features, judged.beside(small))
+    expected = calibration.expected(features, judged.beside(small, calibration.words))
     plain = calibration.expected(features, None)
     likelihood_N = np.array([float(np.mean(one.logprobs)) for one in judged.evidence[small]])
     drawn = {CONSISTENCY: -consistency(judged.texts[small], judged.samples)} if judged.samples else {}

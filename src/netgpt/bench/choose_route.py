@@ -18,6 +18,7 @@ from netgpt.bench.outcomes import Outcomes
 from netgpt.inference.calibration import fit_router
 from netgpt.inference.escalation import PRICES, Outlook
 from netgpt.inference.routing import BOOSTED, KINDS, KNN, Router, choose_model
+from netgpt.inference.words import fit_words
 
 UNSEEN_GROUPS = 6  # of families, each held out of a fit of its own
 TIMED = 400  # decisions whose time is taken
@@ -26,7 +27,9 @@ KIND_PREFIX = {BOOSTED: "route", KNN: "route_knn"}
 
 def router_of(outcomes: Outcomes, *, kind: str = BOOSTED, price: float = 0.0) -> Router:
     """A router between all models of the outcomes."""
-    return fit_router(outcomes.prompts(), {model: outcomes.right[model] for model in outcomes.models}, kind=kind, price=price)
+    words = fit_words(outcomes.words)
+    verdicts = {model: outcomes.right[model] for model in outcomes.models}
+    return fit_router(outcomes.prompts(words, own=1), verdicts, kind=kind, price=price, words=words)
 
 
 def route_outlooks(outcomes: Outcomes, expected_NO: Floats, costs: Mapping[str, float]) -> list[Outlook]:
@@ -47,7 +50,8 @@ def fitted_route_price(outcomes: Outcomes, costs: Mapping[str, float], choose: C
     fold_N = np.arange(len(outcomes)) % FOLDS
     expected_NO = np.zeros((len(outcomes), len(outcomes.models)))
     for fold in range(FOLDS):
-        expected_NO[fold_N == fold] = router_of(outcomes.only(fold_N != fold)).expected(outcomes.only(fold_N == fold).prompts(), kind)
+        router = router_of(outcomes.only(fold_N != fold))
+        expected_NO[fold_N == fold] = router.expected(outcomes.only(fold_N == fold).prompts(router.words), kind)
     return choose(route_outlooks(outcomes, expected_NO, costs))
 
 
@@ -69,7 +73,7 @@ def route_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, flo
     together_N = np.zeros_like(group_N)
     for kind in KINDS:
         prefix = KIND_PREFIX[kind]
-        expected_NO = router.expected(judged.prompts(), kind)
+        expected_NO = router.expected(judged.prompts(router.words), kind)
         for name, found_NO, groups_N in (("lead", expected_NO, together_N), ("unseen_lead", unseen[kind], group_N)):
             figures |= _lead_figures(f"{prefix}_{name}", found_NO[:, -1] - found_NO[:, 0], gain_N, groups_N)
         figures[f"{prefix}_auroc"] = rounded(auroc(expected_NO[:, 0], small))
@@ -103,7 +107,7 @@ def _unseen(fitted_on: Outcomes, judged: Outcomes) -> tuple[dict[str, Floats], N
     for place in np.unique(group_N):
         router = router_of(fitted_on.only(group_of_fit != place))
         for kind in KINDS:
-            found[kind][group_N == place] = router.expected(judged.only(group_N == place).prompts(), kind)
+            found[kind][group_N == place] = router.expected(judged.only(group_N == place).prompts(router.words), kind)
     return found, group_N
 
 

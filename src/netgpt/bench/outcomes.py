@@ -19,6 +19,7 @@ from netgpt.corpus.task import GRADES, Task
 from netgpt.inference.confidence import Evidence, spoken
 from netgpt.inference.escalation import sure_tokens
 from netgpt.inference.surface import surface_of
+from netgpt.inference.words import PromptWords, Words, words_of
 from netgpt.models.recording import Recorded, Recording
 from netgpt.models.store import find_model, read_card, search_path
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from netgpt.models.tokenizer import Tokenizer
 
 TIERS = ("device", "edge", "cloud")
-CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 60
+CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 120
 SAMPLE_TEMPERATURE = 0.7  # of answers that are drawn to see whether they agree, as in arXiv 2203.11171
 
 Verdicts = NDArray[np.bool_]
@@ -58,7 +59,9 @@ class Outcomes:
     evidence: dict[str, tuple[Evidence, ...]]
     prompt_tokens: NDArray[np.int64]  # shape (N,), as the smallest model counts
     surface: NDArray[np.float64]  # shape (N, len(SURFACE)), of the conversations
+    words: tuple[PromptWords, ...]  # of each task
     states: NDArray[np.float64]  # shape (N, S), the smallest model's, of prompt and answer (`Embed`); S is 0 where they are not known
+    truth: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))  # shape (N, T), `truth_of` each task; T is 0 where it is not known
     continued: dict[str, Continued] = field(default_factory=dict)  # by larger model, going on after what the smallest was sure of
     samples: tuple[tuple[str, ...], ...] = ()  # of each task, what the smallest model said when its answer was drawn; () where nobody drew
 
@@ -81,18 +84,28 @@ class Outcomes:
             evidence={model: tuple(one[i] for i in places) for model, one in self.evidence.items()},
             prompt_tokens=self.prompt_tokens[places],
             surface=self.surface[places],
+            words=tuple(self.words[i] for i in places),
             states=self.states[places],
+            truth=self.truth[places] if self.truth.shape[1] else self.truth,
             continued={model: one.only(chosen) for model, one in self.continued.items()},
             samples=tuple(self.samples[i] for i in places) if self.samples else (),
         )
 
-    def beside(self, model: str) -> NDArray[np.float64]:
-        """`Scene.features` of each of the model's answers: a larger model's states stay on its node."""
-        return np.concatenate((self.surface, self.states), axis=1) if model == self.models[0] else self.surface
+    def beside(self, model: str, words: Words, *, own: int = 0) -> NDArray[np.float64]:
+        """`Scene.features` of each of the model's answers: a larger model's states stay on its node.
 
-    def prompts(self) -> NDArray[np.float64]:
-        """What a router reads of each prompt: surface, and the smallest model's state."""
-        return np.concatenate((self.surface, self.states[:, : self.states.shape[1] // 2]), axis=1)
+        Args:
+            words: those met in the tasks that a fit knows.
+            own: 1 where these tasks are themselves among them: what the fit itself reads.
+        """
+        return np.concatenate((*self._texts(words, own), *([self.states] if model == self.models[0] else [])), axis=1)
+
+    def prompts(self, words: Words, *, own: int = 0) -> NDArray[np.float64]:
+        """What a router reads of each prompt: surface, how usual its words are, and the smallest model's state. Args: as `beside`."""
+        return np.concatenate((*self._texts(words, own), self.states[:, : self.states.shape[1] // 2]), axis=1)
+
+    def _texts(self, words: Words, own: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.surface, words.features(self.words, own=own)
 
 
 def recorded_outcomes(recording: Recording, models: Sequence[str]) -> Outcomes:
@@ -120,6 +133,7 @@ def recorded_outcomes(recording: Recording, models: Sequence[str]) -> Outcomes:
         evidence={model: tuple(_recorded_evidence(rows[model][task]) for task in common) for model in models[:-1]},
         prompt_tokens=np.array([row.prompt_tokens or sum(len(content) for _, content in row.messages) // 4 for row in first]),
         surface=np.array([surface_of(row.messages) for row in first]),
+        words=tuple(words_of(row.messages) for row in first),
         states=np.zeros((len(common), 0)),
     )
 
@@ -140,6 +154,19 @@ def calibration_tasks(a_grade: int = CALIBRATION_A_GRADE) -> list[Task]:
     share = read_mix().share
     drawn = [task for family in FAMILIES if share.get(family.name) for task in held_out_tasks(family, a_grade * len(GRADES), CALIBRATION_SEED)]
     return [task for task in drawn if task.id not in judged]
+
+
+def truth_of(task: Task) -> NDArray[np.float64]:
+    """What the corpus knows of a task and no policy may: family, grade, language, and the wanted answer's characters, parts and figures."""
+    signs = sum(task.answer.count(sign) for sign in ",>=")
+    return np.array([
+        *(task.family == family.name for family in FAMILIES),
+        task.grade,
+        task.language != "en",
+        len(task.answer),
+        signs,
+        sum(map(str.isdigit, task.answer)),
+    ], dtype=np.float64)  # fmt: skip
 
 
 def installed_costs() -> dict[str, float]:
@@ -196,7 +223,9 @@ def installed_outcomes(
         evidence=evidence,
         prompt_tokens=np.array([len(render_chat(tokenizer, task.messages)) for task in tasks]),
         surface=np.array([surface_of(task.messages) for task in tasks]),
+        words=tuple(words_of(task.messages) for task in tasks),
         states=states,
+        truth=np.array([truth_of(task) for task in tasks]),
         continued=continued,
         samples=tuple(zip(*drawn, strict=True)),
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netgpt.core.chance import SeededChance
 
-TREES, DEPTH, RATE = 120, 3, 0.08
+TREES, DEPTH, RATE = 200, 3, 0.08
 BINS = 16  # of each feature
 ROW_SHARE, COLUMN_SHARE = 0.7, 0.3
 PENALTY = 5.0  # on leaves
@@ -55,7 +55,7 @@ class Forest:
 def fit_forest(features_NF: Floats, right_N: NDArray[np.bool_], *, trees: int = TREES) -> Forest:
     """Trees that foretell `right_N`; the same for the same input."""
     stream = SeededChance(0).stream("forest")
-    edges = [np.unique([float(f"{edge:.5g}") for edge in np.quantile(column_N, np.arange(1, BINS) / BINS)]) for column_N in features_NF.T]
+    edges = [np.unique(as_kept(np.quantile(column_N, np.arange(1, BINS) / BINS))) for column_N in features_NF.T]
     bin_NF = np.stack([np.searchsorted(edge, column_N) for edge, column_N in zip(edges, features_NF.T, strict=True)], axis=1)
     count, width = bin_NF.shape
     share = (right_N.sum() + 0.5) / (count + 1)
@@ -71,9 +71,14 @@ def fit_forest(features_NF: Floats, right_N: NDArray[np.bool_], *, trees: int = 
         column_S, cut_S, leaf_L = _grow(bin_NF[np.ix_(rows, chosen)], slope_N[rows], curvature_N[rows])
         columns_TS[tree] = chosen[column_S]
         bounds_TS[tree] = [_bound(edges[column], cut) for column, cut in zip(columns_TS[tree], cut_S, strict=True)]
-        leaves_TL[tree] = [float(f"{value:.4g}") for value in leaf_L]
+        leaves_TL[tree] = as_kept(leaf_L)
         logit_N += leaf_L[_leaf(bin_NF, columns_TS[tree], cut_S)]
     return Forest(width=width, bias=bias, columns_TS=columns_TS, bounds_TS=bounds_TS, leaves_TL=leaves_TL)
+
+
+def as_kept(values: Floats) -> Floats:
+    """The nearest numbers of 32 bits: what `calibration_file` keeps of bounds and leaves."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _grow(bin_NF: Ints, slope_N: Floats, curvature_N: Floats) -> tuple[Ints, Ints, Floats]:

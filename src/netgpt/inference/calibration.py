@@ -17,15 +17,16 @@ from netgpt.core.errors import UsageError
 from netgpt.inference.boosting import Forest, fit_forest
 from netgpt.inference.confidence import Calibration, Evidence
 from netgpt.inference.curve import Curve
-from netgpt.inference.routing import BOOSTED, WIDEST, Nearest, Router, mean_of_nearest
+from netgpt.inference.routing import BOOSTED, WIDEST, Nearest, Router, lasting_features, mean_of_nearest, text_features
+from netgpt.inference.words import Words
 
 RIDGE = 3.0  # of standardised weights
 NEWTON_STEPS = 30
 BIN_TASKS = 40  # averaged before isotonic regression: its ends would else be 0 and 1
 LEAST_TASKS = 5 * BIN_TASKS
 KEPT_PROMPTS, KEPT_DIRECTIONS = 4000, 16  # of a router by nearest prompts
-PROBES = 500  # of these, by which it is found how far known prompts lie apart;
-LIKE, UNLIKE = 0.5, 0.8  # up to the first share of them are like the others, from the second on not
+PROBES = 1000  # of these, by which it is found how far known prompts lie apart;
+LIKE, UNLIKE = 0.95, 0.999  # up to the first share of them are like the others, from the second on not
 
 Verdicts = NDArray[np.bool_]
 
@@ -38,6 +39,7 @@ def fit_calibration(
     agrees: Mapping[str, Verdicts],
     *,
     beside_NG: NDArray[np.float64] | None = None,
+    words: Words | None = None,
 ) -> Calibration:
     """What `model`'s evidence says.
 
@@ -46,7 +48,8 @@ def fit_calibration(
         right: whether that was right, shape (tasks,).
         others: of each larger model, whether its answer to the same task was.
         agrees: of each larger model, whether it gave the same answer, word for word.
-        beside_NG: `Scene.features` of each answer, of one width; None: no trees.
+        beside_NG: `Scene.features` of each answer, of one width, its own prompt not among the words met; None: no trees.
+        words: those that `beside_NG` was made with; None: nothing is known of any.
 
     Raises:
         UsageError: too few tasks.
@@ -61,6 +64,7 @@ def fit_calibration(
         others={name: fit_curve(features, verdicts) for name, verdicts in others.items()},
         agrees={name: fit_curve(features, verdicts) for name, verdicts in agrees.items()},
         forests={} if beside_NG is None else _forests(np.concatenate((features, beside_NG), axis=1), {model: right, **others}),
+        words=words or Words(),
     )
 
 
@@ -68,12 +72,15 @@ def _forests(features_NF: NDArray[np.float64], verdicts: Mapping[str, Verdicts])
     return {name: fit_forest(features_NF, right_N) for name, right_N in verdicts.items()}
 
 
-def fit_router(features_NF: NDArray[np.float64], verdicts: Mapping[str, Verdicts], *, kind: str = BOOSTED, price: float = 0.0) -> Router:
+def fit_router(
+    features_NF: NDArray[np.float64], verdicts: Mapping[str, Verdicts], *, kind: str = BOOSTED, price: float = 0.0, words: Words | None = None
+) -> Router:
     """How to choose by prompts.
 
     Args:
-        features_NF: surface and state of each task's prompt.
+        features_NF: of each task's prompt the surface, how usual its words are (without itself), and the state.
         verdicts: of each model, the smallest first, whether it was right.
+        words: those that `features_NF` was made with; None: nothing is known of any.
 
     Raises:
         UsageError: too few tasks.
@@ -87,9 +94,10 @@ def fit_router(features_NF: NDArray[np.float64], verdicts: Mapping[str, Verdicts
         kind=kind,
         price=price,
         forests=tuple(forests.values()),
-        nearest=fit_nearest(features_NF, np.stack(list(verdicts.values()), axis=1)),
-        plain=fit_curve(features_NF, next(iter(verdicts.values()))),
+        nearest=fit_nearest(text_features(features_NF), np.stack(list(verdicts.values()), axis=1)),
+        plain=fit_curve(lasting_features(features_NF), next(iter(verdicts.values()))),
         shares=tuple(round(float(right_N.mean()), 4) for right_N in verdicts.values()),
+        words=words or Words(),
     )
 
 

@@ -20,20 +20,24 @@ from netgpt.inference.confidence import FEATURES, Calibration, Calibrations
 from netgpt.inference.curve import Curve
 from netgpt.inference.routing import KINDS, Nearest, Router
 from netgpt.inference.surface import SURFACE
+from netgpt.inference.words import KNOWN, Words
 
-FORMAT = 2
+FORMAT = 3
+COLUMN, NUMBER, MARK = "<u2", "<f4", "<u4"  # of features, of bounds and leaves, of words
 HOME_FILE = "calibration.json"  # in the home
 
 
 def write_calibrations(calibrations: Calibrations, path: Path) -> None:
     """As JSON, readable again by `read_calibrations`."""
+    words = list(dict.fromkeys(one.words for one in (*calibrations.models.values(), *calibrations.routers.values())))
     table = {
         "format": FORMAT,
         "features": FEATURES,
-        "surface": SURFACE,
+        "surface": (*SURFACE, *KNOWN),
         "price": calibrations.price,
-        "models": {name: _calibration_row(one) for name, one in calibrations.models.items()},
-        "routers": {name: _router_row(one) for name, one in calibrations.routers.items()},
+        "models": {name: {**_calibration_row(one), "words": words.index(one.words)} for name, one in calibrations.models.items()},
+        "routers": {name: {**_router_row(one), "words": words.index(one.words)} for name, one in calibrations.routers.items()},
+        "words": [base64.b64encode(one.table).decode("ascii") for one in words],  # those of one fit are the same
     }
     path.write_text(json.dumps(table, separators=(",", ":")).replace('},"', '},\n"') + "\n", encoding="utf-8")
 
@@ -47,12 +51,13 @@ def read_calibrations(text: str, where: str) -> Calibrations:
     how = "fit it anew: netgpt calibrate --recording FILE"
     try:
         table = json.loads(text)
-        if table["format"] != FORMAT or (tuple(table["features"]), tuple(table["surface"])) != (FEATURES, SURFACE):
+        if table["format"] != FORMAT or (tuple(table["features"]), tuple(table["surface"])) != (FEATURES, (*SURFACE, *KNOWN)):
             raise UsageError(f"calibration {where} is of another release", hint=how, param="calibration")
+        words = [_words(text) for text in table["words"]]
         return Calibrations(
             price=float(table["price"]),
-            models={name: _calibration(row) for name, row in table["models"].items()},
-            routers={name: _router(row) for name, row in table["routers"].items()},
+            models={name: _calibration(row, words[row["words"]]) for name, row in table["models"].items()},
+            routers={name: _router(row, words[row["words"]]) for name, row in table["routers"].items()},
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UsageError(f"{where} is no calibration: {error!r}", hint=how, param="calibration") from error
@@ -83,10 +88,25 @@ def _calibration_row(one: Calibration) -> dict[str, Any]:
     }
 
 
-def _calibration(row: Mapping[str, Any]) -> Calibration:
+def _words(text: str) -> Words:
+    rows = _array(text, MARK)
+    if np.any(np.diff(rows.astype(np.int64)) <= 0):
+        raise ValueError("its words are not in their order")
+    return Words(table=rows.tobytes())
+
+
+def _calibration(row: Mapping[str, Any], words: Words) -> Calibration:
     others, agrees = ({name: _curve(curve) for name, curve in row[key].items()} for key in ("others", "agrees"))
     forests = {name: _forest(forest) for name, forest in row["forests"].items()}
-    return Calibration(model=str(row["model"]), tasks=int(row["tasks"]), right=_curve(row["right"]), others=others, agrees=agrees, forests=forests)
+    return Calibration(
+        model=str(row["model"]),
+        tasks=int(row["tasks"]),
+        right=_curve(row["right"]),
+        others=others,
+        agrees=agrees,
+        forests=forests,
+        words=words,
+    )
 
 
 def _curve(row: Mapping[str, Any], width: int = len(FEATURES)) -> Curve:
@@ -96,19 +116,27 @@ def _curve(row: Mapping[str, Any], width: int = len(FEATURES)) -> Curve:
     return Curve(bias=float(row["bias"]), **lists)
 
 
+def _base64(values: NDArray[Any], kind: str) -> str:
+    return base64.b64encode(values.astype(kind).tobytes()).decode("ascii")
+
+
+def _array(text: str, kind: str) -> NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text, validate=True), dtype=kind)
+
+
 def _forest_row(forest: Forest) -> dict[str, Any]:
     return {
         "width": forest.width,
         "bias": forest.bias,
-        "columns": forest.columns_TS.ravel().tolist(),
-        "bounds": forest.bounds_TS.ravel().tolist(),
-        "leaves": forest.leaves_TL.ravel().tolist(),
+        "columns": _base64(forest.columns_TS, COLUMN),
+        "bounds": _base64(forest.bounds_TS, NUMBER),
+        "leaves": _base64(forest.leaves_TL, NUMBER),
     }
 
 
 def _forest(row: Mapping[str, Any]) -> Forest:
-    columns_TS = np.array(row["columns"], dtype=np.int64).reshape(-1, NODES)
-    bounds_TS, leaves_TL = np.array(row["bounds"], dtype=np.float64).reshape(-1, NODES), np.array(row["leaves"], dtype=np.float64).reshape(-1, LEAVES)
+    columns_TS = _array(row["columns"], COLUMN).astype(np.int64).reshape(-1, NODES)
+    bounds_TS, leaves_TL = (_array(row[key], NUMBER).astype(np.float64).reshape(-1, size) for key, size in (("bounds", NODES), ("leaves", LEAVES)))
     width = int(row["width"])
     if not len(columns_TS) == len(bounds_TS) == len(leaves_TL) or (columns_TS.size and not 0 <= columns_TS.min() <= columns_TS.max() < width):
         raise ValueError("its trees have other lengths, or ask for features that there are not")
@@ -132,19 +160,19 @@ def _router_row(one: Router) -> dict[str, Any]:
             "scale": near.scale_F.tolist(),
             "axes": near.axes_FK.ravel().tolist(),
             "step": near.step,
-            "points": base64.b64encode(near.points_MK.tobytes()).decode("ascii"),
-            "right": base64.b64encode(np.packbits(near.right_MO).tobytes()).decode("ascii"),
+            "points": _base64(near.points_MK, "i1"),
+            "right": _base64(np.packbits(near.right_MO), "u1"),
         },
     }
 
 
-def _router(row: Mapping[str, Any]) -> Router:
+def _router(row: Mapping[str, Any], words: Words) -> Router:
     models, forests = tuple(map(str, row["models"])), tuple(_forest(forest) for forest in row["forests"])
     shares = tuple(map(float, row["shares"]))
     if not len(forests) == len(models) == len(shares) or row["kind"] not in KINDS:
         raise ValueError("it has not one forest a model, or decides in an unknown way")
     nearest = _nearest(row["nearest"], len(models))
-    if any(forest.width != len(nearest.mean_F) for forest in forests):
+    if len(nearest.mean_F) != len(SURFACE) + len(KNOWN) or len({forest.width for forest in forests}) > 1 or forests[0].width < len(nearest.mean_F):
         raise ValueError("its parts read features of different widths")
     return Router(
         tasks=int(row["tasks"]),
@@ -153,17 +181,17 @@ def _router(row: Mapping[str, Any]) -> Router:
         price=float(row["price"]),
         forests=forests,
         nearest=nearest,
-        plain=_curve(row["plain"], len(nearest.mean_F)),
+        plain=_curve(row["plain"], forests[0].width - len(SURFACE)),
         shares=shares,
+        words=words,
     )
 
 
 def _nearest(row: Mapping[str, Any], models: int) -> Nearest:
     mean_F, scale_F = (np.array(row[key], dtype=np.float64) for key in ("mean", "scale"))
     axes_FK = np.array(row["axes"], dtype=np.float64).reshape(len(mean_F), -1)
-    points_MK = np.frombuffer(base64.b64decode(row["points"], validate=True), dtype=np.int8).reshape(-1, axes_FK.shape[1])
-    bits: NDArray[np.uint8] = np.frombuffer(base64.b64decode(row["right"], validate=True), dtype=np.uint8)
-    right_MO = np.unpackbits(bits, count=len(points_MK) * models).astype(np.bool_).reshape(-1, models)
+    points_MK = _array(row["points"], "i1").reshape(-1, axes_FK.shape[1])
+    right_MO = np.unpackbits(_array(row["right"], "u1"), count=len(points_MK) * models).astype(np.bool_).reshape(-1, models)
     if len(scale_F) != len(mean_F) or not len(points_MK):
         raise ValueError("its lists have different lengths, or it knows no prompt")
     return Nearest(

@@ -2,9 +2,10 @@
 
 The evidence are quantiles of the margin between the two likeliest tokens and sums over the answer (language-model cascades,
 arXiv 2404.10136); a logistic model weighs them, and isotonic regression makes its score a probability (arXiv 2605.18796).
-All of it is what the model said before any grammar, penalty or temperature. Boosted trees read these, the prompt's surface and, on the
-door's own node, the model's states of prompt and answer: they order answers to prompts like known ones better, the plain figures hold
-for others too. `calibration` fits all of it; `calibration_file` keeps it. Pure, and far from torch: a door reads it for every answer.
+All of it is what the model said before any grammar, penalty or temperature. Boosted trees read these, the prompt's surface, how usual
+its words are and, on the door's own node, the model's states of prompt and answer: they order answers to prompts like known ones better,
+the plain figures hold for others too. `calibration` fits all of it; `calibration_file` keeps it. Pure, and far from torch: a door reads it
+for every answer.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from netgpt.inference.boosting import Forest
 from netgpt.inference.curve import Curve
 from netgpt.inference.routing import Router
 from netgpt.inference.surface import SURFACE, surface_of
+from netgpt.inference.words import KNOWN, Words, words_of
 from netgpt.node.session import Piece
 
-TREES_SHARE = 0.65  # of a probability; more knows known families no better, and unknown ones worse
+TREES_SHARE = 0.8  # of a probability; more knows known families hardly better, and unknown ones worse
 TOP_TOKENS = 2  # alternatives that a node must report for each token
 LOG_MARGIN_CAP = 8.0  # beyond, a token is as good as certain
 QUANTILES = (0.0, 0.1, 0.25, 0.5)
@@ -106,9 +108,9 @@ class Scene:
     messages: Sequence[tuple[str, str]]
     state: Sequence[float] = ()  # the model's, of prompt and answer: `Embed` with these two parts; empty: not known
 
-    def features(self) -> NDArray[np.float64]:
-        """Shape (len(SURFACE) + len(state),)."""
-        return np.concatenate((surface_of(self.messages), self.state))
+    def features(self, words: Words) -> NDArray[np.float64]:
+        """Shape (len(SURFACE) + len(KNOWN) + len(state),)."""
+        return np.concatenate((surface_of(self.messages), words.features([words_of(self.messages)])[0], self.state))
 
 
 def mixed(by_trees: NDArray[np.float64], by_curve: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,16 +128,17 @@ class Calibration:
     others: Mapping[str, Curve]  # larger model -> whether that one is right
     agrees: Mapping[str, Curve]  # larger model -> whether it says the same
     forests: Mapping[str, Forest] = field(default_factory=dict)  # model -> whether it is right, of evidence and scene; its own too
+    words: Words = field(default_factory=Words)  # of the prompts that it was fitted on
 
     @property
     def needs_state(self) -> bool:
         """Whether its trees read the model's states."""
-        return any(forest.width > len(FEATURES) + len(SURFACE) for forest in self.forests.values())
+        return any(forest.width > len(FEATURES) + len(SURFACE) + len(KNOWN) for forest in self.forests.values())
 
     def judge(self, evidence: Evidence, scene: Scene | None = None) -> Judgement:
         """What to expect of keeping the answer, and of asking each other model."""
         features = evidence.features()[None, :]
-        beside = None if scene is None else scene.features()[None, :]
+        beside = None if scene is None else scene.features(self.words)[None, :]
         expected = self.expected(features, beside)
         return Judgement(
             right=float(expected.pop(self.model)[0]),

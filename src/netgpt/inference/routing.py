@@ -1,4 +1,5 @@
-"""Which model should answer, before any has begun: probabilities from the prompt's surface and the smallest model's state of it.
+"""Which model should answer, before any has begun: probabilities from the prompt's surface, how usual its
+words are, and the smallest model's state of it.
 
 Boosted trees or the nearest known prompts say for each model how probably it is right; the rule weighs that against cost, as a cascade's
 does. Both are fitted by `calibration` and lie in `calibration.json`. Pure, and far from torch.
@@ -9,7 +10,7 @@ Axes: N prompt, F feature, K kept direction, M known prompt, O model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from netgpt.core.value import value
 from netgpt.inference.boosting import Forest
 from netgpt.inference.curve import Curve
 from netgpt.inference.surface import SURFACE, surface_of
+from netgpt.inference.words import KNOWN, Words, words_of
 
 NEIGHBOURS = 60
 FEW = 8  # neighbours by which it is judged whether a prompt is like the known ones
@@ -81,13 +83,14 @@ class Router:
     price: float  # accuracy that a call of the largest model must gain
     forests: tuple[Forest, ...]  # one a model
     nearest: Nearest
-    plain: Curve  # whether the smallest model is right, by logistic regression: what holds of unlike prompts too
+    plain: Curve  # whether the smallest model is right, by `lasting_features`: what holds of unlike prompts too
     shares: tuple[float, ...]  # of right answers, one a model
+    words: Words = field(default_factory=Words)  # of the prompts that it was fitted on
 
     @property
     def needs_state(self) -> bool:
         """Whether it reads the smallest model's state; recorded models have none."""
-        return self.forests[0].width > len(SURFACE)
+        return self.forests[0].width > len(SURFACE) + len(KNOWN)
 
     def expected(self, features_NF: NDArray[np.float64], kind: str = "") -> NDArray[np.float64]:
         """How probably each model is right: shape (N, O).
@@ -96,12 +99,12 @@ class Router:
         nothing is known but how often they are right.
         """
         if (kind or self.kind) == KNN:
-            known_NO = self.nearest.probabilities(features_NF)
+            known_NO = self.nearest.probabilities(text_features(features_NF))
         else:
             known_NO = np.stack([forest.probabilities(features_NF) for forest in self.forests], axis=1)
         unlike_NO = np.tile(self.shares, (len(features_NF), 1))
-        unlike_NO[:, 0] = self.plain.probabilities(features_NF)
-        familiar_N1 = self.nearest.familiarity(features_NF)[:, None]
+        unlike_NO[:, 0] = self.plain.probabilities(lasting_features(features_NF))
+        familiar_N1 = self.nearest.familiarity(text_features(features_NF))[:, None]
         return familiar_N1 * known_NO + (1 - familiar_N1) * unlike_NO
 
     def probabilities(self, messages: Sequence[tuple[str, str]], state: Sequence[float]) -> dict[str, float]:
@@ -113,13 +116,24 @@ class Router:
         Raises:
             NotSupported: a state of another length than it was fitted on.
         """
-        features = np.concatenate((surface_of(messages), state))
+        features = np.concatenate((surface_of(messages), self.words.features([words_of(messages)])[0], state))
         if len(features) != self.forests[0].width:
-            what = f"the router of {self.models[0]!r} knows states of {self.forests[0].width - len(SURFACE)} values, not of {len(state)}"
+            width = self.forests[0].width - len(SURFACE) - len(KNOWN)
+            what = f"the router of {self.models[0]!r} knows states of {width} values, not of {len(state)}"
             raise NotSupported(
                 what, hint="the model's weights are others: fit it anew with netgpt calibrate, or ask 'cascade' or 'auto'", param="model"
             )
         return dict(zip(self.models, self.expected(features[None, :])[0].tolist(), strict=True))
+
+
+def text_features(features_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a router's features those that need no model: shape (N, len(SURFACE) + len(KNOWN)). By these prompts are near to each other."""
+    return features_NF[:, : len(SURFACE) + len(KNOWN)]
+
+
+def lasting_features(features_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a router's features how usual the words are, and the state: what lengths and counts tell ends with the kind of prompt."""
+    return features_NF[:, len(SURFACE) :]
 
 
 @value

@@ -1,0 +1,100 @@
+"""How often the words of a prompt were met in the prompts that a fit knows: who asks in rare words asks for rare facts.
+
+A small model lacks first what it has seldom read (long-tail knowledge, arXiv 2211.08411), and what is seldom asked is a sign of that. Counts
+alone are kept, under 24 bits of each word's checksum: no word can be read out of them, though whoever guesses one can look it up. Pure.
+
+Axes: N prompt, W word.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netgpt.core.value import value
+
+MOST_MET, MOST_WORDS = 255, 8192  # a word is counted so often, and of more words the commonest are kept
+PLACES = ("", "first line's ", "last line's ")  # where words stand in the last message; a question is at one of its ends
+KNOWN = tuple(f"{place}{what}" for place in PLACES for what in ("rarest word", "usual word", "rarest code", "usual code"))
+_WORD = re.compile(r"[\u3040-\u9fff]|[^\W\u3040-\u9fff_]+")  # Chinese and Japanese leave no spaces: their signs are words
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@value
+class PromptWords:
+    """What stands for the words of a prompt: of each of `PLACES` those of letters, then those with digits among them."""
+
+    marks: tuple[tuple[int, ...], ...]
+
+
+def words_of(messages: Sequence[tuple[str, str]]) -> PromptWords:
+    """The words of a conversation's last message. Numbers, and single letters, are no words."""
+    text = messages[-1][1].strip().casefold() if messages else ""
+    whole = set(_WORD.findall(text))
+    lines = text.split("\n")
+    return PromptWords(marks=tuple(marks for part in (whole, _WORD.findall(lines[0]), _WORD.findall(lines[-1])) for marks in _marks(part)))
+
+
+def _marks(words: Iterable[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    of_letters, codes = set[int](), set[int]()
+    for word in words:
+        if word.isalpha():
+            if len(word) > 1 or word > "\u3000":
+                of_letters.add(zlib.crc32(word.encode()) >> 8)
+        elif not word.isdigit():
+            codes.add(zlib.crc32(word.encode()) >> 8)
+    return tuple(of_letters), tuple(codes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """In how many prompts words were met; those of one prompt alone are not kept."""
+
+    table: bytes = b""  # rising little-endian numbers of 32 bits: 24 stand for a word, 8 say how often it was met
+
+    def features(self, prompts: Sequence[PromptWords], *, own: int = 0) -> Floats:
+        """Logarithms of how often the rarest word was met, and their mean, of letters and with digits: shape (N, len(KNOWN)).
+
+        Args:
+            own: how often each of these prompts is itself among the counted ones: what a fit reads of its own tasks.
+        """
+        columns: list[Floats] = []
+        for place in range(2 * len(PLACES)):
+            columns += self._rarest_and_usual([prompt.marks[place] for prompt in prompts], own)
+        return np.stack(columns, axis=1)
+
+    def _rarest_and_usual(self, marks_N: Sequence[tuple[int, ...]], own: int) -> tuple[Floats, Floats]:
+        """Where there is no word, as if all were met always."""
+        sizes_N = np.array([len(marks) for marks in marks_N], dtype=np.int64)
+        some_N = sizes_N > 0
+        rarest_N, usual_N = np.full((2, len(marks_N)), np.log(MOST_MET))
+        if some_N.any():
+            logs_W = np.log(np.maximum(self._met(np.array([mark for marks in marks_N for mark in marks], dtype=np.int64)) - own, 1))
+            starts = (np.cumsum(sizes_N) - sizes_N)[some_N]
+            rarest_N[some_N] = np.minimum.reduceat(logs_W, starts)
+            usual_N[some_N] = np.add.reduceat(logs_W, starts) / sizes_N[some_N]
+        return rarest_N, usual_N
+
+    def _met(self, marks_W: Ints) -> Ints:
+        rows = np.frombuffer(self.table, dtype="<u4")
+        if not len(rows):
+            return np.zeros(len(marks_W), dtype=np.int64)
+        places_W = np.minimum(np.searchsorted(rows, (marks_W << 8).astype(np.uint32)), len(rows) - 1)
+        found_W = rows[places_W].astype(np.int64)
+        return np.where(found_W >> 8 == marks_W, found_W & 255, 0)
+
+
+def fit_words(prompts: Sequence[PromptWords]) -> Words:
+    """How often each word was met in these prompts."""
+    every = np.array([mark for prompt in prompts for marks in prompt.marks[:2] for mark in marks], dtype=np.int64)
+    marks, met = np.unique(every, return_counts=True)
+    kept = np.flatnonzero(met > 1)
+    kept = np.sort(kept[np.argsort(-met[kept], kind="stable")][:MOST_WORDS])
+    return Words(table=((marks[kept] << 8) | np.minimum(met[kept], MOST_MET)).astype("<u4").tobytes())
