@@ -180,11 +180,13 @@ def test_what_keeping_sure_beginnings_does_is_told_of_the_tasks_that_go_up() -> 
 
 def test_a_route_on_known_outcomes_leads_chance_and_on_noise_does_not() -> None:
     fitted_on, judged, costs = made(3000, 1), made(3000, 2), {"small": 0.1, "large": 1.0}
-    figures, curves = route_figures(fitted_on, judged, costs)
+    assert route_figures(fitted_on, judged, costs)[0]["route_lead"] > 0.3, "trees read the state"
+    seen = [replace(of, surface=of.surface + of.states[:, :1]) for of in (fitted_on, judged)]
+    figures, curves = route_figures(seen[0], seen[1], costs)
     for name in ("route", "route_knn"):
         assert figures[f"{name}_lead"] > 0.3
         assert figures[f"{name}_lead_low"] < figures[f"{name}_lead"] < figures[f"{name}_lead_high"]
-        assert figures[f"{name}_unseen_lead"] > 0.3, "what the state says holds for every family here"
+        assert figures[f"{name}_unseen_lead"] > 0.3, "what the text says holds for every family here"
         assert figures[f"{name}_auroc"] > 0.7
         assert figures[f"{name}_ece"] < 0.06
         assert len(curves[name]) > 10
