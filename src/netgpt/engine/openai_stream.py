@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import orjson
+
 MAX_LINE_BYTES = 1 << 20
 SHOWN_CHARS = 300
 DONE = b"[DONE]"
-_read_json = json.JSONDecoder().raw_decode  # what `json.loads` calls once it has looked for encodings and white space
 _NOTHING: Mapping[str, Any] = {}
 _PLAIN = frozenset({"content", "role"})
 _ESCAPED = re.compile(rb'["\\\x00-\x09\x0b-\x1f]').search  # what cannot stand for itself in a JSON string; no event has a line's end
@@ -159,16 +160,23 @@ def read_chunk(data: bytes) -> Chunk:
         ErrorSaid: an error in place of a chunk.
     """
     try:
-        text = data.decode()
-        value, end = _read_json(text)
+        value = _read_json(data)
     except (ValueError, RecursionError):
         raise BadChunk(f"no JSON: {bounded(data)!r}") from None
-    if end != len(text) or not isinstance(value, dict):
+    if not isinstance(value, dict):
         raise BadChunk(f"JSON that is no object: {bounded(data)!r}")
     if value.get("error") or value.get("object") == "error":
         raise ErrorSaid(said(data))
     words = _plain_text(value)
     return _careful_chunk(value) if words is None else Chunk(words)
+
+
+def _read_json(data: bytes) -> object:
+    """What orjson refuses, `json` may know to read: half of a surrogate pair, where a server cuts a character in two."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data.decode())
 
 
 def _plain_text(value: Mapping[str, Any]) -> str | None:

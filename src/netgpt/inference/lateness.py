@@ -39,6 +39,7 @@ class Lateness:
         if told_s > 0:
             self._kinds[waits].add(was_s / told_s)
 
-    def rare_s(self, told_s: float, *, waits: bool) -> float:
-        """What a first token that is told for `told_s` comes after only one time in twenty."""
-        return told_s * self._kinds[waits].rare()
+    def rare(self) -> tuple[float, float]:
+        """How many times later than told a first token comes one time in twenty: one that is to find a slot, and one that is to wait."""
+        slot, wait = self._kinds
+        return slot.rare(), wait.rare()

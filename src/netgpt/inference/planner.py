@@ -23,6 +23,7 @@ from netgpt.inference.planning import (
     CASCADE,
     COMPRESSED,
     DIRECT,
+    WAIT_SHARE,
     WHOLE,
     Candidate,
     Decision,
@@ -36,7 +37,7 @@ from netgpt.inference.planning import (
     score,
 )
 from netgpt.inference.policy import NamedPolicy, allowed_by, guided, option_of, situation_before
-from netgpt.inference.predicting import WAIT_SHARE, candidates, node_wait_s, predict, radio_energy_j, waits
+from netgpt.inference.predicting import candidates, node_wait_s, predict, radio_energy_j
 from netgpt.inference.prompt import prompt_length
 from netgpt.inference.reading import Read, Reader, read_first, settled
 from netgpt.inference.request import COMPRESS_ALWAYS, ChatRequest, CompressWish, Finish
@@ -255,8 +256,7 @@ class Planner:
             fidelities = (COMPRESSED,) if request.compress.when == COMPRESS_ALWAYS else (WHOLE, COMPRESSED)
         found = self._predicted(features, nodes, views, fidelities)
         found = [one for one in found if _fits(one, nodes)] or found if features.shortened else found
-        found += self._read_first(request, features, nodes, views, found, limits)
-        return [replace(one, ttft_p95_s=self._lateness.rare_s(one.ttft_s, waits=waits(one))) for one in found]
+        return found + self._read_first(request, features, nodes, views, found, limits)
 
     def _read_first(
         self,
@@ -327,6 +327,7 @@ class Planner:
             answer_tokens=self._lengths.mean(request.key, request.model, most),
             short_tokens=self._lengths.quantile(request.key, request.model, most, SHORT),
             mobile=self._mobile,
+            rare=self._lateness.rare(),
         )
 
     def learn(self, request: ChatRequest, session: Session, finish: Finish, nodes: Sequence[Member], now_s: float, shown: bool = True) -> None:

@@ -15,6 +15,8 @@ from netgpt.inference.objective import Objective, cost_s
 
 DIRECT, CASCADE, ROUTE = "direct", "cascade", "route"
 WHOLE, COMPRESSED = "whole", "compressed"  # the prompt as it is, or without what tells least
+WAIT_SHARE = 0.1  # of a first token's time
+AS_TOLD = (1.0, 1.0)
 HYSTERESIS = 0.03  # what another choice must save to be taken
 
 
@@ -60,6 +62,7 @@ class Features:
     answer_tokens: float  # expected
     short_tokens: float  # so short one answer in ten is
     shortened: Shortened | None = None  # None: the prompt stays whole
+    rare: tuple[float, float] = AS_TOLD  # of this door: `lateness.Lateness.rare`
     mobile: bool = True  # the entry node is a device: what it asks of others goes over its radio
 
 
@@ -83,10 +86,20 @@ class Prediction:
     wait_s: float  # and how much it waits for others there
     fastest_s: float  # the whole answer, if all goes well
     sources: Mapping[str, str]  # where each figure comes from
-    ttft_p95_s: float = 0.0  # so late the first token comes one time in twenty, from what this door told lately; 0: nobody has looked
     guessed: bool = False  # some node's pace is neither told nor learnt
     prompt_tokens: float = 0.0  # as it is asked
     read_s: float = 0.0  # how much of it the entry node reads the prompt, to tell who is to answer
+    rare: tuple[float, float] = AS_TOLD
+
+    @property
+    def waits(self) -> bool:
+        """Whether the first token is told to wait for others: chance has more of a say then."""
+        return self.held_s + self.wait_s > WAIT_SHARE * self.ttft_s
+
+    @property
+    def ttft_p95_s(self) -> float:
+        """So late the first token comes one time in twenty, from what this door told lately."""
+        return self.ttft_s * self.rare[self.waits]
 
 
 @value

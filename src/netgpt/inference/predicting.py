@@ -16,7 +16,6 @@ from netgpt.models.quality import compressed_quality, precision_quality
 from netgpt.network.energy import LISTENING, RECEIVING, SENDING_23_DBM, fit_named
 
 TIERS = ("device", "edge", "cloud")
-WAIT_SHARE = 0.1  # of a first token's time
 RADIO_FIT = "low-band"
 ASSUMED_DOWN_BPS, ASSUMED_UP_BPS = 50e6, 10e6  # while radio sends or receives, for energy alone
 
@@ -143,12 +142,8 @@ def _alone(candidate: Candidate, features: Features, of_node: NodeView, variant:
         + max(1 - view.network_spread, 0.0) * view.rtt_s,
         sources={"time": view.pace_from, "way": "none" if view.is_entry else view.way_from, "quality": source, "bytes": "learnt line"},
         guessed=view.pace_from == "assumed",
+        rare=features.rare,
     )
-
-
-def waits(prediction: Prediction) -> bool:
-    """Whether a first token is told to wait for others: chance has more of a say then."""
-    return prediction.held_s + prediction.wait_s > WAIT_SHARE * prediction.ttft_s
 
 
 def node_wait_s(view: NodeView, until_s: float) -> float:
@@ -204,4 +199,5 @@ def _escalated(candidate: Candidate, features: Features, lower: Prediction, uppe
         fastest_s=lower.fastest_s,
         sources={**upper.sources, "quality": "calibration"},
         guessed=lower.guessed or upper.guessed,
+        rare=features.rare,
     )
