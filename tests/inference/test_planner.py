@@ -9,6 +9,7 @@ import pytest
 from netgpt.core.clock import WallClock
 from netgpt.core.errors import InvalidRequest, NotSupported
 from netgpt.inference.planner import PLANS_A_TRY, Battery, Planner
+from netgpt.inference.prospect import Prospect
 from netgpt.inference.request import ChatRequest, Finish, Span
 from netgpt.inference.showing import told
 from netgpt.models.generation import Sampling, Timings
@@ -87,10 +88,12 @@ def test_trials_keep_to_their_budget():
 def test_a_request_that_is_overdue_sends_the_next_one_elsewhere():
     planner = Planner("device1")
     decision = planner.plan(REQUEST, NODES, {}, 0.0, deadline_s=60)
-    with planner.follow(REQUEST, decision, 0.0, WallClock()) as followed:
+    prospect = Prospect(planner.estimates, WallClock(), call="r", since_s=0.0, service="interactive")
+    prospect.decide(decision)
+    with prospect:
         assert planned(planner, 0.2) == "cloud1"
         assert planned(planner, 3.0) == "edge1"
-        followed.heard()
+        prospect.heard()
         assert planned(planner, 3.0) == "cloud1"
 
 

@@ -63,7 +63,7 @@ def test_a_plan_is_written_down_once_the_answer_has_begun_or_will_not() -> None:
     async def kinds(error: NetgptError | None, *, begun: bool) -> list[str]:
         book = Book()
         with contextlib.suppress(NetgptError), Visit(book.visits, REQUEST) as visit:
-            visit.planned({"why": "it is there"})
+            visit.planned(lambda: {"why": "it is there"})
             await asyncio.sleep(WRITTEN_AFTER_S)
             assert book.events == []
             if begun:

@@ -6,6 +6,7 @@ and says how the answer came about. It knows neither HTTP nor what runs a model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,12 +29,12 @@ from netgpt.inference.planner import Planner
 from netgpt.inference.planning import ROUTE, WHOLE, Decision
 from netgpt.inference.probing import Prober
 from netgpt.inference.prompt import check_prompt, prompt_param, render_prompt
+from netgpt.inference.prospect import Prospect
 from netgpt.inference.reading import Read
 from netgpt.inference.recalling import Before, Recalling
 from netgpt.inference.request import Answer, ChatRequest, Compression, Delta, EmbedRequest, ServedModel, Vectors
 from netgpt.inference.room import Rooms
 from netgpt.inference.route import Reading
-from netgpt.inference.showing import told
 from netgpt.inference.steps import Accept, Hold, Step, Strategy
 from netgpt.inference.telling import Telling
 from netgpt.inference.text import TextAssembler
@@ -172,13 +173,13 @@ class Door:
             nodes = able_nodes(self._nodes(lane), request.grammar)
             check_prompt(request, nodes, self._tokenizer)
             bounds = self._bounds(request, nodes, visit)
-            decision, plan, read = self._plan(request, nodes, visit), {}, None
+            prospect = await self._prospect(request, nodes, visit)
+            visit.planned(prospect.told)
+            decision = prospect.decision
             if decision is not None:
-                decision, read = await self._settled(request, decision, nodes, visit)
-                visit.planned(plan := told(decision, request.service, read))
                 lane = lane._replace(prefer=decision.chosen.prediction.candidate.nodes[0])
-            with self._entrance.place(request.key, lane) as ticket, self._planner.follow(request, decision, visit.arrival_s, self._clock) as followed:
-                asked = await self._asked(request, decision, nodes, visit, read)
+            with self._entrance.place(request.key, lane) as ticket, prospect:
+                asked = await self._asked(request, decision, nodes, visit, prospect.read)
                 fit = self._fit(nodes, request, len(asked.prompt_ids))
                 session = self._session(asked.request, asked.prompt_ids, fit.max_tokens, visit.arrival_s, decision)
                 telling = Telling(
@@ -186,7 +187,7 @@ class Door:
                     self._tokenizer,
                     logprobs=request.logprobs,
                     top_logprobs=request.top_logprobs,
-                    begun=followed.heard,
+                    begun=prospect.heard,
                 )
                 must_wait = ticket.node is None
                 try:
@@ -213,19 +214,35 @@ class Door:
             if rest := telling.text.finish():
                 yield Delta(text=rest, origin=session.accepted[-1].origin)
             duration_s = self._clock.now_s() - visit.arrival_s
-            finish = finish_of(request, session, telling, nodes, plan, asked.compression, asked.read, duration_s=duration_s)
+            finish = finish_of(request, session, telling, nodes, prospect.told(), asked.compression, asked.read, duration_s=duration_s)
             if before is not None:
                 finish = before.added_to(finish)
             visit.answered(request, finish)
             visit.soon(self._planner.learn, asked.request, session, finish, nodes, self._clock.now_s(), strategy is direct)
             yield finish
 
-    async def _settled(self, request: ChatRequest, decision: Decision, nodes: Sequence[Member], visit: Visit) -> tuple[Decision, Read | None]:
-        """Who answers: as was chosen, or as the prompt tells that was chosen to be read first."""
+    async def _prospect(self, request: ChatRequest, nodes: Sequence[Member], visit: Visit) -> Prospect:
+        """Who answers: as is chosen now, or as the prompt tells that was chosen to be read first; later, where there is nothing to choose."""
+        later = self._later(request, nodes, visit.arrival_s)
+        prospect = Prospect(
+            self._planner.estimates, self._clock, call=request.request_id, since_s=visit.arrival_s, service=request.service, later=later
+        )
+        decision = self._plan(request, nodes, visit) if later is None else None
+        if decision is None:
+            return prospect
         if decision.chosen.prediction.candidate.strategy != ROUTE:
-            return decision, None
+            prospect.decide(decision)
+            return prospect
         reading = self._session(request, render_prompt(self._tokenizer, request), 1, visit.arrival_s)
-        return await self._reading.settled(request, decision, nodes, reading, arrival_s=visit.arrival_s)
+        prospect.decide(*await self._reading.settled(request, decision, nodes, reading, arrival_s=visit.arrival_s))
+        return prospect
+
+    def _later(self, request: ChatRequest, nodes: Sequence[Member], arrival_s: float) -> Callable[[], Decision] | None:
+        """What decides once the request is on its way; None where something is to be chosen, or nothing foreseen."""
+        if request.model != AUTO or self._ahead(nodes) or not self._planner.is_foregone(request, nodes, self._deadline_s(request)):
+            return None
+        running = dict(self._admission.running)
+        return lambda: self._planner.plan(request, nodes, running, arrival_s, deadline_s=math.inf)
 
     async def _asked(self, request: ChatRequest, decision: Decision | None, nodes: Sequence[Member], visit: Visit, read: Read | None) -> Asked:
         """The request as nodes are asked it. What fits nobody whole is shortened, if the client allows it at all."""

@@ -9,13 +9,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from netgpt.core.clock import Clock
 from netgpt.core.value import value
 from netgpt.inference.climbing import Climbing
 from netgpt.inference.compress import most_left_out
 from netgpt.inference.compressing import why_whole
 from netgpt.inference.estimates import Estimates, NodeView, Sample
-from netgpt.inference.followed import Followed
 from netgpt.inference.lateness import Lateness
 from netgpt.inference.levels import Line
 from netgpt.inference.objective import OBJECTIVES, Objective, objective_of
@@ -51,6 +49,7 @@ from netgpt.node.session import Session
 SHORT = 0.1  # one answer in ten is shorter than what a refusal is judged by
 PLANS_A_TRY = 8  # at most one request in so many is used to learn of a node
 DEVICE = "device"
+FAR_WITHIN = 4  # times as long as it was foretold last
 KEPT_CHOICES = 64  # kinds of requests whose last choice is remembered
 CHOICE_TOKENS = 64  # prompts that differ by less than such a factor-of-two step are of one kind
 
@@ -100,6 +99,7 @@ class Planner:
         self._tokens = Line(8.0, 0.5, 400.0)  # of a prompt, over its characters
         self._last: OrderedDict[tuple[str, str, int], Candidate] = OrderedDict()
         self._since_try = 0
+        self._alone: Prediction | None = None  # the last one, where one node was all that could answer
 
     @property
     def battery(self) -> float | None:
@@ -141,6 +141,7 @@ class Planner:
         )
         decision = self._guided(decision, request, features, nodes, running, now_s)
         self._since_try = 0 if decision.explores else self._since_try + 1
+        self._alone = decision.chosen.prediction if len(nodes) == 1 else None
         if not decision.explores:
             self._last[kind] = decision.chosen.prediction.candidate
             self._last.move_to_end(kind)
@@ -148,15 +149,18 @@ class Planner:
                 self._last.popitem(last=False)
         return decision
 
-    def follow(self, request: ChatRequest, decision: Decision | None, since_s: float, clock: Clock) -> Followed:
-        """Watch over a request that came then; without a decision nothing is watched."""
-        if decision is None:
-            return Followed(self.estimates, "", "", clock)
-        told = decision.chosen.prediction
-        node = told.candidate.nodes[0]
-        self.estimates.ask(node, request.request_id, since_s, told.ttft_s)
-        self.estimates.send(node, request.request_id, since_s, told.ttft_s, told.total_s)
-        return Followed(self.estimates, node, request.request_id, clock)
+    def is_foregone(self, request: ChatRequest, nodes: Sequence[Member], deadline_s: float) -> bool:
+        """Whether there is nothing to choose for a request, nor to refuse: one node, as it runs, that answers far within the deadline.
+
+        Then what `plan` says may as well be found out while the node works.
+        """
+        last, node = self._alone, nodes[0]
+        if last is None or last.candidate.nodes != (node.id,) or len(nodes) > 1 or self._policy is not None or (node.offer and node.offer.variants):
+            return False
+        if request.compress is not None or request.max_cost is not None or request.max_energy_j is not None:
+            return False
+        longer = max(self._tokens.at(prompt_length(request)) / max(last.prompt_tokens, 1.0), 1.0)
+        return FAR_WITHIN * (longer * last.ttft_s + last.token_s * (request.max_tokens or node.context_tokens)) < deadline_s
 
     def preview(
         self,

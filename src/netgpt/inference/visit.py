@@ -22,6 +22,9 @@ WRITTEN_AFTER_S = 0.005
 STRATEGIES = (CASCADE, ROUTE)  # that say themselves why who answered did
 
 
+Plan = Callable[[], Mapping[str, Any]]  # `prospect.Prospect.told`; empty: there is none
+
+
 class Visits:
     """The requests that a door has and had."""
 
@@ -45,8 +48,9 @@ class Visits:
     def failed(self, request: ChatRequest | EmbedRequest, code: str) -> None:
         self._record("request.failed", self._entry().id, request=request.request_id, key=request.key, code=code)
 
-    def planned(self, request: ChatRequest | EmbedRequest, plan: Mapping[str, Any]) -> None:
-        self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **plan)
+    def planned(self, request: ChatRequest | EmbedRequest, plan: Plan) -> None:
+        if told := plan():
+            self._record("request.planned", self._entry().id, request=request.request_id, key=request.key, **told)
 
     def answered(self, request: ChatRequest, finish: Finish) -> None:
         metrics = self._metrics
@@ -107,14 +111,14 @@ class Visit:
         self._visits = visits
         self._request = request
         self._outcome = "cancelled"  # unless it comes to an end
-        self._plan: Mapping[str, Any] | None = None  # to be written down
+        self._plan: Plan | None = None  # to be written down
         self.soon = visits.afterwards.call  # for what nobody waits for
 
     def __enter__(self) -> Visit:
         self._visits.open += 1
         return self
 
-    def planned(self, plan: Mapping[str, Any]) -> None:
+    def planned(self, plan: Plan) -> None:
         """Let it be written down what was chosen for the request (`showing.told`): once the answer has begun, or it is known that none will."""
         self._plan = plan
 
