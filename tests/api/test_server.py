@@ -1,9 +1,12 @@
 import asyncio
+import json
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 
 from netgpt.api.server import DRAIN_S, listen, serve_http
 from netgpt.core.errors import PortInUse, UsageError
@@ -91,3 +94,23 @@ def test_a_cancelled_server_frees_its_port(scripted: Any, door_app: Any) -> None
         socket.create_server(("127.0.0.1", number)).close()
 
     asyncio.run(main())
+
+
+def test_connections_that_come_at_once_are_accepted_in_few_turns(scripted: Any, door_app: Any) -> None:
+    async def main() -> int:
+        stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+        door, turns = scripted([60.0]), 0
+        serving = asyncio.ensure_future(serve_http(door_app(door), host="127.0.0.1", port=0, ready=port.set_result, stop=stop))
+        body = json.dumps(STREAM).encode()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        with ExitStack() as stack:
+            for client in [stack.enter_context(socket.create_connection(("127.0.0.1", await port))) for _ in range(32)]:
+                client.sendall(head + body)
+            while door.open < 32:
+                turns += 1
+                await asyncio.sleep(0)
+        stop.set()
+        await serving
+        return turns
+
+    assert uvloop.run(asyncio.wait_for(main(), 30)) < 16, "not one a turn"

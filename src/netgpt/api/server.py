@@ -22,6 +22,7 @@ from netgpt.core.scheduling import TaskGroup
 DRAIN_S = 2.0  # answers in flight may go on for so long after `stop`
 _BACKLOG = 1024
 _KEEP_ALIVE_S = 75
+_ACCEPTED_A_TURN = 8  # connections; uvloop takes one a turn of its loop from each listener, and turns are long where many requests are answered
 
 
 async def serve_http(app: ASGIApp, *, host: str, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:
@@ -36,6 +37,7 @@ async def serve_http(app: ASGIApp, *, host: str, port: int, ready: Callable[[int
         UsageError: the address is not this machine's, or may not be used.
     """
     listening = listen(host, port)
+    listeners = [listening, *(listening.dup() for _ in range(_ACCEPTED_A_TURN - 1))]
     config = uvicorn.Config(
         app,
         http=BoundedHttp,
@@ -53,11 +55,12 @@ async def serve_http(app: ASGIApp, *, host: str, port: int, ready: Callable[[int
     try:
         async with TaskGroup() as tasks:
             drain = tasks.create_task(_drain(server, stop), name="drain")
-            await server.serve(sockets=[listening])
+            await server.serve(sockets=listeners)
             drain.cancel()
     finally:
         server.abandon()
-        listening.close()
+        for listener in listeners:
+            listener.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
