@@ -28,7 +28,7 @@ from netgpt.inference.calibration_file import calibrations_at
 from netgpt.inference.confidence import Evidence
 from netgpt.inference.policy import NamedPolicy, Situation
 from netgpt.inference.surface import SURFACE
-from netgpt.inference.words import words_of
+from netgpt.inference.words import words_of, words_said
 from netgpt.models.recording import Recorded, Recording, write_recording
 
 FAMILIES = ("a", "b", "c", "d", "e")
@@ -51,13 +51,14 @@ def made(count: int, seed: int) -> Outcomes:
         messages=tuple((("user", str(i)),) for i in range(count)),
         right={"small": small_N, "large": large_N},
         texts={
-            "small": tuple("yes" if hit else f"no {i}" for i, hit in enumerate(small_N)),
-            "large": tuple("yes" if hit else "no" for hit in large_N),
+            "small": tuple("y" if hit else f"n {i}" for i, hit in enumerate(small_N)),
+            "large": tuple("y" if hit else "n" for hit in large_N),
         },
         evidence={"small": tuple(Evidence(logprobs=row, runners_up=other) for row, other in zip(rows, rest, strict=True))},
         prompt_tokens=np.full(count, 20),
         surface=np.zeros((count, len(SURFACE))),
         words=tuple(words_of((("user", str(i)),)) for i in range(count)),
+        said={"small": (words_said("y"),) * count},
         states=states,
     )
 

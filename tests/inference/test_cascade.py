@@ -263,7 +263,7 @@ def test_states_are_read_on_the_doors_own_node_alone_and_cross_no_link() -> None
     of_device, of_edge = policy.scenes
     assert of_device is not None
     assert len(of_device.state) == 4 * 64, "prompt and answer, the mean and the last state of each"
-    assert of_device.messages == HELLO.messages
+    assert (of_device.messages, of_device.answer) == (HELLO.messages, alone("device"))
     assert of_edge is None, "the edge's states stay there"
     assert [connections[node].calls.count("embed") for node in ("device1", "edge1", "cloud1")] == [1, 0, 0]
     plain = ask_hashes(Doubter(("hash-device", "hash-edge")))[1]

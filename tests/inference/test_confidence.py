@@ -12,11 +12,23 @@ import pytest
 
 from netgpt.core.chance import SeededChance
 from netgpt.core.errors import UsageError
+from netgpt.inference.boosting import fit_forest
 from netgpt.inference.calibration import LEAST_TASKS, fit_calibration, fit_curve, fit_logistic, fit_router, isotonic
 from netgpt.inference.calibration_file import calibrations_at, read_calibrations, shipped_calibrations, write_calibrations
-from netgpt.inference.confidence import FEATURES, Calibrations, Evidence, Scene, evidence_of, spoken
+from netgpt.inference.confidence import (
+    FEATURES,
+    STATELESS,
+    STATELESS_SHARE,
+    TREES_SHARE,
+    Calibrations,
+    Evidence,
+    Scene,
+    evidence_of,
+    mixed,
+    spoken,
+)
 from netgpt.inference.surface import SURFACE, surface_of
-from netgpt.inference.words import KNOWN, Words, fit_words, words_of
+from netgpt.inference.words import KNOWN, Words, fit_words, words_of, words_said
 from netgpt.models.generation import TopLogprobs
 from netgpt.node.session import Piece
 
@@ -108,8 +120,8 @@ def test_trees_and_routers_say_the_same_after_they_were_written_and_read(tmp_pat
     answers, right = some_answers(600)
     beside_NG = SeededChance(9).stream("beside").normal(size=(600, len(SURFACE) + len(KNOWN) + 8))
     right_too = beside_NG[:, -1] > 0
-    calibration = fit_calibration("m", answers, right, {"large": right_too}, {}, beside_NG=beside_NG)
-    words = fit_words([words_of((("user", "where is Bekal"),))] * 3)
+    words, said = fit_words([words_of((("user", "where is Bekal"),))] * 3), fit_words([words_said("at Tonvar")] * 3)
+    calibration = fit_calibration("m", answers, right, {"large": right_too}, {}, beside_NG=beside_NG, words=words, said=said)
     router = fit_router(beside_NG, {"m": right, "large": right_too}, kind="knn", price=0.5, words=words)
     write_calibrations(Calibrations(price=0.25, models={"m": calibration}, routers={"m": router}), tmp_path / "calibration.json")
     read = calibrations_at(tmp_path)
@@ -118,7 +130,7 @@ def test_trees_and_routers_say_the_same_after_they_were_written_and_read(tmp_pat
         assert (read.models["m"].expected(features_NF, beside_NG)[model] == expected_N).all()
     for kind in ("boosted", "knn"):
         assert (read.routers["m"].expected(beside_NG, kind) == router.expected(beside_NG, kind)).all()
-    assert (read.models["m"].words, read.routers["m"].words) == (Words(), words)
+    assert (read.models["m"].words, read.models["m"].said, read.routers["m"].words) == (words, said, words)
     assert (read.routers["m"].kind, read.routers["m"].price) == ("knn", 0.5)
 
 
@@ -127,14 +139,28 @@ def test_what_is_known_beside_an_answer_is_used_where_it_is_as_it_was_fitted() -
     state = SeededChance(9).stream("state").normal(size=(2000, 4))
     large = state[:, 0] > 0
     messages = (("user", "how many of 12 cells?"),)
-    beside_NG = np.concatenate((np.tile(surface_of(messages), (2000, 1)), np.tile(Words().features([words_of(messages)]), (2000, 1)), state), axis=1)
+    usual, told = Words().features([words_of(messages)]), Words().features([words_said("3")])
+    beside_NG = np.concatenate((np.tile(surface_of(messages), (2000, 1)), np.tile(usual, (2000, 1)), np.tile(told, (2000, 1)), state), axis=1)
     calibration = fit_calibration("m", answers, right, {"large": large}, {}, beside_NG=beside_NG)
     assert calibration.needs_state
-    said = [calibration.judge(answers[0], Scene(messages=messages, state=(first, 0.0, 0.0, 0.0))).others["large"] for first in (-2.0, 2.0)]
-    assert said[0] < 0.3 < 0.7 < said[1], "most of it by trees, the rest by the evidence, which knows nothing of it"
-    blind, foreign = calibration.judge(answers[0]), calibration.judge(answers[0], Scene(messages=messages, state=(2.0,)))
+    scenes = [Scene(messages=messages, answer="3", state=(first, 0.0, 0.0, 0.0)) for first in (-2.0, 2.0)]
+    low, high = (calibration.judge(answers[0], scene).others["large"] for scene in scenes)
+    assert low < 0.3 < 0.7 < high, "most of it by trees, the rest by the evidence, which knows nothing of it"
+    blind, foreign = calibration.judge(answers[0]), calibration.judge(answers[0], Scene(messages=messages, answer="3", state=(2.0,)))
     assert blind == foreign, "of another model's state nothing is known"
     assert 0.3 < blind.others["large"] < 0.7
+
+
+def test_trees_say_more_of_an_answer_whose_states_they_read() -> None:
+    answers, right = some_answers(600)
+    features_NF = np.array([one.features() for one in answers])
+    curve = fit_curve(features_NF, right)
+    for states, share in ((8, TREES_SHARE), (0, STATELESS_SHARE)):
+        whole_NF = np.concatenate((features_NF, SeededChance(9).stream("beside").normal(size=(600, STATELESS - len(FEATURES) + states))), axis=1)
+        forest = fit_forest(whole_NF, right)
+        wanted_N = share * forest.probabilities(whole_NF) + (1 - share) * curve.probabilities(features_NF)
+        assert mixed(forest, curve, whole_NF) == pytest.approx(wanted_N)
+    assert STATELESS_SHARE < TREES_SHARE
 
 
 def test_the_token_that_ends_an_answer_is_no_part_of_what_it_says() -> None:

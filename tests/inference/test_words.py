@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netgpt.inference.words import KNOWN, MOST_MET, MOST_WORDS, PromptWords, Words, fit_words, words_of
+from netgpt.inference.words import KNOWN, MOST_MET, MOST_WORDS, SAID, TextWords, Words, fit_words, words_of, words_said
 
 
-def of(text: str) -> PromptWords:
+def of(text: str) -> TextWords:
     return words_of((("user", text),))
 
 
@@ -69,3 +69,11 @@ def test_the_table_keeps_the_commonest_words_and_no_letter_of_them() -> None:
     assert len(words.table) == 4 * MOST_WORDS
     assert b"bekal" not in words.table
     assert read(words, "bekal")["rarest word"] == pytest.approx(np.log(MOST_MET))
+
+
+def test_of_an_answer_the_whole_is_read() -> None:
+    met = fit_words([words_said("Bekal:\nK65 K66")] * 4)
+    found = dict(zip(SAID, met.features([words_said("bekal\nTonvar, K65")])[0], strict=True))
+    assert found["answer's rarest word"] == 0.0
+    assert found["answer's usual word"] == pytest.approx(np.log(4) / 2)
+    assert found["answer's rarest code"] == found["answer's usual code"] == pytest.approx(np.log(4))

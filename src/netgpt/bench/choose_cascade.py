@@ -33,9 +33,9 @@ def calibrate(outcomes: Outcomes, model: str) -> Calibration:
     larger = outcomes.models[outcomes.models.index(model) + 1 :]
     others = {other: outcomes.right[other] for other in larger}
     agrees = {other: outcomes.agree(model, other) for other in larger}
-    words = fit_words(outcomes.words)
-    beside_NG = outcomes.beside(model, words, own=1)
-    return fit_calibration(model, outcomes.evidence[model], outcomes.right[model], others, agrees, beside_NG=beside_NG, words=words)
+    words, said = fit_words(outcomes.words), fit_words(outcomes.said[model])
+    beside_NG = outcomes.beside(model, words, said, own=1)
+    return fit_calibration(model, outcomes.evidence[model], outcomes.right[model], others, agrees, beside_NG=beside_NG, words=words, said=said)
 
 
 def fitted_price(outcomes: Outcomes, costs: Mapping[str, float], choose: Callable[[Sequence[Outlook]], Outlook] | None = None) -> Outlook:
@@ -75,7 +75,7 @@ def walks(outcomes: Outcomes, calibrations: Calibrations, costs: Mapping[str, fl
     for place, model in enumerate(models[:-1]):
         features = np.array([one.features() for one in outcomes.evidence[model]])
         calibration = calibrations.models[model]
-        expected = calibration.expected(features, outcomes.beside(model, calibration.words))
+        expected = calibration.expected(features, outcomes.beside(model, calibration.words, calibration.said))
         for other in range(place + 1, len(models)):
             gain_MMN[place, other] = expected[models[other]] - expected[model]
     return [_walk(float(price), right_MN, cost_M, gain_MMN) for price in PRICES]
@@ -107,15 +107,15 @@ def held_out_family_probabilities(fitted_on: Outcomes, judged: Outcomes, model: 
                 f"without family {family!r} {others.sum()} tasks are left to fit on", hint=f"record {LEAST_TASKS} or more of other families"
             )
         seen, right_N = fitted_on.only(others), fitted_on.right[model][others]
-        words = fit_words(seen.words)
-        seen_NF, asked_NF = _with_scene(seen, model, words, own=1), _with_scene(judged.only(families == family), model, words)
+        words, said = fit_words(seen.words), fit_words(seen.said[model])
+        seen_NF, asked_NF = _with_scene(seen, model, words, said, own=1), _with_scene(judged.only(families == family), model, words, said)
         forest, curve = fit_forest(seen_NF, right_N), fit_curve(seen_NF[:, : len(FEATURES)], right_N)
-        probability_N[families == family] = mixed(forest.probabilities(asked_NF), curve.probabilities(asked_NF[:, : len(FEATURES)]))
+        probability_N[families == family] = mixed(forest, curve, asked_NF)
     return probability_N
 
 
-def _with_scene(outcomes: Outcomes, model: str, words: Words, *, own: int = 0) -> Floats:
-    return np.concatenate((np.array([one.features() for one in outcomes.evidence[model]]), outcomes.beside(model, words, own=own)), axis=1)
+def _with_scene(outcomes: Outcomes, model: str, words: Words, said: Words, *, own: int = 0) -> Floats:
+    return np.concatenate((np.array([one.features() for one in outcomes.evidence[model]]), outcomes.beside(model, words, said, own=own)), axis=1)
 
 
 def confidence_figures(fitted_on: Outcomes, judged: Outcomes) -> Figures:
@@ -179,7 +179,7 @@ def deferral_scores(fitted_on: Outcomes, judged: Outcomes, small: str, large: st
     """What to defer first, by each way: the cascade's expected gain, and the baselines."""
     calibration = calibrate(fitted_on, small)
     features = np.array([one.features() for one in judged.evidence[small]])
-    expected = calibration.expected(features, judged.beside(small, calibration.words))
+    expected = calibration.expected(features, judged.beside(small, calibration.words, calibration.said))
     plain = calibration.expected(features, None)
     likelihood_N = np.array([float(np.mean(one.logprobs)) for one in judged.evidence[small]])
     drawn = {CONSISTENCY: -consistency(judged.texts[small], judged.samples)} if judged.samples else {}

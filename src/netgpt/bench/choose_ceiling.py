@@ -21,11 +21,11 @@ def ceiling_figures(fitted_on: Outcomes, judged: Outcomes) -> Figures:
     """`route_ceiling_lead` and `cascade_ceiling_area`, smallest to largest model, with bounds; nothing where the truth about tasks is not known."""
     if not fitted_on.truth.shape[1]:
         return {}
-    words = fit_words(fitted_on.words)
     small, large = judged.models[0], judged.models[-1]
+    words, said = fit_words(fitted_on.words), fit_words(fitted_on.said[small])
     gain_N = judged.right[large].astype(np.float64) - judged.right[small]
     figures: Figures = {}
-    after = (_with_evidence(fitted_on, words, 1), _with_evidence(judged, words, 0))
+    after = (_with_evidence(fitted_on, words, said, 1), _with_evidence(judged, words, said, 0))
     for name, (fit_NF, asked_NF) in (("route_ceiling_lead", (fitted_on.truth, judged.truth)), ("cascade_ceiling_area", after)):
         right_N, too_N = (fit_forest(fit_NF, fitted_on.right[model], trees=CEILING_TREES).probabilities(asked_NF) for model in (small, large))
         score_N = too_N - right_N
@@ -34,7 +34,9 @@ def ceiling_figures(fitted_on: Outcomes, judged: Outcomes) -> Figures:
     return figures
 
 
-def _with_evidence(outcomes: Outcomes, words: Words, own: int) -> Floats:
+def _with_evidence(outcomes: Outcomes, words: Words, said: Words, own: int) -> Floats:
     """The truth, the smallest model's evidence, and of the prompt all but its state, beside whose many numbers the few that tell are seldom drawn."""
-    evidence_NF = np.array([one.features() for one in outcomes.evidence[outcomes.models[0]]])
-    return np.concatenate((outcomes.truth, evidence_NF, outcomes.surface, words.features(outcomes.words, own=own)), axis=1)
+    small = outcomes.models[0]
+    evidence_NF = np.array([one.features() for one in outcomes.evidence[small]])
+    asked_NK, told_NK = words.features(outcomes.words, own=own), said.features(outcomes.said[small], own=own)
+    return np.concatenate((outcomes.truth, evidence_NF, outcomes.surface, asked_NK, told_NK), axis=1)

@@ -123,7 +123,8 @@ def after_answer(bench: Bench, calibrations: Calibrations, judged: Outcomes, pla
     """Of a task that the model at `place` has answered: the first option keeps that."""
     model = bench.models[place]
     evidence = judged.evidence[model][task]
-    scene = Scene(messages=judged.messages[task], state=() if place else judged.states[task].tolist())  # a larger model's states stay on its node
+    state = () if place else judged.states[task].tolist()  # a larger model's states stay on its node
+    scene = Scene(messages=judged.messages[task], answer=judged.texts[model][task], state=state)
     said = calibrations.models[model].judge(evidence, scene)
     view = bench.views[place]
     keep = Option(

@@ -19,7 +19,7 @@ from netgpt.corpus.task import GRADES, Task
 from netgpt.inference.confidence import Evidence, spoken
 from netgpt.inference.escalation import sure_tokens
 from netgpt.inference.surface import surface_of
-from netgpt.inference.words import PromptWords, Words, words_of
+from netgpt.inference.words import TextWords, Words, words_of, words_said
 from netgpt.models.recording import Recorded, Recording
 from netgpt.models.store import find_model, read_card, search_path
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from netgpt.models.tokenizer import Tokenizer
 
 TIERS = ("device", "edge", "cloud")
-CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 120
+CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 240
 SAMPLE_TEMPERATURE = 0.7  # of answers that are drawn to see whether they agree, as in arXiv 2203.11171
 
 Verdicts = NDArray[np.bool_]
@@ -59,7 +59,8 @@ class Outcomes:
     evidence: dict[str, tuple[Evidence, ...]]
     prompt_tokens: NDArray[np.int64]  # shape (N,), as the smallest model counts
     surface: NDArray[np.float64]  # shape (N, len(SURFACE)), of the conversations
-    words: tuple[PromptWords, ...]  # of each task
+    words: tuple[TextWords, ...]  # of each prompt
+    said: dict[str, tuple[TextWords, ...]]  # by model but the largest, of each answer
     states: NDArray[np.float64]  # shape (N, S), the smallest model's, of prompt and answer (`Embed`); S is 0 where they are not known
     truth: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))  # shape (N, T), `truth_of` each task; T is 0 where it is not known
     continued: dict[str, Continued] = field(default_factory=dict)  # by larger model, going on after what the smallest was sure of
@@ -85,20 +86,22 @@ class Outcomes:
             prompt_tokens=self.prompt_tokens[places],
             surface=self.surface[places],
             words=tuple(self.words[i] for i in places),
+            said={model: tuple(words[i] for i in places) for model, words in self.said.items()},
             states=self.states[places],
             truth=self.truth[places] if self.truth.shape[1] else self.truth,
             continued={model: one.only(chosen) for model, one in self.continued.items()},
             samples=tuple(self.samples[i] for i in places) if self.samples else (),
         )
 
-    def beside(self, model: str, words: Words, *, own: int = 0) -> NDArray[np.float64]:
+    def beside(self, model: str, words: Words, said: Words, *, own: int = 0) -> NDArray[np.float64]:
         """`Scene.features` of each of the model's answers: a larger model's states stay on its node.
 
         Args:
-            words: those met in the tasks that a fit knows.
+            words, said: those met in the tasks that a fit knows, and in the model's answers to them.
             own: 1 where these tasks are themselves among them: what the fit itself reads.
         """
-        return np.concatenate((*self._texts(words, own), *([self.states] if model == self.models[0] else [])), axis=1)
+        told = said.features(self.said[model], own=own)
+        return np.concatenate((*self._texts(words, own), told, *([self.states] if model == self.models[0] else [])), axis=1)
 
     def prompts(self, words: Words, *, own: int = 0) -> NDArray[np.float64]:
         """What a router reads of each prompt: surface, how usual its words are, and the smallest model's state. Args: as `beside`."""
@@ -134,6 +137,7 @@ def recorded_outcomes(recording: Recording, models: Sequence[str]) -> Outcomes:
         prompt_tokens=np.array([row.prompt_tokens or sum(len(content) for _, content in row.messages) // 4 for row in first]),
         surface=np.array([surface_of(row.messages) for row in first]),
         words=tuple(words_of(row.messages) for row in first),
+        said={model: tuple(words_said(rows[model][task].answer) for task in common) for model in models[:-1]},
         states=np.zeros((len(common), 0)),
     )
 
@@ -224,6 +228,7 @@ def installed_outcomes(
         prompt_tokens=np.array([len(render_chat(tokenizer, task.messages)) for task in tasks]),
         surface=np.array([surface_of(task.messages) for task in tasks]),
         words=tuple(words_of(task.messages) for task in tasks),
+        said={model: tuple(map(words_said, texts[model])) for model in models[:-1]},
         states=states,
         truth=np.array([truth_of(task) for task in tasks]),
         continued=continued,

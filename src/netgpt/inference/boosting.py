@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from netgpt.core.chance import SeededChance
 
-TREES, DEPTH, RATE = 200, 3, 0.08
-BINS = 16  # of each feature
+TREES, DEPTH, RATE = 200, 5, 0.08
+BINS = 32  # of each feature
 ROW_SHARE, COLUMN_SHARE = 0.7, 0.3
 PENALTY = 5.0  # on leaves
 BEYOND = 1e30  # no feature is larger

@@ -40,6 +40,7 @@ def fit_calibration(
     *,
     beside_NG: NDArray[np.float64] | None = None,
     words: Words | None = None,
+    said: Words | None = None,
 ) -> Calibration:
     """What `model`'s evidence says.
 
@@ -48,8 +49,8 @@ def fit_calibration(
         right: whether that was right, shape (tasks,).
         others: of each larger model, whether its answer to the same task was.
         agrees: of each larger model, whether it gave the same answer, word for word.
-        beside_NG: `Scene.features` of each answer, of one width, its own prompt not among the words met; None: no trees.
-        words: those that `beside_NG` was made with; None: nothing is known of any.
+        beside_NG: `Scene.features` of each answer, of one width, its own prompt and itself not among the words met; None: no trees.
+        words, said: those that `beside_NG` was made with; None: nothing is known of any.
 
     Raises:
         UsageError: too few tasks.
@@ -65,6 +66,7 @@ def fit_calibration(
         agrees={name: fit_curve(features, verdicts) for name, verdicts in agrees.items()},
         forests={} if beside_NG is None else _forests(np.concatenate((features, beside_NG), axis=1), {model: right, **others}),
         words=words or Words(),
+        said=said or Words(),
     )
 
 

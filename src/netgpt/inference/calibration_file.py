@@ -20,23 +20,25 @@ from netgpt.inference.confidence import FEATURES, Calibration, Calibrations
 from netgpt.inference.curve import Curve
 from netgpt.inference.routing import KINDS, Nearest, Router
 from netgpt.inference.surface import SURFACE
-from netgpt.inference.words import KNOWN, Words
+from netgpt.inference.words import KNOWN, SAID, Words
 
-FORMAT = 3
+FORMAT = 4
 COLUMN, NUMBER, MARK = "<u2", "<f4", "<u4"  # of features, of bounds and leaves, of words
+SURFACES = (*SURFACE, *KNOWN, *SAID)
 HOME_FILE = "calibration.json"  # in the home
 
 
 def write_calibrations(calibrations: Calibrations, path: Path) -> None:
     """As JSON, readable again by `read_calibrations`."""
-    words = list(dict.fromkeys(one.words for one in (*calibrations.models.values(), *calibrations.routers.values())))
+    models, routers = calibrations.models, calibrations.routers
+    words = list(dict.fromkeys((*(one.words for one in (*models.values(), *routers.values())), *(one.said for one in models.values()))))
     table = {
         "format": FORMAT,
         "features": FEATURES,
-        "surface": (*SURFACE, *KNOWN),
+        "surface": SURFACES,
         "price": calibrations.price,
-        "models": {name: {**_calibration_row(one), "words": words.index(one.words)} for name, one in calibrations.models.items()},
-        "routers": {name: {**_router_row(one), "words": words.index(one.words)} for name, one in calibrations.routers.items()},
+        "models": {name: {**_calibration_row(one), "words": words.index(one.words), "said": words.index(one.said)} for name, one in models.items()},
+        "routers": {name: {**_router_row(one), "words": words.index(one.words)} for name, one in routers.items()},
         "words": [base64.b64encode(one.table).decode("ascii") for one in words],  # those of one fit are the same
     }
     path.write_text(json.dumps(table, separators=(",", ":")).replace('},"', '},\n"') + "\n", encoding="utf-8")
@@ -51,12 +53,12 @@ def read_calibrations(text: str, where: str) -> Calibrations:
     how = "fit it anew: netgpt calibrate --recording FILE"
     try:
         table = json.loads(text)
-        if table["format"] != FORMAT or (tuple(table["features"]), tuple(table["surface"])) != (FEATURES, (*SURFACE, *KNOWN)):
+        if table["format"] != FORMAT or (tuple(table["features"]), tuple(table["surface"])) != (FEATURES, SURFACES):
             raise UsageError(f"calibration {where} is of another release", hint=how, param="calibration")
         words = [_words(text) for text in table["words"]]
         return Calibrations(
             price=float(table["price"]),
-            models={name: _calibration(row, words[row["words"]]) for name, row in table["models"].items()},
+            models={name: _calibration(row, words[row["words"]], words[row["said"]]) for name, row in table["models"].items()},
             routers={name: _router(row, words[row["words"]]) for name, row in table["routers"].items()},
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -95,7 +97,7 @@ def _words(text: str) -> Words:
     return Words(table=rows.tobytes())
 
 
-def _calibration(row: Mapping[str, Any], words: Words) -> Calibration:
+def _calibration(row: Mapping[str, Any], words: Words, said: Words) -> Calibration:
     others, agrees = ({name: _curve(curve) for name, curve in row[key].items()} for key in ("others", "agrees"))
     forests = {name: _forest(forest) for name, forest in row["forests"].items()}
     return Calibration(
@@ -106,6 +108,7 @@ def _calibration(row: Mapping[str, Any], words: Words) -> Calibration:
         agrees=agrees,
         forests=forests,
         words=words,
+        said=said,
     )
 
 

@@ -115,8 +115,9 @@ def _after_loss(error: NetgptError, node: NodeHandle, waiting: Sequence[NodeHand
 
 async def _scene(session: Session, node: NodeHandle, pieces: Sequence[Piece], policy: Policy) -> Scene | None:
     """What is known beside the answer; None where the policy wants the model's state and it cannot be had, as on another's node."""
+    said = _text(pieces).decode("utf-8", errors="replace")
     if not policy.needs_state(node.member.model):
-        return Scene(messages=session.messages)
+        return Scene(messages=session.messages, answer=said)
     answer = spoken([i for piece in pieces for i in piece.ids], session.stop_ids)
     if not node.is_entry or any(piece.recoded for piece in pieces):
         return None
@@ -124,7 +125,7 @@ async def _scene(session: Session, node: NodeHandle, pieces: Sequence[Piece], po
         state = await node.states(session, (*session.prompt_ids, *answer), (len(session.prompt_ids), len(answer)))
     except LOST:
         return None
-    return Scene(messages=session.messages, state=state.values)
+    return Scene(messages=session.messages, answer=said, state=state.values)
 
 
 def _sure_pieces(pieces: Sequence[Piece], tokens: int) -> list[Piece]:

@@ -3,9 +3,9 @@
 The evidence are quantiles of the margin between the two likeliest tokens and sums over the answer (language-model cascades,
 arXiv 2404.10136); a logistic model weighs them, and isotonic regression makes its score a probability (arXiv 2605.18796).
 All of it is what the model said before any grammar, penalty or temperature. Boosted trees read these, the prompt's surface, how usual
-its words are and, on the door's own node, the model's states of prompt and answer: they order answers to prompts like known ones better,
-the plain figures hold for others too. `calibration` fits all of it; `calibration_file` keeps it. Pure, and far from torch: a door reads it
-for every answer.
+its words and the answer's are and, on the door's own node, the model's states of prompt and answer: they order answers to prompts like
+known ones better, the plain figures hold for others too. `calibration` fits all of it; `calibration_file` keeps it. Pure, and far from
+torch: a door reads it for every answer.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from netgpt.inference.boosting import Forest
 from netgpt.inference.curve import Curve
 from netgpt.inference.routing import Router
 from netgpt.inference.surface import SURFACE, surface_of
-from netgpt.inference.words import KNOWN, Words, words_of
+from netgpt.inference.words import KNOWN, SAID, Words, words_of, words_said
 from netgpt.node.session import Piece
 
-TREES_SHARE = 0.8  # of a probability; more knows known families hardly better, and unknown ones worse
+TREES_SHARE, STATELESS_SHARE = 0.7, 0.4  # of a probability, with the model's states and without; more knows known families better, unknown ones worse
 TOP_TOKENS = 2  # alternatives that a node must report for each token
 LOG_MARGIN_CAP = 8.0  # beyond, a token is as good as certain
 QUANTILES = (0.0, 0.1, 0.25, 0.5)
@@ -42,6 +42,7 @@ FEATURES = (
     "doubtful",
     "log_tokens",
 )
+STATELESS = len(FEATURES) + len(SURFACE) + len(KNOWN) + len(SAID)  # features of evidence and scene, without states
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,16 +107,23 @@ class Scene:
     """What is known beside an answer where it was made."""
 
     messages: Sequence[tuple[str, str]]
+    answer: str
     state: Sequence[float] = ()  # the model's, of prompt and answer: `Embed` with these two parts; empty: not known
 
-    def features(self, words: Words) -> NDArray[np.float64]:
-        """Shape (len(SURFACE) + len(KNOWN) + len(state),)."""
-        return np.concatenate((surface_of(self.messages), words.features([words_of(self.messages)])[0], self.state))
+    def features(self, words: Words, said: Words) -> NDArray[np.float64]:
+        """Shape (len(SURFACE) + len(KNOWN) + len(SAID) + len(state),). Args: words met in prompts, and in answers."""
+        asked, told = words.features([words_of(self.messages)])[0], said.features([words_said(self.answer)])[0]
+        return np.concatenate((surface_of(self.messages), asked, told, self.state))
 
 
-def mixed(by_trees: NDArray[np.float64], by_curve: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One probability of two: trees know prompts like known ones, the plain evidence holds for all."""
-    return TREES_SHARE * by_trees + (1 - TREES_SHARE) * by_curve
+def mixed(forest: Forest, curve: Curve, features_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One probability of two: trees know prompts like known ones, the plain evidence holds for all.
+
+    Args:
+        features_NF: what the trees read; evidence comes first, the model's states last, if it has them.
+    """
+    share = TREES_SHARE if forest.width > STATELESS else STATELESS_SHARE
+    return share * forest.probabilities(features_NF) + (1 - share) * curve.probabilities(features_NF[:, : len(FEATURES)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,17 +136,18 @@ class Calibration:
     others: Mapping[str, Curve]  # larger model -> whether that one is right
     agrees: Mapping[str, Curve]  # larger model -> whether it says the same
     forests: Mapping[str, Forest] = field(default_factory=dict)  # model -> whether it is right, of evidence and scene; its own too
-    words: Words = field(default_factory=Words)  # of the prompts that it was fitted on
+    words: Words = field(default_factory=Words)  # of the prompts that it was fitted on,
+    said: Words = field(default_factory=Words)  # and of the model's answers to them
 
     @property
     def needs_state(self) -> bool:
         """Whether its trees read the model's states."""
-        return any(forest.width > len(FEATURES) + len(SURFACE) + len(KNOWN) for forest in self.forests.values())
+        return any(forest.width > STATELESS for forest in self.forests.values())
 
     def judge(self, evidence: Evidence, scene: Scene | None = None) -> Judgement:
         """What to expect of keeping the answer, and of asking each other model."""
         features = evidence.features()[None, :]
-        beside = None if scene is None else scene.features(self.words)[None, :]
+        beside = None if scene is None else scene.features(self.words, self.said)[None, :]
         expected = self.expected(features, beside)
         return Judgement(
             right=float(expected.pop(self.model)[0]),
@@ -157,9 +166,10 @@ class Calibration:
         found: dict[str, NDArray[np.float64]] = {}
         for model, curve in ((self.model, self.right), *self.others.items()):
             forest = self.forests.get(model)
-            found[model] = curve.probabilities(features)
-            if whole is not None and forest is not None and forest.width == whole.shape[1]:
-                found[model] = mixed(forest.probabilities(whole), found[model])
+            if whole is None or forest is None or forest.width != whole.shape[1]:
+                found[model] = curve.probabilities(features)
+            else:
+                found[model] = mixed(forest, curve, whole)
         return found
 
 

@@ -1,4 +1,5 @@
-"""How often the words of a prompt were met in the prompts that a fit knows: who asks in rare words asks for rare facts.
+"""How often the words of a prompt were met in the prompts that a fit knows, and those of an answer in answers: who asks in rare words asks
+for rare facts.
 
 A small model lacks first what it has seldom read (long-tail knowledge, arXiv 2211.08411), and what is seldom asked is a sign of that. Counts
 alone are kept, under 24 bits of each word's checksum: no word can be read out of them, though whoever guesses one can look it up. Pure.
@@ -20,7 +21,9 @@ from netgpt.core.value import value
 
 MOST_MET, MOST_WORDS = 255, 8192  # a word is counted so often, and of more words the commonest are kept
 PLACES = ("", "first line's ", "last line's ")  # where words stand in the last message; a question is at one of its ends
-KNOWN = tuple(f"{place}{what}" for place in PLACES for what in ("rarest word", "usual word", "rarest code", "usual code"))
+HOW_RARE = ("rarest word", "usual word", "rarest code", "usual code")
+KNOWN = tuple(f"{place}{what}" for place in PLACES for what in HOW_RARE)  # of a prompt
+SAID = tuple(f"answer's {what}" for what in HOW_RARE)
 _WORD = re.compile(r"[\u3040-\u9fff]|[^\W\u3040-\u9fff_]+")  # Chinese and Japanese leave no spaces: their signs are words
 
 Ints = NDArray[np.int64]
@@ -28,18 +31,26 @@ Floats = NDArray[np.float64]
 
 
 @value
-class PromptWords:
-    """What stands for the words of a prompt: of each of `PLACES` those of letters, then those with digits among them."""
+class TextWords:
+    """What stands for the words of a text: of each of its parts, the first of which is the whole, those of letters, then those with digits."""
 
     marks: tuple[tuple[int, ...], ...]
 
 
-def words_of(messages: Sequence[tuple[str, str]]) -> PromptWords:
-    """The words of a conversation's last message. Numbers, and single letters, are no words."""
-    text = messages[-1][1].strip().casefold() if messages else ""
-    whole = set(_WORD.findall(text))
+def words_of(messages: Sequence[tuple[str, str]]) -> TextWords:
+    """The words of a conversation's last message, by `PLACES`. Numbers, and single letters, are no words."""
+    text = messages[-1][1].strip() if messages else ""
     lines = text.split("\n")
-    return PromptWords(marks=tuple(marks for part in (whole, _WORD.findall(lines[0]), _WORD.findall(lines[-1])) for marks in _marks(part)))
+    return _text_words(text, lines[0], lines[-1])
+
+
+def words_said(answer: str) -> TextWords:
+    """The words of an answer, in one part."""
+    return _text_words(answer)
+
+
+def _text_words(*parts: str) -> TextWords:
+    return TextWords(marks=tuple(marks for part in parts for marks in _marks(set(_WORD.findall(part.casefold())))))
 
 
 def _marks(words: Iterable[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -55,19 +66,23 @@ def _marks(words: Iterable[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """In how many prompts words were met; those of one prompt alone are not kept."""
+    """In how many texts words were met; those of one text alone are not kept."""
 
     table: bytes = b""  # rising little-endian numbers of 32 bits: 24 stand for a word, 8 say how often it was met
 
-    def features(self, prompts: Sequence[PromptWords], *, own: int = 0) -> Floats:
-        """Logarithms of how often the rarest word was met, and their mean, of letters and with digits: shape (N, len(KNOWN)).
+    def features(self, texts: Sequence[TextWords], *, own: int = 0) -> Floats:
+        """`HOW_RARE` of each part: logarithms of how often the rarest word was met, and their mean, of letters and with digits.
 
         Args:
-            own: how often each of these prompts is itself among the counted ones: what a fit reads of its own tasks.
+            texts: N, at least one, of as many parts each.
+            own: how often each of these texts is itself among the counted ones: what a fit reads of its own tasks.
+
+        Returns:
+            Shape (N, len(KNOWN)) for prompts, (N, len(SAID)) for answers.
         """
         columns: list[Floats] = []
-        for place in range(2 * len(PLACES)):
-            columns += self._rarest_and_usual([prompt.marks[place] for prompt in prompts], own)
+        for place in range(len(texts[0].marks)):
+            columns += self._rarest_and_usual([text.marks[place] for text in texts], own)
         return np.stack(columns, axis=1)
 
     def _rarest_and_usual(self, marks_N: Sequence[tuple[int, ...]], own: int) -> tuple[Floats, Floats]:
@@ -91,9 +106,9 @@ class Words:
         return np.where(found_W >> 8 == marks_W, found_W & 255, 0)
 
 
-def fit_words(prompts: Sequence[PromptWords]) -> Words:
-    """How often each word was met in these prompts."""
-    every = np.array([mark for prompt in prompts for marks in prompt.marks[:2] for mark in marks], dtype=np.int64)
+def fit_words(texts: Sequence[TextWords]) -> Words:
+    """How often each word was met in these texts."""
+    every = np.array([mark for text in texts for marks in text.marks[:2] for mark in marks], dtype=np.int64)
     marks, met = np.unique(every, return_counts=True)
     kept = np.flatnonzero(met > 1)
     kept = np.sort(kept[np.argsort(-met[kept], kind="stable")][:MOST_WORDS])
