@@ -87,9 +87,11 @@ def test_isotonic_regression_rises_and_keeps_the_mean() -> None:
     stream = SeededChance(5).stream("isotonic")
     scores = stream.normal(size=4000)
     right = stream.random(4000) < 1 / (1 + np.exp(-scores))
-    knots, heights = isotonic(scores, right)
+    knots, heights, counts = isotonic(scores, right)
     assert all(a < b for a, b in pairwise(knots))
     assert all(a <= b for a, b in pairwise(heights))
+    assert sum(counts) == 4000
+    assert np.average(heights, weights=counts) == pytest.approx(right.mean(), abs=0.005)
     assert np.interp(scores, knots, heights).mean() == pytest.approx(right.mean(), abs=0.01)
 
 
@@ -187,6 +189,8 @@ def test_shipped_calibrations_cover_the_shipped_models_but_the_largest() -> None
         (lambda table: table.update(features=["x"]), "another release"),
         (lambda table: table.pop("price"), "no calibration"),
         (lambda table: table["models"]["netgpt-edge"]["right"].update(weights=[1.0]), "no calibration"),
+        (lambda table: table["models"]["netgpt-edge"]["right"].update(counts=[1.0]), "no calibration"),
+        (lambda table: table["models"]["netgpt-edge"]["right"]["counts"].__setitem__(0, 0), "no calibration"),
         (lambda table: table["models"].update({"netgpt-edge": 3}), "no calibration"),
         (lambda table: table.update(words=["AAA="]), "no calibration"),
         (lambda table: table.update(words=[2 * table["words"][0]]), "no calibration"),

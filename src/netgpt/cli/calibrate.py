@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recording", type=Path, metavar="FILE", help="outcomes of any models (default: ask the installed ones, half an hour)")
+    parser.add_argument("--recording", type=Path, metavar="FILE", help="outcomes of any models (default: ask the installed ones, some 20 minutes)")
     parser.add_argument("--models", nargs="+", metavar="ID", help="with --recording: its models, the smallest first")
     parser.add_argument("--costs", nargs="+", type=float, metavar="C", help="with --recording: of a call of each, the largest 1 (default: all 1)")
     parser.add_argument(

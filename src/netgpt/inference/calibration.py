@@ -125,8 +125,9 @@ def fit_curve(features: NDArray[np.float64], right: Verdicts) -> Curve:
     mean, scale = features.mean(0), features.std(0) + 1e-9
     weights = fit_logistic((features - mean) / scale, right)
     scores = (features - mean) / scale @ weights[1:] + weights[0]
-    knots, heights = isotonic(scores, right)
-    return Curve(mean=_tuple(mean), scale=_tuple(scale), weights=_tuple(weights[1:]), bias=float(weights[0]), knots=knots, heights=heights)
+    knots, heights, counts = isotonic(scores, right)
+    linear = {"mean": _tuple(mean), "scale": _tuple(scale), "weights": _tuple(weights[1:]), "bias": float(weights[0])}
+    return Curve(**linear, knots=knots, heights=heights, counts=counts)
 
 
 def fit_logistic(features: NDArray[np.float64], right: Verdicts, ridge: float = RIDGE) -> NDArray[np.float64]:
@@ -142,18 +143,20 @@ def fit_logistic(features: NDArray[np.float64], right: Verdicts, ridge: float = 
     return weights
 
 
-def isotonic(scores: NDArray[np.float64], right: Verdicts, bin_tasks: int = BIN_TASKS) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(knots, heights) of the rising curve nearest to the outcomes: means of neighbouring bins, those that fall pooled."""
+def isotonic(
+    scores: NDArray[np.float64], right: Verdicts, bin_tasks: int = BIN_TASKS
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]:
+    """(knots, heights, counts) of the rising curve nearest to the outcomes: means of neighbouring bins, those that fall pooled."""
     order = np.argsort(scores, kind="stable")
     bins = np.array_split(order, max(len(order) // bin_tasks, 1))
-    pools: list[tuple[float, float, float]] = []  # sums of scores and outcomes, and how many
+    pools: list[tuple[float, float, int]] = []  # sums of scores and outcomes, and how many
     for one in bins:
-        pools.append((float(scores[one].sum()), float(right[one].sum()), float(len(one))))
+        pools.append((float(scores[one].sum()), float(right[one].sum()), len(one)))
         while len(pools) > 1 and pools[-2][1] / pools[-2][2] >= pools[-1][1] / pools[-1][2]:
             last = pools.pop()
             pools[-1] = (pools[-1][0] + last[0], pools[-1][1] + last[1], pools[-1][2] + last[2])
     heights = np.maximum.accumulate([(hits + 0.5) / (count + 1) for _, hits, count in pools])
-    return _tuple(np.array([score / count for score, _, count in pools])), _tuple(heights)
+    return _tuple(np.array([score / count for score, _, count in pools])), _tuple(heights), tuple(count for _, _, count in pools)
 
 
 def _tuple(values: NDArray[np.float64]) -> tuple[float, ...]:

@@ -114,9 +114,13 @@ def _calibration(row: Mapping[str, Any], words: Words, said: Words) -> Calibrati
 
 def _curve(row: Mapping[str, Any], width: int = len(FEATURES)) -> Curve:
     lists = {name: tuple(map(float, row[name])) for name in ("mean", "scale", "weights", "knots", "heights")}
-    if not len(lists["mean"]) == len(lists["scale"]) == len(lists["weights"]) == width or len(lists["knots"]) != len(lists["heights"]):
+    counts = tuple(map(int, row["counts"]))
+    of_features, of_pools = ({len(lists[name]) for name in names} for names in (("mean", "scale", "weights"), ("knots", "heights")))
+    if (of_features, of_pools) != ({width}, {len(counts)}):
         raise ValueError("its lists have other lengths than its features")
-    return Curve(bias=float(row["bias"]), **lists)
+    if min(counts, default=0) < 1:
+        raise ValueError("a probability was fitted on no outcome")
+    return Curve(bias=float(row["bias"]), counts=counts, **lists)
 
 
 def _base64(values: NDArray[Any], kind: str) -> str:

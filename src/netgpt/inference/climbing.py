@@ -1,20 +1,20 @@
 """What a cascade will do, before it runs: how often it climbs, and how often what comes out is right. From calibrations; pure.
 
-A calibration's curves say how probable it is that an answer is right, over what its evidence shows; their heights, taken to come up equally
-often, stand for the answers to come. Which tasks are hard is taken to be the same for both models (ranks coupled). The rule that decides
-(`escalation.choose_next`) is applied to each; what is right in the end is told with the qualities that the nodes state.
+A calibration's curves say how probable it is that an answer is right, over what its evidence shows; their heights, as often as they came up in
+the calibration, stand for the answers to come. Which tasks are hard is taken to be the same for both models (ranks coupled). The rule that decides
+(`escalation.choose_next`) is applied to each, moved to the qualities that the nodes state: requests are as hard as these say.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netgpt.inference.curve import Pools
 from netgpt.network.member import Member
 
 GRID = (np.arange(64) + 0.5) / 64  # ranks of answers, the least sure first
@@ -35,27 +35,26 @@ class Climbing(Protocol):
         ...
 
 
-def expected(
-    right: Sequence[float], other: Sequence[float], worth: float, shift: float, lower_quality: float, upper_quality: float
-) -> tuple[float, float]:
+def expected(right: Pools, other: Pools, worth: float, shift: float, lower_quality: float, upper_quality: float) -> tuple[float, float]:
     """The share that climbs, and the quality of what comes out.
 
     Args:
-        right, other: heights of the smaller model's curve and of the larger one's, rising.
+        right, other: of the smaller model's curve and of the larger one's.
         worth: the gain from which on the larger model is asked.
         shift: logits that drift adds to the smaller one's.
         lower_quality, upper_quality: shares of right answers as the nodes state them.
     """
-    right, other = tuple(right), tuple(other)
-    climbs = _over_ranks(other) - _moved(_over_ranks(right), shift) > worth
-    comes_out = np.where(climbs, _with_mean(other, upper_quality), _with_mean(right, lower_quality))
+    after, before = with_mean(other, upper_quality), with_mean(right, lower_quality)
+    climbs = after - _moved(before, shift) > worth
+    comes_out = np.where(climbs, after, before)
     return float(climbs.mean()), float(comes_out.mean())
 
 
 @lru_cache(maxsize=KEPT)
-def _over_ranks(heights: tuple[float, ...]) -> NDArray[np.float64]:
+def _over_ranks(pools: Pools) -> NDArray[np.float64]:
     """Probabilities at the ranks of `GRID`."""
-    ranks = (np.arange(len(heights)) + 0.5) / len(heights)
+    heights, counts = np.array(pools).T
+    ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
     return np.clip(np.interp(GRID, ranks, heights), EDGE, 1 - EDGE)
 
 
@@ -64,9 +63,9 @@ def _moved(probabilities: NDArray[np.float64], logits: float) -> NDArray[np.floa
 
 
 @lru_cache(maxsize=KEPT)  # a bisection costs more than a whole decision
-def _with_mean(heights: tuple[float, ...], mean: float) -> NDArray[np.float64]:
+def with_mean(pools: Pools, mean: float) -> NDArray[np.float64]:
     """The same order of sure and unsure, moved until their mean is that."""
-    probabilities = _over_ranks(heights)
+    probabilities = _over_ranks(pools)
     low, high = -FARTHEST, FARTHEST
     for _ in range(math.ceil(math.log2(2 * FARTHEST / EDGE))):
         middle = (low + high) / 2

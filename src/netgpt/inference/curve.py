@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Pools = tuple[tuple[float, int], ...]  # probabilities, rising, and how many outcomes each was seen for
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -18,6 +20,11 @@ class Curve:
     bias: float
     knots: tuple[float, ...]  # scores, rising
     heights: tuple[float, ...]  # probabilities there, not falling; constant beyond the ends
+    counts: tuple[int, ...]  # outcomes that each height was fitted on
+
+    @property
+    def pools(self) -> Pools:
+        return tuple(zip(self.heights, self.counts, strict=True))
 
     def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logits before the curve: shape (N,) of (N, F)."""

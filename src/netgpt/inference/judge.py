@@ -40,8 +40,8 @@ class Judge:
     def expect(self, lower: Member, upper: Member, lower_quality: float, upper_quality: float) -> tuple[float, float]:
         """A `climbing.Climbing`. Of a larger model that no calibration knows the best is expected, as when it is asked."""
         known = self._calibrations.models[lower.model]
-        other = known.others[upper.model].heights if upper.model in known.others else (1.0,)
-        return expected(known.right.heights, other, self._price, self._shift(lower.model), lower_quality, upper_quality)
+        other = known.others[upper.model].pools if upper.model in known.others else ((1.0, 1),)
+        return expected(known.right.pools, other, self._price, self._shift(lower.model), lower_quality, upper_quality)
 
     def _shift(self, model: str) -> float:
         return max((self.drifts[pair].shift for pair in self.drifts if pair[0] == model), key=abs, default=0.0)

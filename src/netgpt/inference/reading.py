@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from netgpt.core.value import value
+from netgpt.inference.climbing import GRID, with_mean
 from netgpt.inference.objective import Objective
 from netgpt.inference.planning import DIRECT, ROUTE, Candidate, Decision, Limits, Prediction, Scored, by_cost, score, why_chosen
 from netgpt.inference.predicting import TIERS
@@ -100,9 +101,7 @@ class Reader:
 
 
 def _before(router: Router) -> list[Mapping[str, float]]:
-    heights = np.interp(
-        (np.arange(ENOUGH) + 0.5) / ENOUGH, (np.arange(len(router.plain.heights)) + 0.5) / len(router.plain.heights), router.plain.heights
-    )
+    heights = np.interp((np.arange(ENOUGH) + 0.5) / ENOUGH, GRID, with_mean(router.plain.pools, router.shares[0]))
     return [dict(zip(router.models, (float(height), *router.shares[1:]), strict=True)) for height in heights]
 
 
