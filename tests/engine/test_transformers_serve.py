@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from netgpt.core.errors import NetgptError, NotSupported
 from netgpt.engine.openai_engine import OpenAIEngine
 from netgpt.engine.openai_request import Upstream
 from netgpt.models.generation import Generate, Text, Turn
+from netgpt.world.emulated import free_ports
 
 WEIGHTS = Path(__file__).parents[2] / "weights" / "netgpt-device"
 MISSING = [name for name in ("transformers", "fastapi", "accelerate") if find_spec(name) is None]
@@ -33,9 +33,7 @@ pytestmark = [
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     (tmp_path / "hub").mkdir()  # it lists what the hub's cache holds, and fails without one
     command = [Path(sys.executable).parent / "transformers", "serve", str(WEIGHTS), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}

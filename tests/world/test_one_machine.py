@@ -13,6 +13,7 @@ import pytest
 
 from netgpt.core.errors import UsageError
 from netgpt.world.config import address
+from netgpt.world.emulated import free_ports
 
 from ..engine.openai_upstream import Upstream  # noqa: TID252 - the upstream that the engine is tested with
 from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
@@ -41,9 +42,7 @@ class Here:
         self._stack = stack
 
     def address(self) -> str:
-        with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET) as probe:
-            probe.bind((self.host, 0))
-            return address(self.host, probe.getsockname()[1])
+        return address(self.host, *free_ports(1, self.host))
 
     def home(self, name: str) -> Path:
         return self.folder / name

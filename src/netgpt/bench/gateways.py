@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from netgpt.bench.http_load import Target, ask_all
 from netgpt.bench.mock_upstream import CONTEXT_TOKENS, MODEL
 from netgpt.core.errors import MissingExtra, NetgptError, NodeUnreachable
+from netgpt.world.emulated import free_ports
 from netgpt.world.pids import Pid, end_processes, pid_of
 from netgpt.world.runstate import CONTROLLER, DOOR, running_state
 
@@ -117,7 +117,7 @@ def sglang_router_command(upstream: str, port: int, scratch: Path) -> list[str]:
 
 def _router_options(upstream: str, port: int) -> list[str]:
     """Of both routers: they have the same origin."""
-    metrics = ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(free_port())]
+    metrics = ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(free_ports(1)[0])]
     return ["--host", "127.0.0.1", "--port", str(port), "--worker-urls", upstream, "--policy", "round_robin", "--log-level", "error", *metrics]
 
 
@@ -136,7 +136,7 @@ def peer_gateway(name: str, upstream: str, scratch: Path) -> Iterator[Target]:
         MissingExtra: the environment, or the peer in it, is not there.
         NodeUnreachable: it does not start; the message has the end of its log.
     """
-    port = free_port()
+    [port] = free_ports(1)
     program, *arguments = PEERS[name](upstream, port, scratch)
     if not (PEERS_FOLDER / program).exists():
         raise MissingExtra(f"{PEERS_FOLDER.parent.name} has no {program}", hint="make peers")
@@ -172,12 +172,6 @@ def _wait_until_it_answers(name: str, target: Target, process: subprocess.Popen[
         time.sleep(0.25)
     tail = " | ".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:])
     raise NodeUnreachable(f"{name} does not answer within {START_DEADLINE_S:g} s: {tail}", hint="run it by hand")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def peer_versions(packages: Sequence[str] = ("litellm", "vllm-router", "sglang-router")) -> dict[str, str]:

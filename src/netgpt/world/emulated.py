@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ from netgpt.world.runstate import CONTROLLER, DOOR, ENGINE
 from netgpt.world.shaping import DirectLinks, Links
 from netgpt.world.supervisor import Ports, ProcessSpec
 from netgpt.world.upstream import upstream_config
+
+NEVER_OUTGOING = range(20_000, 32_768)  # below those that Linux, macOS and Windows give to outgoing connections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +92,24 @@ def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
     """
     with ExitStack() as stack:
         try:
-            sockets = [stack.enter_context(socket.socket(family_of(host))) for _ in range(count)]
-            for each in sockets:
-                each.bind((host, 0))
+            return [bind_free(stack.enter_context(socket.socket(family_of(host))), host) for _ in range(count)]
         except OSError as error:
             raise UsageError(f"cannot listen on {host}: {error.strerror}", hint="use an address of this machine", param="host") from error
-        return [each.getsockname()[1] for each in sockets]
+
+
+def bind_free(unbound: socket.socket, host: str) -> int:
+    """The port it got: one that no outgoing connection is given, since such a one would come between this and its use."""
+    first = secrets.randbelow(len(NEVER_OUTGOING))  # two that choose at once shall not meet
+    for port in (*NEVER_OUTGOING[first:], *NEVER_OUTGOING[:first]):
+        try:
+            unbound.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
+    unbound.bind((host, 0))
+    return int(unbound.getsockname()[1])
 
 
 def family_of(host: str) -> socket.AddressFamily:
