@@ -18,7 +18,7 @@ from netgpt.core.errors import NetgptError, NotSupported
 from netgpt.engine.openai_engine import OpenAIEngine
 from netgpt.engine.openai_request import Upstream
 from netgpt.models.generation import Generate, Text, Turn
-from netgpt.world.emulated import free_ports
+from netgpt.world.ports import free_ports
 
 WEIGHTS = Path(__file__).parents[2] / "weights" / "netgpt-device"
 MISSING = [name for name in ("transformers", "fastapi", "accelerate") if find_spec(name) is None]

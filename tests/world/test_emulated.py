@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from pathlib import Path
 
-import pytest
-
 from netgpt.core.clock import WallClock
-from netgpt.core.errors import PortInUse, UsageError
 from netgpt.network.scenario_file import load_scenario
 from netgpt.wire.own_identity import IdentityFile
 from netgpt.world.config import ControllerConfig, DoorConfig, EngineConfig
-from netgpt.world.emulated import NEVER_OUTGOING, Build, PortPlan, check_ports, free_port_plan, free_ports, network_stages, plan_ports
+from netgpt.world.emulated import Build, PortPlan, free_port_plan, network_stages, plan_ports
 from netgpt.world.identities import authority_folder, identity_file, issue_identities
 
 CAMPUS = load_scenario("campus")
@@ -29,27 +25,6 @@ def test_the_default_nodes_door_has_the_first_port_and_the_controller_the_last()
 def test_free_ports_are_all_different() -> None:
     ports = free_port_plan(CAMPUS).all()
     assert len(set(ports)) == len(CAMPUS.nodes) + 1
-
-
-def test_a_free_port_is_none_that_an_outgoing_connection_may_take_before_its_door_does() -> None:
-    assert all(port in NEVER_OUTGOING for port in free_port_plan(CAMPUS).all())
-
-
-def test_where_each_of_those_is_taken_any_other_is_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        taken = holder.getsockname()[1]
-        monkeypatch.setattr("netgpt.world.emulated.NEVER_OUTGOING", [taken])
-        assert free_ports(1)[0] != taken
-
-
-def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1"):
-        free_ports(1, "192.0.2.1")
-
-
-def test_a_port_beyond_the_last_is_refused() -> None:
-    with pytest.raises(PortInUse, match="65536"):
-        check_ports([65536])
 
 
 def test_each_process_is_told_what_its_role_takes_and_keeps_its_port_at_a_restart() -> None:

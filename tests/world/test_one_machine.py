@@ -13,7 +13,7 @@ import pytest
 
 from netgpt.core.errors import UsageError
 from netgpt.world.config import address
-from netgpt.world.emulated import free_ports
+from netgpt.world.ports import free_ports
 
 from ..engine.openai_upstream import Upstream  # noqa: TID252 - the upstream that the engine is tested with
 from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from netgpt.models.decoder_config import DecoderConfig
-from netgpt.world.emulated import is_port_free
+from netgpt.world.ports import is_port_free
 
 from ..environment import clean_environment  # noqa: TID252 - all tests start programs in it
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from netgpt.bench.http_load import Target, ask_all
 from netgpt.bench.mock_upstream import CONTEXT_TOKENS, MODEL
 from netgpt.core.errors import MissingExtra, NetgptError, NodeUnreachable
-from netgpt.world.emulated import free_ports
 from netgpt.world.pids import Pid, end_processes, pid_of
+from netgpt.world.ports import free_ports
 from netgpt.world.runstate import CONTROLLER, DOOR, running_state
 
 PEERS_FOLDER = Path(__file__).parents[3] / ".venv-peers" / "bin"

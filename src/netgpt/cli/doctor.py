@@ -27,8 +27,9 @@ from netgpt.core.settings import Resolved
 from netgpt.core.units import format_bytes
 from netgpt.models.store import read_card, search_path
 from netgpt.network.scenario import Scenario
-from netgpt.world.emulated import find_models, is_port_free, plan_ports
+from netgpt.world.emulated import find_models, plan_ports
 from netgpt.world.modelled import check_emulated
+from netgpt.world.ports import is_port_free
 from netgpt.world.runstate import read_state
 
 OK, WARN, FAIL = "ok", "warn", "fail"

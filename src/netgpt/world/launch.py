@@ -17,21 +17,11 @@ from netgpt.core.clock import WallClock
 from netgpt.models.store import search_path
 from netgpt.network.scenario import Scenario
 from netgpt.wire.identity import JoinAuthority
-from netgpt.world.emulated import (
-    Build,
-    PortPlan,
-    check_ports,
-    check_replays,
-    declared_nodes,
-    find_models,
-    free_port_plan,
-    free_ports,
-    network_stages,
-    plan_ports,
-)  # fmt: skip
+from netgpt.world.emulated import Build, PortPlan, check_replays, declared_nodes, find_models, free_port_plan, network_stages, plan_ports
 from netgpt.world.identities import issue_identities
 from netgpt.world.modelled import check_emulated
 from netgpt.world.networkkey import ensure_network_key, network_key_file
+from netgpt.world.ports import check_ports, free_ports
 from netgpt.world.request import UpRequest, requested_scenario
 from netgpt.world.runstate import CONTROLLER, RunState
 from netgpt.world.shaping import DirectLinks, Links, PacketLinks, StreamLinks, check_packets, check_shaped
