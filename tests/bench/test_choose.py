@@ -97,6 +97,10 @@ def test_a_cascade_on_known_outcomes_beats_chance_and_is_calibrated() -> None:
     assert figures["cascade_area_low"] < figures["cascade_area"] < figures["cascade_area_high"]
     assert figures["cascade_accuracy_share_of_large"] == pytest.approx(0.97, abs=0.02)
     assert figures["cascade_cost"] == pytest.approx(0.1 + figures["cascade_large_share"], abs=1e-3), "failed attempts are paid for"
+    assert figures["climb_small_large_share"] == figures["cascade_large_share"], "of two models it is the whole cascade"
+    assert figures["climb_small_large_accuracy"] == figures["cascade_accuracy"]
+    assert figures["climb_small_large_share_foretold"] == pytest.approx(figures["climb_small_large_share"], abs=0.05)
+    assert figures["climb_small_large_accuracy_foretold"] == pytest.approx(figures["climb_small_large_accuracy"], abs=0.03)
     assert curves["oracle"][0] == curves["random"][0]
     assert curves["oracle"][-1] == curves["random"][-1]
     confidence = confidence_figures(fitted_on, judged)

@@ -26,7 +26,7 @@ from netgpt.bench.choose_policy import policy_figures
 from netgpt.bench.choose_route import route_figures
 from netgpt.bench.conditions import conditions, tell
 from netgpt.bench.drawing import figure_class
-from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, installed_outcomes, recorded_outcomes
+from netgpt.bench.outcomes import Outcomes, calibration_tasks, installed_costs, installed_outcomes, recorded_outcomes, short_name
 from netgpt.core.chance import digest64
 from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.inference.policy import check_policy, policy_named
@@ -109,7 +109,7 @@ def _cascade_part(quick: bool, recording: Path | None, models: Sequence[str], po
     figures |= confidence_figures(fitted_on, judged)
     routed, route_curves = route_figures(fitted_on, judged, costs)
     figures, curves = figures | routed | ceiling_figures(fitted_on, judged), curves | route_curves
-    figures |= {f"cost_{model.removeprefix('netgpt-')}": round(cost, 4) for model, cost in costs.items()}
+    figures |= {f"cost_{short_name(model)}": round(cost, 4) for model, cost in costs.items()}
     if policy:
         tell(f"cascade: policy {policy!r}")
         more, lines = policy_figures(policy_named(policy), fitted_on, judged, costs, STEP_CELL)

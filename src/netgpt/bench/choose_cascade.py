@@ -7,10 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from netgpt.bench.choose_climb import climb_figures
 from netgpt.bench.choose_consistency import CONSISTENCY, consistency, consistency_figures
 from netgpt.bench.choose_kept import first_asked, kept_figures
-from netgpt.bench.measures import Figures, Floats, area_share, auroc, brier_skill, calibration_error, deferral_curve, resampled, rounded
-from netgpt.bench.outcomes import Outcomes, Verdicts
+from netgpt.bench.measures import (
+    Figures,
+    Floats,
+    area_share,
+    auroc,
+    brier_skill,
+    calibration_error,
+    deferral_curve,
+    resampled,
+    rounded,
+    share_figures,
+)
+from netgpt.bench.outcomes import Outcomes, Verdicts, short_name
 from netgpt.core.chance import SeededChance
 from netgpt.core.errors import UsageError
 from netgpt.core.statistics import wilson_interval
@@ -73,9 +85,7 @@ def walks(outcomes: Outcomes, calibrations: Calibrations, costs: Mapping[str, fl
     cost_M = np.array([costs[model] for model in models])
     gain_MMN = np.full((len(models), len(models), len(outcomes)), -np.inf)  # of going on from the first to the second
     for place, model in enumerate(models[:-1]):
-        features = np.array([one.features() for one in outcomes.evidence[model]])
-        calibration = calibrations.models[model]
-        expected = calibration.expected(features, outcomes.beside(model, calibration.words, calibration.said))
+        expected = outcomes.expected(calibrations.models[model])
         for other in range(place + 1, len(models)):
             gain_MMN[place, other] = expected[models[other]] - expected[model]
     return [_walk(float(price), right_MN, cost_M, gain_MMN) for price in PRICES]
@@ -122,7 +132,7 @@ def confidence_figures(fitted_on: Outcomes, judged: Outcomes) -> Figures:
     """Calibration on families that were held out of it; `ece`, `auroc`, `brier_skill` are the smallest model's."""
     figures: Figures = {}
     for model in judged.models[:-1]:
-        prefix = "" if model == judged.models[0] else f"{_short(model)}_"
+        prefix = "" if model == judged.models[0] else f"{short_name(model)}_"
         figures |= _probability_figures(prefix, held_out_family_probabilities(fitted_on, judged, model), judged.right[model])
     return figures
 
@@ -167,7 +177,7 @@ def cascade_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, f
     calibrations = calibrations_of(fitted_on)
     outlooks = walks(judged, calibrations, costs)
     price = fitted_price(fitted_on, costs).price
-    figures |= _priced_figures(price, judged, outlooks)
+    figures |= _priced_figures(price, judged, outlooks) | climb_figures(judged, calibrations, price)
     if judged.continued:
         figures |= kept_figures(judged, first_asked(judged, calibrations.models[small], costs, price))
     curves = {name: deferral_curve(score_N, gain_N, float(judged.right[small].mean())) for name, score_N in (*scores.items(), ("oracle", gain_N))}
@@ -178,8 +188,8 @@ def cascade_figures(fitted_on: Outcomes, judged: Outcomes, costs: Mapping[str, f
 def deferral_scores(fitted_on: Outcomes, judged: Outcomes, small: str, large: str) -> dict[str, Floats]:
     """What to defer first, by each way: the cascade's expected gain, and the baselines."""
     calibration = calibrate(fitted_on, small)
+    expected = judged.expected(calibration)
     features = np.array([one.features() for one in judged.evidence[small]])
-    expected = calibration.expected(features, judged.beside(small, calibration.words, calibration.said))
     plain = calibration.expected(features, None)
     likelihood_N = np.array([float(np.mean(one.logprobs)) for one in judged.evidence[small]])
     drawn = {CONSISTENCY: -consistency(judged.texts[small], judged.samples)} if judged.samples else {}
@@ -215,14 +225,5 @@ def _priced_figures(price: float, judged: Outcomes, outlooks: Sequence[Outlook])
 def _accuracies(outcomes: Outcomes) -> Figures:
     figures: Figures = {}
     for model in outcomes.models:
-        low, high = wilson_interval(int(outcomes.right[model].sum()), len(outcomes))
-        figures |= {
-            f"accuracy_{_short(model)}": rounded(float(outcomes.right[model].mean())),
-            f"accuracy_{_short(model)}_low": rounded(low),
-            f"accuracy_{_short(model)}_high": rounded(high),
-        }
+        figures |= share_figures(f"accuracy_{short_name(model)}", outcomes.right[model])
     return figures
-
-
-def _short(model: str) -> str:
-    return model.removeprefix("netgpt-")

@@ -18,9 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from netgpt.bench.conditions import tell
-from netgpt.bench.measures import resampled, rounded
+from netgpt.bench.measures import resampled, rounded, share_figures
 from netgpt.core.chance import SeededChance
-from netgpt.core.statistics import wilson_interval
 from netgpt.corpus.draw import held_out_tasks, judged_tasks
 from netgpt.corpus.families import FAMILIES
 from netgpt.corpus.task import GRADES, Task
@@ -120,10 +119,8 @@ def _judged(
     for (method, rate), made in asked.items():
         verdicts = right_of(model, tokenizer, made.tasks, tasks)
         whole = whole if len(whole) else verdicts
-        low, high = wilson_interval(int(verdicts.sum()), len(verdicts))
         row = {"set": name, "tier": tier, "method": method, "rate": rate, "stayed": rounded(made.stayed), "tasks": len(tasks)}
-        row |= {"right": rounded(verdicts.mean()), "right_low": rounded(low), "right_high": rounded(high)}
-        rows.append(row | factor_of(verdicts, whole, f"{name} {tier} {method} {rate}"))
+        rows.append(row | share_figures("right", verdicts) | factor_of(verdicts, whole, f"{name} {tier} {method} {rate}"))
         tell(f"fidelity: {name}, {tier}, {method} {rate:g}: {verdicts.mean():.1%} of {len(tasks)} right")
     return rows
 
@@ -224,10 +221,8 @@ def precision_rows(tier: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     for name in ("bf16", *GROUPS):
         model = load_model(folder, "bfloat16") if name == "bf16" else quantised(tier, name)
         verdicts = right_of(model, tokenizer, tasks, tasks)
-        low, high = wilson_interval(int(verdicts.sum()), len(verdicts))
-        row = {"tier": tier, "precision": name, "tasks": len(tasks), "right_fp32": rounded(whole.mean()), "right": rounded(verdicts.mean())}
-        row |= {"right_low": rounded(low), "right_high": rounded(high)}
-        rows.append(row | factor_of(verdicts, whole, f"{tier} {name}"))
+        row = {"tier": tier, "precision": name, "tasks": len(tasks), "right_fp32": rounded(whole.mean())}
+        rows.append(row | share_figures("right", verdicts) | factor_of(verdicts, whole, f"{tier} {name}"))
         tell(f"fidelity: {tier} in {name}: {verdicts.mean():.1%} of {len(tasks)} right, {whole.mean():.1%} in fp32")
     return rows
 

@@ -14,8 +14,7 @@ from netgpt.inference.confidence import Calibration
 
 def first_asked(outcomes: Outcomes, calibration: Calibration, costs: Mapping[str, float], price: float) -> NDArray[np.int64]:
     """Which model is asked first after the smallest, by its place in `outcomes.models`; 0 where the answer is kept. Shape (N,)."""
-    features = np.array([one.features() for one in outcomes.evidence[outcomes.models[0]]])
-    expected = calibration.expected(features, outcomes.beside(outcomes.models[0], calibration.words, calibration.said))
+    expected = outcomes.expected(calibration)
     worth_MN = np.array([expected[model] - expected[outcomes.models[0]] - price * costs[model] for model in outcomes.models])
     worth_MN[0] = 0.0
     return worth_MN.argmax(0)

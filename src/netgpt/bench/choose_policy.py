@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from netgpt.bench.auto_cells import MACHINES, Cell, machine, power_w
 from netgpt.bench.choose_cascade import calibrations_of
-from netgpt.bench.measures import Figures, area_share, deferral_curve, resampled
+from netgpt.bench.measures import Figures, area_share, deferral_curve, resampled, share_figures
 from netgpt.bench.outcomes import TIERS, Outcomes
 from netgpt.core.errors import UsageError
-from netgpt.core.statistics import wilson_interval
 from netgpt.inference.confidence import FEATURES, Calibrations, Scene
 from netgpt.inference.estimates import Estimates, NodeView
 from netgpt.inference.objective import INTERACTIVE
@@ -206,7 +205,7 @@ def _figures(name: str, judged: Outcomes, gain_N: Floats, score_N: Floats, at_N:
     for what, measure in measures.items():
         low, high = resampled(len(judged), measure, name=f"{name} {what}")
         figures |= _bounded(f"{name}_{what}", measure(everything), low, high)
-    return figures | _bounded(f"{name}_accuracy", float(right_N.mean()), *wilson_interval(int(right_N.sum()), len(judged)))
+    return figures | share_figures(f"{name}_accuracy", right_N)
 
 
 def _bounded(name: str, whole: float, low: float, high: float) -> Figures:

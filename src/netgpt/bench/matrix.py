@@ -23,8 +23,7 @@ from netgpt.bench.conditions import conditions, tell
 from netgpt.bench.drawing import figure_class
 from netgpt.bench.matrix_data import begun_with, site_named, told_of
 from netgpt.bench.matrix_play import PROFILE, WAYS, Seen, Way, column_of, network_of, play, shipped_tokenizer
-from netgpt.bench.measures import resampled
-from netgpt.core.statistics import wilson_interval
+from netgpt.bench.measures import resampled, share_figures
 from netgpt.corpus.draw import judged_tasks, read_mix
 from netgpt.corpus.task import Task
 from netgpt.learn.evaluate import go_on, grade
@@ -94,7 +93,7 @@ def begun_figures(tasks: Sequence[Task]) -> Figures:
             replies = go_on(model, shipped_tokenizer(), helped, beginnings)
             said = [(*ids, *reply.ids) for ids, reply in zip(beginnings, replies, strict=True)]
             right_N = grade(helped, [shipped_tokenizer().decode(ids).decode("utf-8", errors="replace") for ids in said])
-            figures |= _share(f"{tier}_{name}_accuracy", right_N)
+            figures |= share_figures(f"{tier}_{name}_accuracy", right_N)
     return figures
 
 
@@ -106,8 +105,8 @@ def way_figures(way: Way, seen: Sequence[Seen], alone: Sequence[Seen]) -> Figure
         figures |= _bounded(f"{way.name}_{name}", column[name], median)
         figures |= _bounded(f"{way.name}_{name}_p95", column[name], p95)
     figures |= _bounded(f"{way.name}_energy_j", column["energy_j"], mean)
-    figures |= _share(f"{way.name}_accuracy", column["right"])
-    figures |= _share(f"{way.name}_in_time", (column["first_s"] <= FIRST_S) & (column["total_s"] <= TOTAL_S))
+    figures |= share_figures(f"{way.name}_accuracy", column["right"])
+    figures |= share_figures(f"{way.name}_in_time", (column["first_s"] <= FIRST_S) & (column["total_s"] <= TOTAL_S))
     if way.help != "none":
         for name, label in zip(MEASURES, ("first_s", "total_s", "energy_j", "accuracy"), strict=True):
             figures |= _bounded(f"{way.name}_{label}_gain", column[name] - column_of(alone, name), mean)
@@ -132,11 +131,6 @@ def mean(values_N: NDArray[np.float64]) -> float:
 def _bounded(name: str, values_N: NDArray[np.float64], statistic: Statistic) -> Figures:
     low, high = resampled(len(values_N), lambda places: statistic(values_N[places]), name=name, resamples=RESAMPLES)
     return {key: round(value, 4) for key, value in ((name, statistic(values_N)), (f"{name}_low", low), (f"{name}_high", high))}
-
-
-def _share(name: str, hits_N: NDArray[Any]) -> Figures:
-    low, high = wilson_interval(int(hits_N.sum()), len(hits_N))
-    return {name: round(float(hits_N.mean()), 4), f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}
 
 
 HEADINGS = ("INFERENCE", "NETWORK'S HELP", "FIRST TOKEN, s", "p95", "ALL, s", "p95", "IN 0.2 AND 1 s", "PHONE, J", "RIGHT")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netgpt.core.chance import SeededChance
+from netgpt.core.statistics import wilson_interval
 
 RESAMPLES, ECE_BINS = 1000, 15
 
@@ -42,6 +43,12 @@ def resampled(count: int, figure: Callable[[NDArray[np.int64]], float], *, name:
     values = [figure(stream.integers(0, count, count)) for _ in range(resamples)]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def share_figures(name: str, verdicts_N: Verdicts) -> Figures:
+    """A share with its 95 % Wilson interval: `name`, `name_low` and `name_high`."""
+    low, high = wilson_interval(int(verdicts_N.sum()), len(verdicts_N))
+    return {name: rounded(verdicts_N.mean()), f"{name}_low": rounded(low), f"{name}_high": rounded(high)}
 
 
 def calibration_error(probability_N: Floats, right_N: Verdicts, bins: int = ECE_BINS) -> float:

@@ -16,7 +16,7 @@ from netgpt.core.errors import UsageError
 from netgpt.corpus.draw import held_out_tasks, judged_tasks, read_mix
 from netgpt.corpus.families import FAMILIES
 from netgpt.corpus.task import GRADES, Task
-from netgpt.inference.confidence import Evidence, spoken
+from netgpt.inference.confidence import Calibration, Evidence, spoken
 from netgpt.inference.escalation import sure_tokens
 from netgpt.inference.surface import surface_of
 from netgpt.inference.words import TextWords, Words, words_of, words_said
@@ -33,6 +33,11 @@ CALIBRATION_SEED, CALIBRATION_A_GRADE = 7, 240
 SAMPLE_TEMPERATURE = 0.7  # of answers that are drawn to see whether they agree, as in arXiv 2203.11171
 
 Verdicts = NDArray[np.bool_]
+
+
+def short_name(model: str) -> str:
+    """Of a shipped model its tier; any other's own name."""
+    return model.removeprefix("netgpt-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,11 @@ class Outcomes:
         """
         told = said.features(self.said[model], own=own)
         return np.concatenate((*self._texts(words, own), told, *([self.states] if model == self.models[0] else [])), axis=1)
+
+    def expected(self, calibration: Calibration) -> dict[str, NDArray[np.float64]]:
+        """`Calibration.expected` of each answer of its model, shape (N,) by model: what it would say here at a door."""
+        features_NF = np.array([one.features() for one in self.evidence[calibration.model]])
+        return calibration.expected(features_NF, self.beside(calibration.model, calibration.words, calibration.said))
 
     def prompts(self, words: Words, *, own: int = 0) -> NDArray[np.float64]:
         """What a router reads of each prompt: surface, how usual its words are, and the smallest model's state. Args: as `beside`."""
